@@ -1,0 +1,1 @@
+"""Kist: a container platform in Python."""
