@@ -1,0 +1,1 @@
+"""The engine: what containers, images, volumes and networks are, and what may happen to them."""

@@ -1,0 +1,263 @@
+"""The server's configuration: defaults, the TOML file, and the options above it.
+
+The file (``/etc/kist/config.toml``), all parts optional::
+
+    data = "/var/lib/kist"              # images, containers, volumes
+    run = "/run/kist"                   # sockets and run state
+    socket = "/run/kist/kist.sock"
+    cgroup-parent = "/kist"
+    debug = false
+
+    [network]
+    bridge = "kist0"
+    subnet = "10.88.0.0/16"
+    nft-table = "kist"
+    dns = ["192.0.2.53"]
+
+    [log]
+    driver = "json-file"
+    max-size = "20m"
+    max-file = 5
+
+    [registries."docker.io"]            # any registry host
+    mirrors = ["http://127.0.0.1:5555"] # asked first, in this order
+    insecure = false
+    ca = "/etc/kist/ca.pem"
+
+    [hub]
+    url = "http://127.0.0.1:5555"
+    library = ["busybox", "hello-world"]
+
+Unknown keys are refused: a misspelt limit must not silently be no limit.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from ipaddress import ip_address, ip_network
+from typing import Any
+
+from kist.errors import InvalidParameter
+
+DEFAULT_PATH = "/etc/kist/config.toml"
+LOG_DRIVERS = ("json-file", "none")
+
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)i?b?", re.IGNORECASE)
+_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
+_IFNAME = re.compile(r"[A-Za-z0-9_.-]{1,15}")
+_WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
+
+
+@dataclass(frozen=True, slots=True)
+class RegistryConfig:
+    """How one registry host is reached."""
+
+    mirrors: tuple[str, ...] = ()
+    insecure: bool = False
+    ca: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Everything that the engine and the server need to be told (sizes in bytes, times in seconds)."""
+
+    data: str = "/var/lib/kist"
+    run: str = "/run/kist"
+    socket: str = ""  # empty: <run>/kist.sock
+    cgroup_parent: str = "/kist"
+    debug: bool = False
+    stop_timeout: int = 10
+    shm_size: int = 64 << 20
+    bridge: str = "kist0"
+    subnet: str = "10.88.0.0/16"
+    nft_table: str = "kist"
+    dns: tuple[str, ...] = ()
+    dns_search: tuple[str, ...] = ()
+    dns_options: tuple[str, ...] = ()
+    log_driver: str = "json-file"
+    log_max_size: int = 20 << 20
+    log_max_file: int = 5
+    registries: Mapping[str, RegistryConfig] = field(default_factory=dict)
+    hub_url: str = ""
+    hub_library: tuple[str, ...] = ("busybox", "debian", "hello-world", "redis")
+
+    def __post_init__(self) -> None:
+        if not self.socket:
+            object.__setattr__(self, "socket", os.path.join(self.run, "kist.sock"))
+        for name in ("data", "run", "socket", "cgroup_parent"):
+            if not os.path.isabs(getattr(self, name)):
+                raise InvalidParameter(f"invalid configuration: {name} must be an absolute path")
+        _check(self)
+
+    @classmethod
+    def load(cls, path: str | None = None, **options: Any) -> Config:
+        """The configuration from a file (the default one may be missing) with options above it.
+
+        Options whose value is None are not set. Raises InvalidParameter that names the file and the key.
+        """
+        given = {name: value for name, value in options.items() if value is not None}
+        return replace(cls(**_read(path)), **_moved_socket(given))
+
+    # The places below data and run; `engine` and `server` ask for them here only.
+    @property
+    def containers_dir(self) -> str:
+        return os.path.join(self.data, "containers")
+
+    @property
+    def containers_run_dir(self) -> str:
+        return os.path.join(self.run, "containers")
+
+    @property
+    def volumes_dir(self) -> str:
+        return os.path.join(self.data, "volumes")
+
+    @property
+    def seccomp_cache(self) -> str:
+        return os.path.join(self.data, "seccomp")
+
+
+def parse_size(text: str | int) -> int:
+    """Bytes from ``20m``, ``1.5GiB`` or a plain number."""
+    if isinstance(text, int):
+        return text
+    match = _SIZE.fullmatch(text.strip())
+    if match is None:
+        raise InvalidParameter(f"invalid size: {text!r}")
+    return int(float(match[1]) * _UNITS[match[2].lower()])
+
+
+def _moved_socket(options: dict[str, Any]) -> dict[str, Any]:
+    """A moved run directory takes the default socket along."""
+    return {"socket": "", **options} if "run" in options and not options.get("socket") else options
+
+
+def _check(config: Config) -> None:
+    if not _IFNAME.fullmatch(config.bridge):
+        raise InvalidParameter(f"invalid configuration: network.bridge: {config.bridge!r}")
+    if not _WORD.fullmatch(config.nft_table):
+        raise InvalidParameter(f"invalid configuration: network.nft-table: {config.nft_table!r}")
+    if config.log_driver not in LOG_DRIVERS:
+        raise InvalidParameter(f"invalid configuration: log.driver must be one of {', '.join(LOG_DRIVERS)}")
+    if config.log_max_file < 1 or config.log_max_size < 4096:
+        raise InvalidParameter("invalid configuration: log.max-file is at least 1, log.max-size at least 4k")
+    try:
+        ip_network(config.subnet)
+        for server in config.dns:
+            ip_address(server)
+    except ValueError as error:
+        raise InvalidParameter(f"invalid configuration: network: {error}") from None
+
+
+# TOML key (section, key) -> (field, converter). One table so that a new setting is one line.
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError("expected a string")
+    return value
+
+
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError("expected true or false")
+    return value
+
+
+def _number(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise ValueError("expected a number")
+    return value
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise ValueError("expected a list of strings")
+    return tuple(value)
+
+
+def _size(value: Any) -> int:
+    try:
+        return parse_size(value)
+    except (InvalidParameter, AttributeError):
+        raise ValueError("expected a size such as 20m") from None
+
+
+_KEYS: dict[tuple[str, str], tuple[str, Any]] = {
+    ("", "data"): ("data", _text),
+    ("", "run"): ("run", _text),
+    ("", "socket"): ("socket", _text),
+    ("", "cgroup-parent"): ("cgroup_parent", _text),
+    ("", "debug"): ("debug", _flag),
+    ("", "stop-timeout"): ("stop_timeout", _number),
+    ("", "shm-size"): ("shm_size", _size),
+    ("network", "bridge"): ("bridge", _text),
+    ("network", "subnet"): ("subnet", _text),
+    ("network", "nft-table"): ("nft_table", _text),
+    ("network", "dns"): ("dns", _texts),
+    ("network", "dns-search"): ("dns_search", _texts),
+    ("network", "dns-options"): ("dns_options", _texts),
+    ("log", "driver"): ("log_driver", _text),
+    ("log", "max-size"): ("log_max_size", _size),
+    ("log", "max-file"): ("log_max_file", _number),
+    ("hub", "url"): ("hub_url", _text),
+    ("hub", "library"): ("hub_library", _texts),
+}
+_SECTIONS = {section for section, _ in _KEYS if section}
+_REGISTRY_KEYS = {"mirrors": _texts, "insecure": _flag, "ca": _text}
+
+
+def _read(path: str | None) -> dict[str, Any]:
+    try:
+        with open(path or DEFAULT_PATH, "rb") as file:
+            table = tomllib.load(file)
+    except FileNotFoundError:
+        if path is None:
+            return {}
+        raise InvalidParameter(f"configuration file {path}: no such file") from None
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise InvalidParameter(f"configuration file {path or DEFAULT_PATH}: {error}") from None
+    try:
+        return parse(table)
+    except InvalidParameter as error:
+        raise InvalidParameter(f"configuration file {path or DEFAULT_PATH}: {error}") from None
+
+
+def parse(table: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of Config that a decoded TOML document sets."""
+    found: dict[str, Any] = {}
+    for key, value in table.items():
+        if key == "registries":
+            found["registries"] = {host: _registry(host, entry) for host, entry in dict(value).items()}
+        elif key in _SECTIONS and isinstance(value, dict):
+            for name, inner in value.items():
+                _set(found, key, name, inner)
+        else:
+            _set(found, "", key, value)
+    return found
+
+
+def _set(found: dict[str, Any], section: str, key: str, value: Any) -> None:
+    where = f"{section}.{key}" if section else key
+    try:
+        name, convert = _KEYS[section, key]
+    except KeyError:
+        raise InvalidParameter(f"{where}: unknown key") from None
+    try:
+        found[name] = convert(value)
+    except ValueError as error:
+        raise InvalidParameter(f"{where}: {error}") from None
+
+
+def _registry(host: str, entry: Any) -> RegistryConfig:
+    if not isinstance(entry, dict):
+        raise InvalidParameter(f"registries.{host}: expected a table")
+    unknown = set(entry) - {item.name for item in fields(RegistryConfig)}
+    if unknown:
+        raise InvalidParameter(f"registries.{host}.{sorted(unknown)[0]}: unknown key")
+    try:
+        given: dict[str, Any] = {key: _REGISTRY_KEYS[key](value) for key, value in entry.items()}
+        return RegistryConfig(**given)
+    except ValueError as error:
+        raise InvalidParameter(f"registries.{host}: {error}") from None
