@@ -1,0 +1,1 @@
+"""The Engine API's wire without any I/O: bodies, route table, stream frames, progress, filters."""
