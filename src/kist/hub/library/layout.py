@@ -1,0 +1,83 @@
+"""An image as an OCI image layout (image-spec 1.1, image-layout.md):
+
+    DIR/oci-layout              {"imageLayoutVersion":"1.0.0"}
+    DIR/index.json              one manifest, annotated with its tag
+    DIR/blobs/sha256/<hex>      manifest, config, gzip layers
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zlib
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+_OCI = "application/vnd.oci.image."
+_CHUNK = 1 << 20
+
+
+def timestamp(epoch: int) -> str:
+    return datetime.fromtimestamp(epoch, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+class LayoutWriter:
+    """Collects blobs below a folder; every write is by digest, so a repeated build overwrites equals."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._blobs = folder / "blobs" / "sha256"
+        self._blobs.mkdir(parents=True, exist_ok=True)
+        (folder / "oci-layout").write_text('{"imageLayoutVersion":"1.0.0"}')
+
+    def json(self, media_type: str, value: Any) -> dict[str, Any]:
+        data = json.dumps(value, separators=(",", ":"), sort_keys=True).encode()
+        hexdigest = hashlib.sha256(data).hexdigest()
+        (self._blobs / hexdigest).write_bytes(data)
+        return {"mediaType": _OCI + media_type, "digest": f"sha256:{hexdigest}", "size": len(data)}
+
+    def layer(self, tar: Path) -> tuple[dict[str, Any], str]:
+        """Compresses one layer; returns its descriptor and its diff id (the digest of the tar itself)."""
+        plain, packed, size = hashlib.sha256(), hashlib.sha256(), 0
+        partial = self._blobs / f"partial-{tar.name}"
+        squeeze = zlib.compressobj(6, zlib.DEFLATED, 31)  # 31: gzip framing with a zero time stamp
+        with tar.open("rb") as source, partial.open("wb") as out:
+            while chunk := source.read(_CHUNK):
+                plain.update(chunk)
+                size += _put(out, packed, squeeze.compress(chunk))
+            size += _put(out, packed, squeeze.flush())
+        partial.rename(self._blobs / packed.hexdigest())
+        descriptor = {"mediaType": _OCI + "layer.v1.tar+gzip", "digest": f"sha256:{packed.hexdigest()}", "size": size}
+        return descriptor, f"sha256:{plain.hexdigest()}"
+
+    def index(self, manifest: dict[str, Any], tag: str) -> None:
+        entry = manifest | {"annotations": {"org.opencontainers.image.ref.name": tag}}
+        value = {"schemaVersion": 2, "mediaType": _OCI + "index.v1+json", "manifests": [entry]}
+        (self.folder / "index.json").write_text(json.dumps(value, indent=1))
+
+
+def _put(out: Any, running: Any, data: bytes) -> int:
+    running.update(data)
+    out.write(data)
+    return len(data)
+
+
+def write_image(folder: Path, tag: str, layers: Sequence[tuple[Path, str]], config: dict[str, Any], *,
+                architecture: str, epoch: int, annotations: dict[str, str]) -> str:
+    """Writes an image of ``(tar, created-by)`` layers with the run configuration; returns its manifest digest."""
+    layout, created = LayoutWriter(folder), timestamp(epoch)
+    packed = [layout.layer(tar) for tar, _ in layers]
+    image = {
+        "architecture": architecture, "os": "linux", "created": created, "config": config,
+        "rootfs": {"type": "layers", "diff_ids": [diff for _, diff in packed]},
+        "history": [{"created": created, "created_by": by} for _, by in layers],
+    }
+    manifest = layout.json("manifest.v1+json", {
+        "schemaVersion": 2, "mediaType": _OCI + "manifest.v1+json",
+        "config": layout.json("config.v1+json", image), "layers": [descriptor for descriptor, _ in packed],
+        "annotations": annotations | {"org.opencontainers.image.created": created},
+    })
+    layout.index(manifest | {"platform": {"architecture": architecture, "os": "linux"}}, tag)
+    return str(manifest["digest"])
