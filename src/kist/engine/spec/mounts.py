@@ -1,0 +1,76 @@
+"""The list of mounts: Docker's own, the generated /etc files, then binds, volumes and tmpfs of the user.
+
+A user's mount replaces a default one of the same destination. Parents come before children (stable sort by
+depth), so `-v /a:/x -v /b:/x/y` gives what one expects in either order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from kist.engine.records import Mount
+from kist.engine.spec.defaults import MOUNTS
+
+Json = dict[str, Any]
+ETC_FILES = ("resolv.conf", "hostname", "hosts")
+_PROPAGATIONS = frozenset({"private", "rprivate", "slave", "rslave", "shared", "rshared"})
+
+
+def mounts(host: Json, user: Iterable[Mount], *, etc: dict[str, str], shm: str | None) -> list[Json]:
+    """`etc`: file name → host path of the generated file; `shm`: host path of a shared /dev/shm, or None."""
+    asked = sorted(user, key=lambda mount: mount.target.rstrip("/").count("/"))
+    taken = {mount.target.rstrip("/") or "/" for mount in asked}
+    found = [_default(*entry, host=host, shm=shm) for entry in MOUNTS
+             if entry[0] not in taken and not _left_out(entry[0], host)]
+    found += [{"destination": f"/etc/{name}", "type": "bind", "source": path, "options": ["rbind", "rprivate"]}
+              for name, path in etc.items() if f"/etc/{name}" not in taken]
+    return found + [_asked(mount, read_only_root=host["ReadonlyRootfs"]) for mount in asked]
+
+
+def _left_out(target: str, host: Json) -> bool:
+    """`--ipc none` has no /dev/shm at all (moby: "none: own private IPC namespace, with /dev/shm not mounted")."""
+    return target == "/dev/shm" and host["IpcMode"] == "none"
+
+
+def _default(target: str, kind: str, source: str, options: tuple[str, ...], *, host: Json,
+             shm: str | None) -> Json:
+    wanted = list(options)
+    if target == "/dev/shm":
+        if shm is not None:
+            return {"destination": target, "type": "bind", "source": shm, "options": ["rbind", "rprivate"]}
+        wanted.append(f"size={host['ShmSize']}")
+    if host["IpcMode"] == "host" and target in ("/dev/shm", "/dev/mqueue"):
+        return {"destination": target, "type": "bind", "source": target, "options": ["rbind", "rprivate"]}
+    if host["Privileged"] and target in ("/sys", "/sys/fs/cgroup"):
+        wanted = [option for option in wanted if option != "ro"]
+    return {"destination": target, "type": kind, "source": source, "options": wanted}
+
+
+def _asked(mount: Mount, *, read_only_root: bool) -> Json:
+    if mount.type == "tmpfs":
+        return {"destination": mount.target, "type": "tmpfs", "source": "tmpfs",
+                "options": tmpfs_options(mount.options, read_only=not mount.rw)}
+    modes = set(mount.mode.split(",")) if mount.mode else set()
+    propagation = mount.propagation or next(iter(modes & _PROPAGATIONS), "rprivate")
+    recursive = "bind" if "bind-nonrecursive" in modes else "rbind"
+    return {"destination": mount.target, "type": "bind", "source": mount.source,
+            "options": [recursive, propagation] + ([] if mount.rw else ["ro"])}
+
+
+def tmpfs_options(asked: Iterable[str], *, read_only: bool = False) -> list[str]:
+    """Docker's defaults for tmpfs with the user's words over them (`exec` takes away `noexec`)."""
+    found: dict[str, str] = {"exec": "noexec", "suid": "nosuid", "dev": "nodev", "ro": "rw"}
+    for option in asked:
+        key = option.partition("=")[0]
+        plain = key.removeprefix("no") if key.removeprefix("no") in ("exec", "suid", "dev") else key
+        found["ro" if plain == "rw" else plain] = option
+    if read_only:
+        found["ro"] = "ro"
+    return [option for option in found.values() if option not in ("rw", "exec", "suid", "dev")]
+
+
+def root_propagation(user: Iterable[Mount]) -> str:
+    """The weakest propagation of `/` under which every asked one works (runtime-spec: rootfsPropagation)."""
+    kinds = {mount.propagation.removeprefix("r") for mount in user}
+    return "shared" if "shared" in kinds else "slave" if "slave" in kinds else "private"

@@ -1,0 +1,36 @@
+"""`--pid`, `--ipc`, `--uts`, `--network`, `--cgroupns` → the list of namespaces (none of a type = the host's)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+Json = dict[str, Any]
+
+# HostConfig field -> OCI namespace type
+FIELDS = {"PidMode": "pid", "IpcMode": "ipc", "UTSMode": "uts", "NetworkMode": "network",
+          "CgroupnsMode": "cgroup"}
+
+
+def joined(mode: str) -> str | None:
+    """The container that ``container:ID`` names, else None."""
+    return mode.partition(":")[2] if mode.startswith("container:") else None
+
+
+def namespaces(host: Json, paths: dict[str, str]) -> list[Json]:
+    """`paths`: OCI type → namespace file of the container that is joined; known only at start."""
+    found: list[Json] = [{"type": "mount"}]
+    for field, kind in FIELDS.items():
+        mode = host[field] or "private"
+        if mode == "host":
+            continue
+        entry: Json = {"type": kind}
+        if joined(mode) is not None:
+            entry["path"] = paths.get(kind, "")
+        found.append(entry)
+    return found
+
+
+def sysctls(host: Json, defaults: dict[str, str]) -> Json:
+    """The user's sysctls over Docker's defaults, which are for private network namespaces only."""
+    private = not (host["NetworkMode"] == "host" or joined(host["NetworkMode"]))
+    return {**(defaults if private else {}), **(host.get("Sysctls") or {})}
