@@ -1,0 +1,119 @@
+"""A server of the test's own: its data, socket, bridge, packet filter table and cgroups are nobody else's."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import zlib
+from pathlib import Path
+from typing import Any
+
+from support.processes import ENVIRONMENT, PYTHON, end, kill_and_wait, mentioning, read_ready
+
+ROOT = Path(__file__).parents[2]
+KIST = ROOT / ".venv" / "bin" / "kist"
+
+
+def docker_command() -> str:
+    found = shutil.which("docker") or str(ROOT / ".cache/docker/usr/bin/docker")
+    assert os.access(found, os.X_OK), "no docker command: scripts/setup test unpacks one"
+    return found
+
+
+class Daemon:
+    """Starts at once; `close()` removes everything and says what was left behind."""
+
+    def __init__(self, folder: Path, *, mirror: str | None = None, settings: str = "") -> None:
+        self.folder = folder
+        self.tag = f"{zlib.crc32(str(folder).encode()):08x}"
+        self.data, self.run = folder / "data", Path("/run") / f"kt-{self.tag}"
+        self.socket = self.run / "kist.sock"
+        self.log = folder / "server.log"
+        self.config = folder / "config.toml"
+        self.bridge = f"kt{self.tag}"
+        self.cgroup = f"/kist-test-{self.tag}"
+        self.table = f"kt{self.tag}"
+        third = int(self.tag[:4], 16)
+        self.subnet = f"10.{128 + third % 64}.{(third >> 6) % 256}.0/24"
+        self.config.write_text(self._config(mirror, settings))
+        self.env = {**ENVIRONMENT, "KIST_HOST": f"unix://{self.socket}", "DOCKER_HOST": f"unix://{self.socket}",
+                    "KIST_CONFIG": str(self.config), "DOCKER_CONFIG": str(folder / "docker"), "HOME": str(folder)}
+        self.start()
+
+    def _config(self, mirror: str | None, settings: str) -> str:
+        text = (f'data = "{self.data}"\nrun = "{self.run}"\ncgroup-parent = "{self.cgroup}"\n{settings}\n'
+                f'[network]\nbridge = "{self.bridge}"\nsubnet = "{self.subnet}"\nnft-table = "{self.table}"\n')
+        if mirror:
+            text += f'[registries."docker.io"]\nmirrors = ["{mirror}"]\n'
+        return text
+
+    def start(self) -> None:
+        reader, writer = os.pipe()
+        with self.log.open("ab") as out:
+            self.process = subprocess.Popen(
+                [PYTHON, "-m", "kist.server", "--config", str(self.config), "--ready-fd", str(writer)],
+                stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=ENVIRONMENT, pass_fds=[writer])
+        os.close(writer)
+        read_ready(reader, self.process, 30, self.log)
+
+    def kill(self) -> None:
+        """What a crash does: SIGKILL, nothing said to anybody."""
+        self.process.kill()
+        self.process.wait(15)
+
+    def restart(self) -> None:
+        self.kill()
+        self.start()
+
+    def command(self, *args: str, **options: Any) -> subprocess.CompletedProcess[str]:
+        options.setdefault("stdin", None if "input" in options else subprocess.DEVNULL)
+        options.setdefault("timeout", 60)
+        options.setdefault("env", self.env)
+        return subprocess.run(args, capture_output=True, text=True, errors="replace", check=False, **options)
+
+    def kist(self, *args: str, **options: Any) -> subprocess.CompletedProcess[str]:
+        return self.command(str(KIST), *args, **options)
+
+    def docker(self, *args: str, **options: Any) -> subprocess.CompletedProcess[str]:
+        return self.command(docker_command(), *args, **options)
+
+    def ok(self, *args: str, **options: Any) -> str:
+        """A kist command that must succeed; its standard output, stripped."""
+        done = self.kist(*args, **options)
+        assert done.returncode == 0, f"kist {' '.join(args)}: status {done.returncode}\n{done.stdout}{done.stderr}"
+        return done.stdout.strip()
+
+    def clean(self) -> None:
+        """Removes every container (between tests that share a daemon)."""
+        ids = self.ok("ps", "-aq").split()
+        if ids:
+            self.kist("rm", "-f", "-v", *ids)
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.clean()
+        end(self.process)
+        left = self.leftovers()
+        for pid, _ in mentioning(str(self.run)):
+            kill_and_wait(pid)
+        shutil.rmtree(self.run, ignore_errors=True)
+        self._remove_network()
+        assert not left, "left behind:\n" + "\n".join(left)
+
+    def leftovers(self) -> list[str]:
+        found = [f"process {pid}: {line}" for pid, line in mentioning(str(self.run))]
+        mounts = Path("/proc/self/mountinfo").read_text().splitlines()
+        found += [f"mount {m}" for m in mounts if str(self.folder) in m or str(self.run) in m]
+        found += [f"cgroup {p}" for p in Path("/sys/fs/cgroup").glob(f"**{self.cgroup}/*") if p.is_dir()]
+        containers = self.run / "containers"
+        found += [f"run state {p}" for p in containers.iterdir()] if containers.is_dir() else []
+        return found
+
+    def _remove_network(self) -> None:
+        """The bridge, the table and the parent cgroups belong to the machine until somebody removes them."""
+        for command in (["ip", "link", "delete", self.bridge], ["nft", "delete", "table", "inet", self.table]):
+            if shutil.which(command[0]):
+                subprocess.run(command, capture_output=True, check=False)
+        for path in sorted(Path("/sys/fs/cgroup").glob(f"**{self.cgroup}"), reverse=True):
+            path.rmdir()
