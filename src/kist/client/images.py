@@ -1,0 +1,101 @@
+"""Images (Engine API v1.51, tag *Image*)."""
+
+from __future__ import annotations
+
+from kist.client.client import Client, quote
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from typing import Any
+
+    from kist.client.transport import Response
+
+    JSON = dict[str, Any]
+    Rows = list[JSON]
+    Filters = dict[str, list[str]] | None
+
+
+class Images:
+    """`client.images`. An image is named by a reference (`busybox`, `host/name:tag`, `…@sha256:…`) or its id."""
+
+    __slots__ = ("_client",)
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def list(self, *, all: bool = False, filters: Filters = None, digests: bool = False) -> Rows:
+        """Summaries of the images that are here."""
+        query = {"all": all or None, "filters": filters, "digests": digests or None}
+        return list(self._client.call("GET", "/images/json", query))
+
+    def pull(self, image: str, *, platform: str = "", auth: JSON | None = None, tag: str = "") -> Iterator[JSON]:
+        """Get an image from its registry; yields the progress as the server tells it."""
+        query = {"fromImage": image, "tag": tag, "platform": platform}
+        return self._client.stream("POST", "/images/create", query, None, auth_header(auth))
+
+    def import_(self, source: str, *, repo: str = "", tag: str = "", message: str = "", platform: str = "",
+                changes: Iterable[str] = (), tar: Iterable[bytes] | None = None) -> Iterator[JSON]:
+        """Make an image of one tar archive (`source` "-": the bytes of `tar`; else a URL)."""
+        query = {"fromSrc": source, "repo": repo, "tag": tag, "message": message, "platform": platform,
+                 "changes": [*changes]}
+        return self._client.stream("POST", "/images/create", query, tar)
+
+    def inspect(self, image: str) -> JSON:
+        """Everything about one image."""
+        return dict(self._client.call("GET", f"/images/{quote(image)}/json"))
+
+    def inspect_raw(self, image: str, *, platform: str = "") -> bytes:
+        """The same as the bytes that the server sent."""
+        query = {"platform": platform}
+        return self._client.request("GET", f"/images/{quote(image)}/json", query).read()
+
+    def history(self, image: str, *, platform: str = "") -> Rows:
+        """How it was made, newest step first."""
+        return self._client.call("GET", f"/images/{quote(image)}/history", {"platform": platform}) or []
+
+    def push(self, image: str, *, tag: str = "", platform: str = "", auth: JSON | None = None) -> Iterator[JSON]:
+        """Send it to its registry; yields the progress."""
+        query = {"tag": tag, "platform": platform}
+        headers = auth_header(auth) or {"X-Registry-Auth": "e30="}  # Docker's daemon wants one: {}
+        return self._client.stream("POST", f"/images/{quote(image)}/push", query, None, headers)
+
+    def tag(self, image: str, repo: str, tag: str = "") -> None:
+        """Give it one more name."""
+        self._client.call("POST", f"/images/{quote(image)}/tag", {"repo": repo, "tag": tag})
+
+    def remove(self, image: str, *, force: bool = False, prune: bool = True,
+               platforms: Iterable[str] = ()) -> Rows:
+        """Take a name away, and with the last one the image: `[{"Untagged": …}, {"Deleted": …}]`."""
+        query = {"force": force or None, "noprune": None if prune else "1", "platforms": [*platforms]}
+        return self._client.call("DELETE", f"/images/{quote(image)}", query) or []
+
+    def search(self, term: str, *, limit: int | None = None,
+               filters: Filters = None) -> Rows:
+        """Look for images in the registry."""
+        return self._client.call("GET", "/images/search", {"term": term, "limit": limit, "filters": filters}) or []
+
+    def prune(self, filters: Filters = None) -> JSON:
+        """Remove unused ones: `{"ImagesDeleted": […], "SpaceReclaimed": n}`."""
+        return dict(self._client.call("POST", "/images/prune", {"filters": filters}))
+
+    def save(self, images: Iterable[str], *, platforms: Iterable[str] = ()) -> Response:
+        """A tar archive of images, which `load` takes."""
+        return self._client.request("GET", "/images/get", {"names": [*images], "platform": [*platforms]})
+
+    def load(self, tar: Iterable[bytes], *, quiet: bool = False, platforms: Iterable[str] = ()) -> Iterator[JSON]:
+        """Take images from a tar archive; yields the progress."""
+        query = {"quiet": quiet, "platform": [*platforms]}
+        return self._client.stream("POST", "/images/load", query, tar, {"Content-Type": "application/x-tar"})
+
+
+def auth_header(auth: JSON | None) -> dict[str, str]:
+    """Credentials for a registry as the API wants them: JSON in URL-safe base64."""
+    if not auth:
+        return {}
+    from binascii import b2a_base64
+
+    from kist.client import wirejson
+
+    coded = b2a_base64(wirejson.dumps(auth), newline=False).decode()
+    return {"X-Registry-Auth": coded.replace("+", "-").replace("/", "_")}
