@@ -10,7 +10,8 @@ import sys
 from pathlib import Path
 
 PYTHON = sys.executable
-ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LANG": "C.UTF-8"}
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+ENVIRONMENT = {"PATH": _PATH, "HOME": "/root", "LANG": "C.UTF-8"}
 
 
 def end(process: subprocess.Popen[bytes], timeout: float = 15) -> int:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
 from support.daemon import Daemon
 from support.hub import Hub, fill
 
