@@ -1,0 +1,113 @@
+"""The monitor's event loop: descriptors, timers and children, over epoll, in one thread.
+
+A handler is called with the epoll events of its descriptor. Events are hints: within one round an earlier handler
+may have closed a descriptor and another got its number, so handlers read and write without blocking and believe
+only what the call says.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+READ = select.EPOLLIN
+WRITE = select.EPOLLOUT
+
+
+class Loop:
+    """``watch`` descriptors, ``after`` seconds, ``child`` exits; ``run`` until ``stop``."""
+
+    __slots__ = ("_children", "_epoll", "_handlers", "_running", "_timers", "_wake_read", "_wake_write")
+
+    def __init__(self) -> None:
+        self._epoll = select.epoll()
+        self._handlers: dict[int, Callable[[int], None]] = {}
+        self._timers: dict[object, tuple[float, Callable[[], None]]] = {}
+        self._children: dict[int, Callable[[int], None]] = {}
+        self._running = True
+        self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, _nothing)
+        self.watch(self._wake_read, READ, self._reap)
+
+    def watch(self, fd: int, events: int, handler: Callable[[int], None]) -> None:
+        """Call ``handler(events)`` from now on; changes what an already watched descriptor waits for."""
+        if fd in self._handlers:
+            self._epoll.modify(fd, events)
+        else:
+            self._epoll.register(fd, events)
+        self._handlers[fd] = handler
+
+    def forget(self, fd: int) -> None:
+        """Stop watching (before the descriptor is closed); no error if it was not watched."""
+        if self._handlers.pop(fd, None):
+            self._epoll.unregister(fd)
+
+    def after(self, key: object, seconds: float, action: Callable[[], None]) -> None:
+        """Call ``action`` once, later; one timer per key, a new one replaces it."""
+        self._timers[key] = (time.monotonic() + seconds, action)
+
+    def cancel(self, key: object) -> None:
+        self._timers.pop(key, None)
+
+    def child(self, pid: int, handler: Callable[[int], None]) -> None:
+        """Call ``handler(wait status)`` when the child has ended (also if it has already)."""
+        self._children[pid] = handler
+
+    def stop(self) -> None:
+        self._running = False
+
+    def run(self) -> None:
+        while self._running:
+            for fd, events in self._epoll.poll(self._timeout()):
+                handler = self._handlers.get(fd)
+                if handler:
+                    handler(events)
+            if self._timers:
+                self._fire()
+
+    def close(self) -> None:
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        self._epoll.close()
+        os.close(self._wake_read)
+        os.close(self._wake_write)
+
+    def _timeout(self) -> float:
+        if not self._timers:
+            return -1
+        return max(0.0, min(when for when, _ in self._timers.values()) - time.monotonic())
+
+    def _fire(self) -> None:
+        now = time.monotonic()
+        for key in [key for key, (when, _) in self._timers.items() if when <= now]:
+            timer = self._timers.pop(key, None)
+            if timer:
+                timer[1]()
+
+    def _reap(self, _events: int) -> None:
+        """Take every ended child: ours, and the orphans that the kernel gave to us, the subreaper."""
+        try:
+            os.read(self._wake_read, 4096)
+        except BlockingIOError:
+            pass
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if not pid:
+                return
+            handler = self._children.pop(pid, None)
+            if handler:
+                handler(status)
+
+
+def _nothing(_number: int, _frame: object) -> None:
+    """A handler in Python, so that the signal writes to the wake-up descriptor (SIG_DFL would not)."""

@@ -1,0 +1,110 @@
+"""What the engine, the launcher and the monitors say to each other. Pure: no I/O.
+
+One message is one datagram of a SOCK_SEQPACKET unix socket (borders are kept, descriptors travel with it,
+and an end is seen): a JSON object. Descriptors are named in it by their index::
+
+    engine → stock     {"n": 0, "do": "start", "id": …, "bundle": …, …, "link": 0, "netns": 1, "attaches": […]}
+    engine → monitor   {"n": 7, "do": "attach" | "exec" | "resize" | "kill" | …}
+    monitor → engine   {"n": 7, "ok": …}  or  {"n": 7, "error": {"message": …, "kind": …}}
+                       {"event": "hello" | "exit" | "exec_exit" | "detach", …}
+
+A message above INLINE bytes travels in a memory file, which is then descriptor 0 (the datagram says just "@"):
+an environment may have megabytes, a socket buffer has 200 KiB.
+
+The words of the requests ("do"), each with its further keys:
+
+    start    see StartRequest in client.py; the first message on the launcher's socket
+    attach   an attach, see Attach
+    exec     exec, process (OCI), tty, open_stdin, attaches
+    resize   exec or null, height, width
+    kill     exec or null, signal
+    pause, resume, stats, pids
+    update   resources (OCI)
+    seen     exec: the engine has noted the exec's exit, its streams may be closed now (no answer)
+"""
+
+from __future__ import annotations
+
+import json
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+INLINE = 96 * 1024
+BY_MEMFD = b"@"
+MAX_MESSAGE = 16 * 1024 * 1024
+MAX_FDS = 64
+
+# How a start or an exec failed; the engine's exit statuses 127, 126 and 128 follow from it.
+NOT_FOUND, NOT_EXECUTABLE, OTHER = "not found", "not executable", "other"
+
+# The exit status that stands for a start which failed (Docker: `docker run` of an unknown command gives 127).
+STATUS_OF_KIND = {NOT_FOUND: 127, NOT_EXECUTABLE: 126, OTHER: 128}
+
+
+class ProtocolError(ValueError):
+    """The bytes are no message of ours."""
+
+
+class Attach:
+    """One client that gets (and gives) a container's or an exec's streams.
+
+    ``fd``: index of the connection's descriptor in the message. ``framed``: 8-byte frames (no terminal).
+    ``detach_keys``: the bytes that end the attachment when they come from the client; empty for none.
+    ``preread``: what the server had already read of the client's input.
+    """
+
+    __slots__ = ("detach_keys", "fd", "framed", "preread", "stderr", "stdin", "stdout")
+
+    def __init__(self, fd: int, *, stdin: bool, stdout: bool, stderr: bool, framed: bool,
+                 detach_keys: bytes = b"", preread: bytes = b"") -> None:
+        self.fd = fd
+        self.stdin = stdin
+        self.stdout = stdout
+        self.stderr = stderr
+        self.framed = framed
+        self.detach_keys = detach_keys
+        self.preread = preread
+
+    def to_json(self) -> dict[str, Any]:
+        words: dict[str, Any] = {name: getattr(self, name)
+                                 for name in ("fd", "stdin", "stdout", "stderr", "framed")}
+        words["keys"] = self.detach_keys.decode("latin-1")
+        words["preread"] = self.preread.decode("latin-1")
+        return words
+
+    @classmethod
+    def from_json(cls, words: dict[str, Any]) -> Attach:
+        try:
+            return cls(words["fd"], stdin=words["stdin"], stdout=words["stdout"], stderr=words["stderr"],
+                       framed=words["framed"], detach_keys=words["keys"].encode("latin-1"),
+                       preread=words["preread"].encode("latin-1"))
+        except (KeyError, AttributeError, TypeError, UnicodeEncodeError) as error:
+            raise ProtocolError(f"bad attach: {error!r}") from None
+
+
+def encode(message: dict[str, Any]) -> bytes:
+    return json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
+
+
+def decode(body: bytes) -> dict[str, Any]:
+    try:
+        message = json.loads(body.decode("utf-8", "surrogatepass"))
+    except ValueError as error:
+        raise ProtocolError(f"not a message: {error}") from None
+    if not isinstance(message, dict):
+        raise ProtocolError("not a message: no object")
+    return message
+
+
+def ok(number: int, result: object = None) -> dict[str, Any]:
+    return {"n": number, "ok": result}
+
+
+def error(number: int, message: str, kind: str = OTHER) -> dict[str, Any]:
+    return {"n": number, "error": {"message": message, "kind": kind}}
+
+
+def event(name: str, **words: object) -> dict[str, Any]:
+    return {"event": name, **words}
