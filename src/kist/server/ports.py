@@ -55,8 +55,9 @@ class Containers(Protocol):
         """Returns once the wait is registered (the head of the answer is sent then); what it returns
         gives ``{"StatusCode", "Error"?}``. ``condition``: not-running, next-exit or removed."""
 
-    async def logs(self, id: str, options: LogOptions) -> tuple[bool, AsyncIterator[tuple[int, bytes]]]:
-        """Whether the container has a terminal, and ``(stream, bytes)`` pieces, streams as in `frames.py`."""
+    async def logs(self, id: str, options: LogOptions) -> tuple[bool, AsyncIterator[bytes]]:
+        """Whether the container has a terminal, and the body: many lines at a time, each in a stream frame
+        (`frames.py`) unless there is a terminal; to be sent as it is. 200,000 lines one by one would cost seconds."""
 
     async def stats(self, id: str, *, stream: bool, one_shot: bool) -> AsyncIterator[Json]: ...
     async def export(self, id: str) -> AsyncIterator[bytes]: ...
