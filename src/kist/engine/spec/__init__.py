@@ -60,8 +60,8 @@ class Facts:
     namespace_paths: dict[str, str] = field(default_factory=dict)
     shm: str | None = None
     init: str | None = None  # host path of a static init program, for --init
-    arch: str = "amd64"
-    kernel: tuple[int, int] = (5, 10)
+    machine: str = "x86_64"  # uname's words
+    kernel: str = "5.10"
     known_capabilities: frozenset[str] | None = None
     apparmor: bool = False
     host_name: str = "localhost"
@@ -207,9 +207,8 @@ def _seccomp(host: Json, facts: Facts, granted: list[str], security: SecurityOpt
     if security.seccomp == "unconfined" or (host["Privileged"] and security.seccomp is None):
         return None
     if security.seccomp is None:
-        return seccomp.default_for(tuple(granted), facts.arch, facts.kernel)
-    return seccomp.to_oci(seccomp.parse_profile(security.seccomp), capabilities=granted, arch=facts.arch,
-                          kernel=facts.kernel)
+        return seccomp.default_for(tuple(granted), facts.machine, facts.kernel)
+    return seccomp.custom(security.seccomp, granted, facts.machine, facts.kernel)
 
 
 def _user(user: User) -> Json:

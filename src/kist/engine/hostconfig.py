@@ -1,0 +1,174 @@
+"""A create request's HostConfig: defaults filled in, checked, and what Kist can't honour refused.
+
+Nothing that a user asks for is dropped in silence: a field is honoured, or `REFUSED` says why not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from kist.api import bodies
+from kist.engine.config import LOG_DRIVERS, Config, parse_size
+from kist.engine.limits import Machine, check_limits
+from kist.engine.spec import capabilities, device_rule, security_options
+from kist.engine.spec.defaults import MASKED_PATHS, READONLY_PATHS
+from kist.engine.spec.seccomp import parse_profile
+from kist.errors import InvalidParameter, KistError, NotSupported
+
+Json = dict[str, Any]
+RESTART_POLICIES = ("no", "always", "on-failure", "unless-stopped")
+RUNTIMES = ("kist",)
+
+_Asked = Callable[[Any], bool]
+
+# HostConfig field -> (asked for something that Kist does not do?, error, text).
+REFUSED: dict[str, tuple[_Asked, type[KistError], str]] = {
+    "UsernsMode": (lambda v: v not in ("", "host"), InvalidParameter, "invalid userns mode: {value}"),
+    "Isolation": (lambda v: v not in ("", "default"), InvalidParameter,
+                  'invalid isolation ({value}): linux does not support it'),
+    "Runtime": (lambda v: v not in ("", *RUNTIMES), InvalidParameter,
+                "unknown or invalid runtime name: {value}"),
+    "DeviceRequests": (bool, NotSupported,
+                       'could not select device driver: Kist has no device drivers (use --device)'),
+    "Links": (bool, NotSupported, "Kist has no legacy links (--link): use a network with names"),
+    "StorageOpt": (bool, NotSupported, "--storage-opt is not supported by Kist's overlay storage"),
+    "Cgroup": (bool, NotSupported, "HostConfig.Cgroup is not supported"),
+    "CpuRealtimePeriod": (bool, NotSupported, "real-time CPU limits are not supported"),
+    "CpuRealtimeRuntime": (bool, NotSupported, "real-time CPU limits are not supported"),
+    "CpuCount": (bool, InvalidParameter, "CpuCount is a Windows-only setting"),
+    "CpuPercent": (bool, InvalidParameter, "CpuPercent is a Windows-only setting"),
+    "IOMaximumIOps": (bool, InvalidParameter, "IOMaximumIOps is a Windows-only setting"),
+    "IOMaximumBandwidth": (bool, InvalidParameter, "IOMaximumBandwidth is a Windows-only setting"),
+    "KernelMemory": (bool, NotSupported, "kernel memory limits are not supported (removed from Linux)"),
+    "KernelMemoryTCP": (bool, NotSupported, "kernel TCP memory limits are not supported (removed from Linux)"),
+    "VolumeDriver": (lambda v: v not in ("", "local"), NotSupported,
+                     'error looking up volume plugin {value}: plugin "{value}" not found'),
+}
+_MODES: dict[str, tuple[frozenset[str], str]] = {
+    "PidMode": (frozenset({"", "host", "container"}), "invalid PID mode: {value}"),
+    "IpcMode": (frozenset({"", "none", "private", "shareable", "host", "container"}),
+                "invalid IPC mode: {value}"),
+    "UTSMode": (frozenset({"", "host"}), "invalid UTS mode: {value}"),
+    "CgroupnsMode": (frozenset({"", "private", "host"}), "invalid cgroup namespace mode: {value}"),
+}
+
+
+def normalize(body: bodies.HostConfig | None, config: Config, machine: Machine) -> Json:
+    """HostConfig as it is recorded and shown by inspect: every field there, everything checked."""
+    host: Json = msgspec.to_builtins(body or bodies.HostConfig())
+    for field, (asked, error, text) in REFUSED.items():
+        if asked(host[field]):
+            raise error(text.format(value=host[field]))
+    for field, (modes, text) in _MODES.items():
+        if host[field].partition(":")[0] not in modes or host[field] == "container:":
+            raise InvalidParameter(text.format(value=host[field]))
+    check_limits(host, machine)
+    _fill(host, config)
+    _check_restart(host)
+    _check_security(host)
+    _check_log(host["LogConfig"])
+    return host
+
+
+def _fill(host: Json, config: Config) -> None:
+    """The daemon's defaults for what the user left open (the same that Docker's inspect shows)."""
+    host["NetworkMode"] = host["NetworkMode"] if host["NetworkMode"] not in ("", "default") else "bridge"
+    host["IpcMode"] = host["IpcMode"] or "private"
+    host["CgroupnsMode"] = host["CgroupnsMode"] or ("host" if host["Privileged"] else "private")
+    host["Runtime"] = host["Runtime"] or RUNTIMES[0]
+    host["ShmSize"] = host["ShmSize"] or config.shm_size
+    host["RestartPolicy"] = host["RestartPolicy"] or {"Name": "no", "MaximumRetryCount": 0}
+    host["RestartPolicy"]["Name"] = host["RestartPolicy"]["Name"] or "no"
+    host["LogConfig"] = _log_config(host["LogConfig"], config)
+    host["ConsoleSize"] = host["ConsoleSize"] or [0, 0]
+    host["PortBindings"] = host["PortBindings"] or {}
+    for field in ("Dns", "DnsOptions", "DnsSearch", "BlkioWeightDevice", "Devices", "Ulimits"):
+        host[field] = host[field] or []
+    if host["Memory"] and not host["MemorySwap"]:
+        host["MemorySwap"] = host["Memory"] * 2
+    if host["PidsLimit"] is not None and host["PidsLimit"] <= 0:
+        host["PidsLimit"] = None
+    for field, paths in (("MaskedPaths", MASKED_PATHS), ("ReadonlyPaths", READONLY_PATHS)):
+        if host[field] is None:
+            host[field] = [] if host["Privileged"] else list(paths)
+        elif host["Privileged"]:
+            host[field] = []
+
+
+def _log_config(asked: Json | None, config: Config) -> Json:
+    """Bounded by default: Docker's default log fills the disk."""
+    kind = (asked or {}).get("Type") or config.log_driver
+    given = dict((asked or {}).get("Config") or {})
+    return {"Type": kind, "Config": given}
+
+
+def log_limits(log: Json, config: Config) -> tuple[int, int]:
+    """(bytes per file, number of files) of a container's log."""
+    given = log["Config"] or {}
+    size = parse_size(given["max-size"]) if given.get("max-size", "-1") != "-1" else config.log_max_size
+    return size, int(given.get("max-file", config.log_max_file))
+
+
+_LOG_OPTIONS = frozenset({"max-size", "max-file", "labels", "labels-regex", "env", "env-regex", "tag", "mode",
+                          "compress", "max-buffer-size"})
+_LOG_DEFAULTS_ONLY = {"compress": "false", "mode": "blocking"}
+
+
+def _check_log(log: Json) -> None:
+    if log["Type"] not in LOG_DRIVERS:
+        raise InvalidParameter(f"logger: no log driver named '{log['Type']}' is registered")
+    for name, value in log["Config"].items():
+        if name not in _LOG_OPTIONS:
+            raise InvalidParameter(f"unknown log opt '{name}' for {log['Type']} log driver")
+        if name not in ("max-size", "max-file") and value != _LOG_DEFAULTS_ONLY.get(name):
+            raise NotSupported(f"log opt '{name}={value}' is not supported by Kist")
+    if log["Config"].get("max-size", "-1") != "-1" and parse_size(log["Config"]["max-size"]) < 4096:
+        raise InvalidParameter("invalid value for max-size: at least 4k")
+    if "max-file" in log["Config"]:
+        files = log["Config"]["max-file"]
+        if not files.isdecimal() or int(files) < 1:
+            raise InvalidParameter("max-file cannot be less than 1")
+
+
+def _check_restart(host: Json) -> None:
+    policy = host["RestartPolicy"]
+    name, count = policy["Name"], policy["MaximumRetryCount"]
+    if name not in RESTART_POLICIES:
+        raise InvalidParameter(f"invalid restart policy: unknown policy '{name}'; use one of 'no', 'always', "
+                               "'on-failure', or 'unless-stopped'")
+    if name != "on-failure" and count != 0:
+        raise InvalidParameter("invalid restart policy: maximum retry count can only be used with 'on-failure'"
+                               + (" and cannot be negative" if count < 0 else ""))
+    if count < 0:
+        raise InvalidParameter("invalid restart policy: maximum retry count cannot be negative")
+    if host["AutoRemove"] and name != "no":
+        raise InvalidParameter("can't create 'AutoRemove' container with restart policy")
+
+
+def _check_security(host: Json) -> None:
+    host["CapAdd"] = capabilities.normalize(host["CapAdd"], "CapAdd") or host["CapAdd"]
+    host["CapDrop"] = capabilities.normalize(host["CapDrop"], "CapDrop") or host["CapDrop"]
+    options = security_options(host["SecurityOpt"])
+    if options.seccomp not in (None, "unconfined"):
+        parse_profile(options.seccomp or "")
+    for rule in host["DeviceCgroupRules"] or ():
+        device_rule(rule)
+    for name in host["Sysctls"] or ():
+        _check_sysctl(name, host)
+
+
+def _check_sysctl(name: str, host: Json) -> None:
+    """Only sysctls that a namespace of the container's own holds (runc's rule, so that no host one is set)."""
+    ipc = name in ("kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem", "kernel.shmall",
+                   "kernel.shmmax", "kernel.shmmni", "kernel.shm_rmid_forced") or name.startswith("fs.mqueue.")
+    if name.startswith("net.") and "/" not in name:
+        if host["NetworkMode"] == "host":
+            raise InvalidParameter(f'sysctl "{name}" not allowed in host network namespace')
+    elif ipc:
+        if host["IpcMode"] == "host":
+            raise InvalidParameter(f'sysctl "{name}" not allowed in host ipc namespace')
+    else:
+        raise InvalidParameter(f'sysctl "{name}" is not in a separate kernel namespace')
