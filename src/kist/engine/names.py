@@ -8,8 +8,6 @@ from collections.abc import Callable, Mapping
 
 from kist.errors import InvalidParameter, NotFound
 
-# moby: container names; docs: "only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed".
-_NAME = re.compile(r"/?[a-zA-Z0-9][a-zA-Z0-9_.-]+")
 _HEX = re.compile(r"[0-9a-f]{1,64}")
 
 _ADJECTIVES = """
@@ -53,13 +51,6 @@ def random_name(taken: Callable[[str], bool]) -> str:
         if not taken(name):
             return name
     raise AssertionError("a thousand random names were all taken")
-
-
-def check_name(name: str) -> str:
-    """The name without its leading slash; refuses what Docker refuses."""
-    if not _NAME.fullmatch(name):
-        raise InvalidParameter(f"Invalid container name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed")
-    return name.removeprefix("/")
 
 
 def resolve_id(ref: str, ids: Mapping[str, object], id_by_name: Mapping[str, str]) -> str:

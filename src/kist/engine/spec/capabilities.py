@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from kist.engine.spec.defaults import ALL_CAPABILITIES, CAPABILITIES
+from kist.engine.spec.defaults import CAPABILITIES
 from kist.errors import InvalidParameter
+from kist.linux.capabilities import NAMES as ALL_CAPABILITIES
 
 
 def normalize(names: Iterable[str] | None, field: str) -> list[str]:
