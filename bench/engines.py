@@ -18,9 +18,9 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
-from support.daemon import KIST, Daemon, docker_command  # noqa: E402
-from support.hub import Hub, fill  # noqa: E402
-from support.processes import ENVIRONMENT  # noqa: E402
+from support.daemon import KIST, Daemon, docker_command
+from support.hub import Hub, fill
+from support.processes import ENVIRONMENT
 
 MARK = "98765"  # every long-lived payload is `sleep 98765`
 PEERS = Path(os.environ.get("PEERS", "/srv/peers"))
