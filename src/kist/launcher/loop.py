@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 READ = select.EPOLLIN
 WRITE = select.EPOLLOUT
+HANGUP = select.EPOLLHUP | select.EPOLLERR  # always reported, asked for or not
 
 
 class Loop:
@@ -27,7 +28,7 @@ class Loop:
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
-        self._handlers: dict[int, Callable[[int], None]] = {}
+        self._handlers: dict[int, Callable[[int], object]] = {}
         self._timers: dict[object, tuple[float, Callable[[], None]]] = {}
         self._children: dict[int, Callable[[int], None]] = {}
         self._running = True
@@ -36,7 +37,7 @@ class Loop:
         signal.signal(signal.SIGCHLD, _nothing)
         self.watch(self._wake_read, READ, self._reap)
 
-    def watch(self, fd: int, events: int, handler: Callable[[int], None]) -> None:
+    def watch(self, fd: int, events: int, handler: Callable[[int], object]) -> None:
         """Call ``handler(events)`` from now on; changes what an already watched descriptor waits for."""
         if fd in self._handlers:
             self._epoll.modify(fd, events)

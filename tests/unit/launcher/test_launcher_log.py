@@ -40,8 +40,9 @@ def test_a_record_is_dockers() -> None:
 
 
 @pytest.mark.parametrize("data", [
-    b"\n", b"\n\n\n", b'"quoted" \\n back\\slash\n', b"tab\tcr\rbell\x07nul\0del\x7f\n\x7f\n", 
-    "ä€😀\u2028\n".encode(), b"\xff\xfe\n", b"\xc3\n\xa4\n", b"\xed\xb2\x80 a surrogate\n", b"\0\x80binary\xff\x7f\n", b"no newline", bytes(range(256)),
+    b"\n", b"\n\n\n", b'"quoted" \\n back\\slash\n', b"tab\tcr\rbell\x07nul\0del\x7f\n\x7f\n",
+    "ä€😀\u2028\n".encode(), b"\xff\xfe\n", b"\xc3\n\xa4\n", b"\xed\xb2\x80 a surrogate\n", b"\0\x80binary\xff\x7f\n",
+    b"no newline", bytes(range(256)),
 ])
 def test_bytes_survive(data: bytes) -> None:
     assert content(encode(data)) == data

@@ -1,0 +1,229 @@
+"""The streams of one process: output to the log and to the attached clients, the clients' input to the process.
+
+    pipe or terminal ──read──▶ log
+                          └──▶ client, client, …      (clients.py)
+    pipe or terminal ◀──────── client, client, …      (stdin.py)
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+
+from kist.api.frames import STDERR, STDOUT
+from kist.launcher.clients import Client
+from kist.launcher.loop import READ
+from kist.launcher.stdin import PIPE_SIZE, Stdin
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from kist.launcher.log import Log
+    from kist.launcher.loop import Loop
+    from kist.launcher.protocol import Attach
+
+SMALL_READ, LARGE_READ = 64 * 1024, 256 * 1024
+_NAMES = {STDOUT: "stdout", STDERR: "stderr"}
+
+
+class Pipes:
+    """The process's ends (``child``: stdin, stdout, stderr) and the monitor's; made before the process is."""
+
+    __slots__ = ("child", "stderr", "stdin", "stdout")
+
+    def __init__(self, *, stdin: bool, output: bool) -> None:
+        self.child: list[int] = []
+        self.stdin = self.stdout = self.stderr = -1
+        try:
+            if stdin:
+                read, self.stdin = os.pipe2(os.O_CLOEXEC)
+                self.child.append(read)
+            else:
+                self.child.append(os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC))
+            if output:
+                self.stdout, write = os.pipe2(os.O_CLOEXEC)
+                self.child.append(write)
+                self.stderr, write = os.pipe2(os.O_CLOEXEC)
+                self.child.append(write)
+            else:
+                self.child += [os.open("/dev/null", os.O_WRONLY | os.O_CLOEXEC) for _ in range(2)]
+        except OSError:
+            self.close()
+            raise
+
+    def close_child(self) -> None:
+        """Once the process has them: its end of the output must not be held open here."""
+        for fd in self.child:
+            os.close(fd)
+        self.child.clear()
+
+    def close(self) -> None:
+        self.close_child()
+        for fd in (self.stdin, self.stdout, self.stderr):
+            if fd >= 0:
+                os.close(fd)
+        self.stdin = self.stdout = self.stderr = -1
+
+
+class Streams:
+    """Pumps one process's streams; owns its ends and the clients."""
+
+    __slots__ = ("_clients", "_grown", "_holders", "_log", "_loop", "_on_detach", "_on_quiet", "_sources", "_spill",
+                 "_stdin_once", "stdin", "tty")
+
+    def __init__(self, loop: Loop, *, tty: bool, stdin_once: bool, log: Log | None, spill_directory: str,
+                 on_detach: Callable[[], None], on_quiet: Callable[[], None]) -> None:
+        self._loop = loop
+        self._log = log
+        self._spill = spill_directory
+        self._on_detach = on_detach
+        self._on_quiet = on_quiet
+        self._stdin_once = stdin_once
+        self._sources: dict[int, int] = {}  # descriptor → stream number
+        self._grown: set[int] = set()
+        self._clients: list[Client] = []
+        self._holders: set[Client] = set()
+        self.stdin: Stdin | None = None
+        self.tty = tty
+
+    @property
+    def quiet(self) -> bool:
+        """No client is attached."""
+        return not self._clients
+
+    def use_pipes(self, pipes: Pipes) -> None:
+        """Take over the monitor's ends."""
+        if pipes.stdin >= 0:
+            self.stdin = Stdin(self._loop, pipes.stdin, terminal=False, changed=self._input_changed)
+        for fd, stream in ((pipes.stdout, STDOUT), (pipes.stderr, STDERR)):
+            if fd >= 0:
+                self._add_source(fd, stream)
+        pipes.stdin = pipes.stdout = pipes.stderr = -1
+
+    def use_terminal(self, master: int, *, stdin: bool) -> None:
+        """Take over a terminal's master; input has a descriptor of its own, for each is watched by itself."""
+        if stdin:
+            copy = fcntl.fcntl(master, fcntl.F_DUPFD_CLOEXEC, 3)
+            self.stdin = Stdin(self._loop, copy, terminal=True, changed=self._input_changed)
+        self._add_source(master, STDOUT)
+
+    def attach(self, attach: Attach, fd: int) -> None:
+        """Serve one more client from now on."""
+        if not self.stdin:
+            attach.stdin = False
+        client = Client(self._loop, self, attach, fd, self._spill)
+        self._clients.append(client)
+        client.begin(attach.preread)
+
+    def end(self) -> None:
+        """The process has ended and all of its output is read: let the clients go when they have everything."""
+        if self.stdin:
+            self.stdin.close()
+            self.stdin = None
+        for client in list(self._clients):
+            client.end()
+        if not self._clients:
+            self._on_quiet()
+
+    def drain(self) -> None:
+        """Read what the process left in its pipes."""
+        for fd in list(self._sources):
+            while fd in self._sources and self._read(fd):
+                pass
+
+    def close_sources(self) -> None:
+        for fd in list(self._sources):
+            self._close_source(fd)
+
+    # What clients call
+
+    def takes_input(self, *, wanted: bool) -> bool:
+        """Whether a client should be read now; ``wanted`` is its answer when nobody takes the input."""
+        if self.stdin and self.stdin.open:
+            return not self.stdin.full
+        return wanted
+
+    def hold(self, client: Client) -> None:
+        """Read no more output until ``client`` releases it."""
+        if not self._holders:
+            for fd in self._sources:
+                self._loop.forget(fd)
+        self._holders.add(client)
+
+    def release(self, client: Client) -> None:
+        self._holders.discard(client)
+        if not self._holders:
+            for fd in self._sources:
+                self._watch(fd)
+
+    def input_ended(self, client: Client) -> None:
+        """A client has closed its input.
+
+        As in Docker: with stdin_once (and no terminal) that is the end of the process's input; without it, it is
+        the end of the attachment.
+        """
+        if self._stdin_once and not self.tty:
+            if self.stdin:
+                self.stdin.close_when_drained()
+        else:
+            client.end()
+
+    def detached(self, _client: Client) -> None:
+        self._on_detach()
+
+    def client_gone(self, client: Client, *, input_was_open: bool) -> None:
+        self._clients.remove(client)
+        if input_was_open and self._stdin_once and not self.tty and self.stdin:
+            self.stdin.close_when_drained()
+        if not self._clients:
+            self._on_quiet()
+
+    # Output
+
+    def _add_source(self, fd: int, stream: int) -> None:
+        os.set_blocking(fd, False)
+        self._sources[fd] = stream
+        self._watch(fd)
+
+    def _watch(self, fd: int) -> None:
+        self._loop.watch(fd, READ, lambda _events: self._read(fd))
+
+    def _read(self, fd: int) -> bool:
+        """Pass on one piece; tell whether there may be more."""
+        try:
+            data = os.read(fd, LARGE_READ if fd in self._grown else SMALL_READ)
+        except BlockingIOError:
+            return False
+        except OSError:  # EIO: a terminal's last process is gone
+            data = b""
+        if not data:
+            self._close_source(fd)
+            return False
+        stream = self._sources[fd]
+        if self._log:
+            self._log.write(_NAMES[stream], data)
+        for client in list(self._clients):
+            if client.stdout if stream == STDOUT else client.stderr:
+                client.send(stream, data)
+        if len(data) == SMALL_READ and fd not in self._grown:
+            self._grow(fd)
+        return True
+
+    def _grow(self, fd: int) -> None:
+        """A pipe that was full gets more room; most never are, and stay small."""
+        self._grown.add(fd)
+        try:
+            fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, PIPE_SIZE)
+        except OSError:  # a terminal, or the user's share of pipe memory is used up
+            pass
+
+    def _close_source(self, fd: int) -> None:
+        self._loop.forget(fd)
+        del self._sources[fd]
+        self._grown.discard(fd)
+        os.close(fd)
+
+    def _input_changed(self) -> None:
+        for client in list(self._clients):
+            client.listen()
