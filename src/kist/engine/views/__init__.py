@@ -1,0 +1,1 @@
+"""Records → the Engine API's JSON. Pure."""
