@@ -1,0 +1,87 @@
+"""``kistd``: the server's process. Containers outlive it: they are the monitors', not the server's."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sys
+from collections.abc import Sequence
+
+from kist.errors import InvalidParameter, KistError
+from kist.server import listen, logs
+from kist.version import VERSION
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    options = _parser().parse_args(argv)
+    logs.set_up(options.log_level or ("debug" if options.debug else "info"))
+    try:
+        return _run(options)
+    except KistError as exc:
+        print(f"kistd: {exc.message}", file=sys.stderr)
+        return 1
+    except OSError as exc:
+        print(f"kistd: {exc}", file=sys.stderr)
+        return 1
+
+
+def _run(options: argparse.Namespace) -> int:
+    """Check, lock, serve: in this order, so that a second server touches nothing."""
+    from kist.engine.config import Config
+
+    if os.geteuid() != 0:
+        raise InvalidParameter("the server must run as root (try sudo kistd)")
+    env = os.environ
+    config = Config.load(options.config or env.get("KIST_CONFIG") or None,
+                         data=options.data or env.get("KIST_DATA") or None,
+                         run=options.run or env.get("KIST_RUN") or None,
+                         socket=options.socket)
+    addresses = _addresses(options.host, config.socket)
+    lock = listen.lock_run_dir(config.run)
+    try:
+        from kist.server.serve import serve
+
+        return asyncio.run(serve(config, addresses, _tls(options), options.ready_fd))
+    finally:
+        os.close(lock)
+
+
+def _addresses(hosts: list[str], socket: str) -> list[listen.Address]:
+    return [listen.Address.parse(host) for host in hosts] or [listen.Address(path=socket)]
+
+
+def _tls(options: argparse.Namespace) -> listen.Tls | None:
+    files = options.tlscacert, options.tlscert, options.tlskey
+    if not options.tlsverify:
+        if any(files):
+            raise InvalidParameter("--tlscacert, --tlscert and --tlskey need --tlsverify")
+        return None
+    if not all(files):
+        raise InvalidParameter("--tlsverify needs --tlscacert, --tlscert and --tlskey")
+    return listen.Tls(*files)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="kistd", description="The Kist server (Docker Engine API).",
+                                     allow_abbrev=False)
+    add = parser.add_argument
+    add("--config", metavar="FILE", help="configuration file (default /etc/kist/config.toml)")
+    add("--data", metavar="DIR", help="where images and containers are kept (default /var/lib/kist)")
+    add("--run", metavar="DIR", help="where sockets and run state are (default /run/kist)")
+    add("--socket", metavar="PATH", help="the API's unix socket (default RUN/kist.sock)")
+    add("-H", "--host", metavar="ADDRESS", action="append", default=[],
+        help="listen on unix:///path or tcp://host:port in place of --socket; may be given more than once")
+    add("--tlsverify", action="store_true", help="serve TCP with TLS to clients that show a certificate")
+    add("--tlscacert", metavar="FILE", help="the authority that signed the clients' certificates")
+    add("--tlscert", metavar="FILE", help="the server's certificate")
+    add("--tlskey", metavar="FILE", help="the server's key")
+    add("-D", "--debug", action="store_true", help="the same as --log-level debug")
+    add("--log-level", choices=sorted(logs.LEVELS), help="default info")
+    add("--ready-fd", metavar="N", type=int, help="write one byte to this descriptor once listening")
+    add("--version", action="version", version=f"Kist version {VERSION}")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

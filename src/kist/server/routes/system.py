@@ -1,0 +1,62 @@
+"""System: ping, version, info, events, disk usage, registry log-in, and the parts that are always empty."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from kist.api import bodies
+from kist.server import message
+from kist.server.message import Request
+from kist.server.ports import Engine, Json
+
+# Clients and proxies must ask anew each time (moby api/server/router/system pingHandler). A builder of
+# version 1 sends clients to `POST /build` instead of BuildKit's session.
+_PING_HEADERS = [
+    ("Content-Type", "text/plain; charset=utf-8"),
+    ("Builder-Version", "1"),
+    ("Cache-Control", "no-cache, no-store, must-revalidate"),
+    ("Pragma", "no-cache"),
+    ("Swarm", "inactive"),
+]
+
+
+async def ping(request: Request, engine: Engine) -> message.Response:
+    return message.Response(200, b"OK" if request.method == "GET" else b"", list(_PING_HEADERS))
+
+
+async def version(request: Request, engine: Engine) -> message.Response:
+    return message.json(await engine.system.version())
+
+
+async def info(request: Request, engine: Engine) -> message.Response:
+    return message.json(await engine.system.info())
+
+
+async def disk_usage(request: Request, engine: Engine) -> message.Response:
+    return message.json(await engine.system.df(request.query.all("type")))
+
+
+async def auth(request: Request, engine: Engine) -> message.Response:
+    return message.json(await engine.system.auth(await request.decode(bodies.AuthConfig)))
+
+
+async def events(request: Request, engine: Engine) -> message.Stream:
+    query = request.query
+    since, until = query.time("since"), query.time("until")
+    return message.Stream(_lines(engine.events.subscribe(since=since, until=until, filters=query.filters())),
+                          message.JSON_TYPE)
+
+
+async def _lines(items: AsyncIterator[Json]) -> AsyncIterator[bytes]:
+    async for item in items:
+        yield message.encode(item) + b"\n"
+
+
+async def plugins(request: Request, engine: Engine) -> message.Response:
+    """There are none, and `docker plugin ls` may say so."""
+    return message.json([])
+
+
+async def prune_builds(request: Request, engine: Engine) -> message.Response:
+    """There is no build cache; `docker system prune` asks for it all the same."""
+    return message.json({"CachesDeleted": [], "SpaceReclaimed": 0})
