@@ -1,0 +1,63 @@
+"""`python -m kist.hub`: runs a Hub until SIGTERM or SIGINT."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from kist.errors import KistError
+from kist.hub.app import make_app, open_hub
+from kist.hub.config import HubConfig, load, split_listen
+from kist.hub.server import bind_unix, make_server
+from kist.version import VERSION
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = parser().parse_args(arguments)
+    try:
+        config = load(options.config, data=options.data, listen=options.listen, uds=options.uds,
+                      access_log=options.access_log, max_blob=options.max_blob)
+        _logs(config)
+        host, port = split_listen(config.listen)
+        app = make_app(open_hub(config))
+        sockets = [bind_unix(config.uds)] if config.uds else None
+    except (KistError, OSError, RuntimeError) as error:
+        print(f"kist hub: {error}", file=sys.stderr)
+        return 125
+    server = make_server(app, host=host, port=port)
+    server.run(sockets)
+    return 0 if server.started else 1
+
+
+def parser() -> argparse.ArgumentParser:
+    command = argparse.ArgumentParser(prog="kist hub", description="A registry for images (OCI distribution 1.1).")
+    command.add_argument("--config", metavar="FILE", help="TOML file with the settings below, and more")
+    command.add_argument("--data", metavar="DIR", type=Path, help="where blobs and metadata are kept")
+    command.add_argument("--listen", metavar="HOST:PORT", help="default 127.0.0.1:5555")
+    command.add_argument("--uds", metavar="PATH", help="listen on a unix socket instead")
+    command.add_argument("--access-log", metavar="FILE", help='"-" is standard error (default), "" none')
+    command.add_argument("--max-blob", metavar="BYTES", type=int, help="refuse larger blobs")
+    command.add_argument("--version", action="version", version=f"Kist Hub {VERSION}")
+    return command
+
+
+def _logs(config: HubConfig) -> None:
+    """Messages go to standard error, access lines to where the configuration says."""
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(name)s: %(message)s")
+    for noisy in ("uvicorn.error", "uvicorn.asgi", "urllib3"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    access = logging.getLogger("kist.hub.access")
+    access.propagate = False
+    access.setLevel(logging.INFO if config.access_log else logging.CRITICAL)
+    if config.access_log:
+        handler = (logging.StreamHandler(sys.stderr) if config.access_log == "-"
+                   else logging.FileHandler(config.access_log))
+        handler.setFormatter(logging.Formatter("%(message)s"))
+        access.addHandler(handler)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

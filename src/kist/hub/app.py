@@ -1,0 +1,99 @@
+"""The Hub as an ASGI application: routes, the access log around them, housekeeping beside them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from kist.hub.access import OpenAccess
+from kist.hub.accesslog import AccessLog
+from kist.hub.blobs import DiskBlobs
+from kist.hub.config import HubConfig
+from kist.hub.content import Content
+from kist.hub.database import Database
+from kist.hub.hub import Hub, hub_of, in_thread
+from kist.hub.metadata import Metadata
+from kist.hub.v2 import routes as v2
+
+log = logging.getLogger("kist.hub")
+FLUSH_EVERY = 5.0  # seconds; so many pulls may go uncounted after a kill
+_ALL_METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+
+
+def open_content(data: Path, *, max_blob: int = 0) -> Content:
+    """The content of a data folder, which is made where there is none."""
+    data.mkdir(parents=True, exist_ok=True)
+    return Content(DiskBlobs(data), Metadata(Database(data / "hub.db")), max_blob=max_blob)
+
+
+def open_hub(config: HubConfig) -> Hub:
+    return Hub(config, open_content(config.data, max_blob=config.max_blob), OpenAccess())
+
+
+def make_app(hub: Hub) -> Starlette:
+    app = Starlette(
+        routes=[
+            Route("/healthz", healthz),
+            Route("/metrics", metrics),
+            Route("/v2/{path:path}", v2.dispatch, methods=_ALL_METHODS),
+            Route("/v2", v2.dispatch, methods=_ALL_METHODS),
+        ],
+        middleware=[Middleware(AccessLog, hub=hub)],
+        lifespan=_lifespan,
+    )
+    app.state.hub = hub
+    return app
+
+
+async def healthz(request: Request) -> Response:
+    """200 when the metadata can be read and the blobs' folder is there."""
+    hub = hub_of(request)
+    try:
+        await in_thread(hub.metadata.totals)
+    except Exception:
+        log.exception("health check failed")
+        return PlainTextResponse("unwell\n", 503)
+    return PlainTextResponse("ok\n")
+
+
+async def metrics(request: Request) -> Response:
+    hub = hub_of(request)
+    totals = await in_thread(hub.metadata.totals)
+    return PlainTextResponse(hub.metrics.text(totals), media_type="text/plain; version=0.0.4")
+
+
+@asynccontextmanager
+async def _lifespan(app: Starlette) -> AsyncIterator[None]:
+    hub: Hub = app.state.hub
+    housekeeping = asyncio.create_task(_keep_house(hub))
+    try:
+        yield
+    finally:
+        housekeeping.cancel()
+        await asyncio.gather(housekeeping, return_exceptions=True)
+        hub.flush_pulls()
+        hub.metadata.database.close()
+
+
+async def _keep_house(hub: Hub) -> None:
+    """Write pull counts, sweep abandoned uploads. A failure is logged and tried again at the next turn."""
+    swept = 0.0
+    while True:
+        try:
+            await in_thread(hub.flush_pulls)
+            if time.monotonic() - swept > hub.config.sweep_every or not swept:
+                swept = time.monotonic()
+                await in_thread(hub.content.sweep_uploads, hub.config.upload_life)
+        except Exception:
+            log.exception("housekeeping failed")
+        await asyncio.sleep(FLUSH_EVERY)

@@ -1,0 +1,134 @@
+"""SQLite for the metadata: one connection per thread, WAL, durable commits, schema by version.
+
+Readers never wait; writers queue at ``BEGIN IMMEDIATE``, also those of other processes (the library
+builder writes into a data folder while the Hub runs).
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+#: Each entry takes the schema one version further; never change one, add one.
+MIGRATIONS = (
+    """
+    CREATE TABLE repositories (
+        id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, created REAL NOT NULL, updated REAL NOT NULL,
+        private INTEGER NOT NULL DEFAULT 0, immutable INTEGER NOT NULL DEFAULT 0,
+        summary TEXT NOT NULL DEFAULT '', description TEXT NOT NULL DEFAULT '', upstream TEXT
+    );
+    CREATE TABLE blobs (
+        digest TEXT PRIMARY KEY, size INTEGER NOT NULL, created REAL NOT NULL, doomed INTEGER NOT NULL DEFAULT 0
+    ) WITHOUT ROWID;
+    CREATE TABLE links (   -- a repository has a blob; "used" is the last push that relied on it
+        repository INTEGER NOT NULL REFERENCES repositories ON DELETE CASCADE,
+        digest TEXT NOT NULL, used REAL NOT NULL, PRIMARY KEY (repository, digest)
+    ) WITHOUT ROWID;
+    CREATE INDEX links_by_digest ON links (digest);
+    CREATE TABLE manifests (
+        repository INTEGER NOT NULL REFERENCES repositories ON DELETE CASCADE,
+        digest TEXT NOT NULL, media_type TEXT NOT NULL, artifact_type TEXT, subject TEXT,
+        annotations TEXT, content BLOB NOT NULL, pushed REAL NOT NULL, PRIMARY KEY (repository, digest)
+    );
+    CREATE INDEX manifests_by_subject ON manifests (repository, subject) WHERE subject IS NOT NULL;
+    CREATE TABLE edges (   -- a manifest needs a blob or another manifest
+        repository INTEGER NOT NULL, parent TEXT NOT NULL, child TEXT NOT NULL,
+        PRIMARY KEY (repository, parent, child),
+        FOREIGN KEY (repository, parent) REFERENCES manifests (repository, digest) ON DELETE CASCADE
+    ) WITHOUT ROWID;
+    CREATE INDEX edges_by_child ON edges (repository, child);
+    CREATE TABLE tags (
+        repository INTEGER NOT NULL, name TEXT NOT NULL, digest TEXT NOT NULL, updated REAL NOT NULL,
+        PRIMARY KEY (repository, name),
+        FOREIGN KEY (repository, digest) REFERENCES manifests (repository, digest) ON DELETE CASCADE
+    ) WITHOUT ROWID;
+    CREATE INDEX tags_by_digest ON tags (repository, digest);
+    CREATE TABLE uploads (id TEXT PRIMARY KEY, name TEXT NOT NULL, started REAL NOT NULL) WITHOUT ROWID;
+    CREATE TABLE pulls (
+        repository INTEGER NOT NULL REFERENCES repositories ON DELETE CASCADE,
+        day TEXT NOT NULL, count INTEGER NOT NULL, PRIMARY KEY (repository, day)
+    ) WITHOUT ROWID;
+    """,
+)
+
+
+class Database:
+    """Transactions over one file."""
+
+    def __init__(self, path: Path, *, migrations: Sequence[str] = MIGRATIONS) -> None:
+        self._path = path
+        self._local = threading.local()
+        self._all: list[sqlite3.Connection] = []
+        self._lock = threading.Lock()
+        self._migrate(migrations)
+
+    def _connection(self) -> sqlite3.Connection:
+        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            connection = sqlite3.connect(self._path, timeout=30, isolation_level=None, check_same_thread=False)
+            connection.row_factory = sqlite3.Row
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA foreign_keys = ON")
+            self._local.connection = connection
+            with self._lock:
+                self._all.append(connection)
+        return connection
+
+    def _migrate(self, migrations: Sequence[str]) -> None:
+        connection = self._connection()
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+            if version > len(migrations):
+                raise RuntimeError(f"{self._path} was written by a newer Kist (schema {version})")
+            for number in range(version, len(migrations)):
+                for statement in _statements(migrations[number]):
+                    connection.execute(statement)
+                connection.execute(f"PRAGMA user_version = {number + 1}")
+            connection.execute("COMMIT")
+        except BaseException:
+            connection.execute("ROLLBACK")
+            raise
+
+    def all(self, sql: str, *values: Any) -> list[sqlite3.Row]:
+        return self._connection().execute(sql, values).fetchall()
+
+    def one(self, sql: str, *values: Any) -> sqlite3.Row | None:
+        row: sqlite3.Row | None = self._connection().execute(sql, values).fetchone()
+        return row
+
+    @contextmanager
+    def write(self) -> Iterator[sqlite3.Connection]:
+        """A transaction: everything in it is there afterwards, or nothing. Joins one that is open already."""
+        connection = self._connection()
+        if connection.in_transaction:
+            yield connection
+            return
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield connection
+        except BaseException:
+            connection.execute("ROLLBACK")
+            raise
+        connection.execute("COMMIT")
+
+    def close(self) -> None:
+        with self._lock:
+            for connection in self._all:
+                connection.close()
+            self._all.clear()
+
+
+def _statements(script: str) -> Iterator[str]:
+    """The single statements of a script (executescript would commit in between)."""
+    text = ""
+    for line in script.splitlines(keepends=True):
+        text += line
+        if sqlite3.complete_statement(text):
+            yield text
+            text = ""

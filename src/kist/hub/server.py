@@ -1,0 +1,120 @@
+"""uvicorn, taught to send files without copying them through Python (ASGI's zero-copy send extension).
+
+h11 lets the caller write a body itself, as long as it is told its length (h11: "sendfile support"); asyncio's
+`loop.sendfile` does it on the transport's socket, and falls back to reading where there is TLS.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+import ssl
+import stat
+from typing import Any, cast
+
+import h11
+import uvicorn
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+log = logging.getLogger("kist.hub")
+ZERO_COPY = "http.response.zerocopysend"
+#: A slice of a file must leave within so many seconds, else the client is gone for us (11 kB/s).
+SLICE, SLICE_SECONDS = 4 << 20, 360.0
+KEEP_ALIVE = 30
+GRACE = 30  # seconds that answers in progress get after SIGTERM
+
+
+class _Counted:
+    """Stands for ``length`` bytes in h11's books."""
+
+    def __init__(self, length: int) -> None:
+        self._length = length
+
+    def __len__(self) -> int:
+        return self._length
+
+
+class ZeroCopyProtocol(H11Protocol):
+    """uvicorn's HTTP/1.1, with ``http.response.zerocopysend`` offered to the application."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.app = cast("Any", self._offering(cast("ASGIApp", self.app)))
+
+    def _offering(self, app: ASGIApp) -> ASGIApp:
+        async def offered(scope: Scope, receive: Receive, send: Send) -> None:
+            scope.setdefault("extensions", {})[ZERO_COPY] = {}
+
+            async def send_or_copy(message: Message) -> None:
+                if message["type"] == ZERO_COPY:
+                    await self._send_file(message)
+                else:
+                    await send(message)
+
+            await app(scope, receive, send_or_copy)
+        return offered
+
+    async def _send_file(self, message: Message) -> None:
+        cycle = self.cycle
+        if cycle.disconnected or self.transport.is_closing():
+            return
+        file, start, count = message["file"], message["offset"], message["count"]
+        self.conn.send_with_data_passthrough(h11.Data(data=cast("Any", _Counted(count))))
+        try:
+            while count:
+                size = min(count, SLICE)
+                sent = await asyncio.wait_for(self.loop.sendfile(self.transport, file, start, size), SLICE_SECONDS)
+                if not sent:
+                    raise OSError("the file is shorter than announced")
+                start, count = start + sent, count - sent
+        except (OSError, RuntimeError, TimeoutError):
+            # The client has gone, or can't be told otherwise that its bytes won't come.
+            cycle.disconnected = True
+            self.transport.abort()
+
+
+def bind_unix(path: str) -> socket.socket:
+    """A listening place for the owner and the group; a socket that a killed server left is replaced."""
+    try:
+        if stat.S_ISSOCK(os.stat(path).st_mode):
+            os.unlink(path)
+    except FileNotFoundError:
+        pass
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    before = os.umask(0o117)
+    try:
+        listener.bind(path)
+    finally:
+        os.umask(before)
+    return listener
+
+
+class Server(uvicorn.Server):
+    """uvicorn, which says where it listens (port 0 is answered with a free one)."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        for server in self.servers:
+            for sock in server.sockets:
+                log.info("listening on %s", _address(sock.getsockname()))
+
+
+def _address(name: Any) -> str:
+    return f"{name[0]}:{name[1]}" if isinstance(name, tuple) else str(name)
+
+
+def make_server(
+    app: ASGIApp, *, host: str = "127.0.0.1", port: int = 0, certificate: str = "", key: str = "",
+    proxies: str = "127.0.0.1",
+) -> Server:
+    """A server for one address; ``certificate`` and ``key`` (PEM files) turn TLS on."""
+    config = uvicorn.Config(
+        app, host=host, port=port, loop="asyncio", http=ZeroCopyProtocol, ws="none", lifespan="on",
+        access_log=False, log_config=None, timeout_keep_alive=KEEP_ALIVE, timeout_graceful_shutdown=GRACE,
+        h11_max_incomplete_event_size=64 << 10, server_header=False, date_header=True, backlog=1024,
+        ssl_certfile=certificate or None, ssl_keyfile=key or None, proxy_headers=True, forwarded_allow_ips=proxies,
+        ssl_version=ssl.PROTOCOL_TLS_SERVER)
+    return Server(config)

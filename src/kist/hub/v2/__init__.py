@@ -1,0 +1,1 @@
+"""The distribution API, `/v2/…`: one file per noun, the route table in `routes.py`."""

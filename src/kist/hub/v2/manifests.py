@@ -1,0 +1,71 @@
+"""`/v2/NAME/manifests/TAG|DIGEST` and what hangs on it: `/v2/NAME/referrers/DIGEST`."""
+
+from __future__ import annotations
+
+from urllib.parse import urlencode
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from kist.hub import names
+from kist.hub.content import MAX_MANIFEST
+from kist.hub.errors import HubError
+from kist.hub.hub import hub_of, in_thread
+from kist.hub.metadata import StoredManifest
+from kist.hub.v2.bodies import receive_bounded
+from kist.oci.manifest import INDEXES, OCI_INDEX, Descriptor
+
+#: So many referrers go into one answer, whose body must stay a manifest's size.
+REFERRERS_PAGE = 1000
+
+
+async def get(request: Request, name: str, reference: str) -> Response:
+    hub = hub_of(request)
+    found = await in_thread(hub.content.manifest, name, names.tag_or_digest(reference))
+    headers = {"Docker-Content-Digest": found.digest, "ETag": f'"{found.digest}"', "Content-Type": found.media_type}
+    if request.headers.get("if-none-match") == headers["ETag"]:
+        return Response(status_code=304, headers=headers)
+    if request.method == "HEAD":
+        return Response(headers={**headers, "Content-Length": str(len(found.content))})
+    if found.media_type not in INDEXES:  # a client that pulls through an index asks for both
+        hub.count_pull(name)
+    return Response(found.content, headers=headers)
+
+
+async def put(request: Request, name: str, reference: str) -> Response:
+    content = hub_of(request).content
+    wanted = names.tag_or_digest(reference)
+    too_large = HubError("MANIFEST_INVALID", f"the manifest is larger than {MAX_MANIFEST} bytes", status=413)
+    body = await receive_bounded(request, MAX_MANIFEST, too_large)
+    stored = await in_thread(content.put_manifest, name, wanted, body, request.headers.get("content-type", ""))
+    headers = {"Location": f"/v2/{name}/manifests/{reference}", "Docker-Content-Digest": stored.digest}
+    if stored.subject:
+        headers["OCI-Subject"] = stored.subject
+    return Response(status_code=201, headers=headers)
+
+
+async def delete(request: Request, name: str, reference: str) -> Response:
+    await in_thread(hub_of(request).content.delete_manifest, name, names.tag_or_digest(reference))
+    return Response(status_code=202)
+
+
+async def referrers(request: Request, name: str, digest: str) -> Response:
+    wanted = names.digest(digest)
+    kind, last = request.query_params.get("artifactType", ""), request.query_params.get("last", "")
+    found = await in_thread(hub_of(request).metadata.referrers, name, wanted, kind)
+    position = next((number + 1 for number, one in enumerate(found) if one.digest == last), 0)
+    page = found[position:position + REFERRERS_PAGE]
+    headers = {"Content-Type": OCI_INDEX}
+    if kind:
+        headers["OCI-Filters-Applied"] = "artifactType"
+    if len(found) > position + REFERRERS_PAGE:
+        query = urlencode({"last": page[-1].digest, **({"artifactType": kind} if kind else {})}, safe=":")
+        headers["Link"] = f'</v2/{name}/referrers/{digest}?{query}>; rel="next"'
+    body = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [_descriptor(one) for one in page]}
+    return Response(msgspec.json.encode(body), headers=headers)
+
+
+def _descriptor(found: StoredManifest) -> Descriptor:
+    return Descriptor(media_type=found.media_type, digest=found.digest, size=len(found.content),
+                      artifact_type=found.artifact_type, annotations=found.annotations or None)

@@ -1,0 +1,76 @@
+"""The route table of the distribution API, and the one place that dispatches over it.
+
+Names have slashes in them, and may even have "blobs" or "manifests" as a part: the last match of the
+pattern's fixed words counts, as everywhere. Errors become bodies here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Mapping
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from kist.hub import names
+from kist.hub.access import Action
+from kist.hub.errors import HubError
+from kist.hub.hub import hub_of, in_thread
+from kist.hub.v2 import blobs, lists, manifests, uploads
+
+Handler = Callable[..., Awaitable[Response]]
+_Methods = Mapping[str, tuple[Action, Handler]]
+
+PULL, PUSH, DELETE = Action.PULL, Action.PUSH, Action.DELETE
+#: (name for metrics, pattern of the path behind /v2/, method → what it needs and who does it)
+ROUTES: tuple[tuple[str, re.Pattern[str], _Methods], ...] = (
+    ("uploads", re.compile(r"(?P<name>.+)/blobs/uploads/?"), {"POST": (PUSH, uploads.start)}),
+    ("upload", re.compile(r"(?P<name>.+)/blobs/uploads/(?P<upload>[^/]+)"), {
+        "GET": (PUSH, uploads.status), "PATCH": (PUSH, uploads.chunk), "PUT": (PUSH, uploads.finish),
+        "DELETE": (PUSH, uploads.cancel)}),
+    ("blob", re.compile(r"(?P<name>.+)/blobs/(?P<digest>[^/]+)"), {
+        "GET": (PULL, blobs.get), "HEAD": (PULL, blobs.get), "DELETE": (DELETE, blobs.delete)}),
+    ("manifest", re.compile(r"(?P<name>.+)/manifests/(?P<reference>[^/]+)"), {
+        "GET": (PULL, manifests.get), "HEAD": (PULL, manifests.get), "PUT": (PUSH, manifests.put),
+        "DELETE": (DELETE, manifests.delete)}),
+    ("referrers", re.compile(r"(?P<name>.+)/referrers/(?P<digest>[^/]+)"), {"GET": (PULL, manifests.referrers)}),
+    ("tags", re.compile(r"(?P<name>.+)/tags/list"), {"GET": (PULL, lists.tags)}),
+)
+API_VERSION = {"Docker-Distribution-API-Version": "registry/2.0"}
+
+
+async def dispatch(request: Request) -> Response:
+    """Every request to /v2 and what is below it."""
+    try:
+        response = await _dispatched(request, request.path_params.get("path", ""))
+    except HubError as error:
+        response = JSONResponse(error.body, error.status, error.headers)
+    response.headers.update(API_VERSION)
+    return response
+
+
+async def _dispatched(request: Request, path: str) -> Response:
+    access = hub_of(request).access
+    if path in ("", "_catalog"):
+        request.scope["kist.route"] = "catalog" if path else "base"
+        if request.method not in ("GET", "HEAD"):
+            raise _wrong_method(("GET", "HEAD"))
+        await in_thread(access.check_login, request)
+        return await lists.catalog(request) if path else JSONResponse({})
+    for route, pattern, methods in ROUTES:
+        match = pattern.fullmatch(path)
+        if match is None:
+            continue
+        request.scope["kist.route"] = route
+        params = match.groupdict()
+        names.repository_name(params["name"])
+        if request.method not in methods:
+            raise _wrong_method(tuple(methods))
+        action, handler = methods[request.method]
+        await in_thread(access.check, request, action, params["name"])
+        return await handler(request, **params)
+    raise HubError("NAME_UNKNOWN", "no such endpoint")
+
+
+def _wrong_method(allowed: tuple[str, ...]) -> HubError:
+    return HubError("UNSUPPORTED", headers={"Allow": ", ".join(allowed)})
