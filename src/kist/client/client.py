@@ -46,6 +46,10 @@ class NoServer(Unavailable):
         self.errno = errno
 
 
+class StreamError(EngineFailure):
+    """A streaming answer (pull, push, load…) told in its middle that the work failed."""
+
+
 class Exchange:
     """A request that was sent and not answered yet."""
 
@@ -80,6 +84,7 @@ class Client:
         self.timeout = timeout
         self.headers = {"User-Agent": f"kist/{VERSION}", **(headers or {})}
         self.idle: list[Connection] = []
+        self.ahead = 0  # how many connections to open behind the next request, while its answer is made
 
     def connect(self) -> Connection:
         """An idle connection, or a new one; NoServer when nobody answers."""
@@ -93,10 +98,6 @@ class Client:
         except OSError as error:
             raise NoServer(f"error during connect: {self.address.text}: {error.strerror or error}",
                            error.errno) from None
-
-    def connect_ahead(self) -> None:
-        """Open one more connection for a request that is sure to come."""
-        self.idle.insert(0, self.address.open(self.timeout))
 
     def send(self, method: str, path: str, query: Query = None, body: Body = None,
              headers: dict[str, str] | None = None) -> Exchange:
@@ -115,7 +116,16 @@ class Client:
         except OSError as error:
             connection.close()
             raise ProtocolError(f"error during connect: {error.strerror or error}") from None
+        if self.ahead:
+            self._open_ahead()
         return Exchange(self, connection, method)
+
+    def _open_ahead(self) -> None:
+        count, self.ahead = self.ahead, 0
+        try:
+            self.idle.extend([self.address.open(self.timeout) for _ in range(count)])
+        except OSError:  # whoever needs one will try again, and tell
+            pass
 
     def request(self, method: str, path: str, query: Query = None, body: Body = None,
                 headers: dict[str, str] | None = None) -> Response:
@@ -208,7 +218,7 @@ def stream_values(response: Response) -> Iterator[Any]:
 def _checked(value: Any) -> Any:
     if isinstance(value, dict) and (value.get("errorDetail") or value.get("error")):
         detail = value.get("errorDetail") or {}
-        raise EngineFailure(str(detail.get("message") or value.get("error")))
+        raise StreamError(str(detail.get("message") or value.get("error")))
     return value
 
 

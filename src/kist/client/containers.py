@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kist.client.client import Client, Exchange, quote, stream_values
+from kist.client.client import Client, Exchange, quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -94,18 +94,11 @@ class Containers:
 
     def wait(self, container: str, condition: str = "") -> JSON:
         """Wait until it has stopped; returns `{"StatusCode": n}`, with `"Error"` when waiting failed."""
-        return self.wait_answer(self.send_wait(container, condition))
+        return wait_result(self.send_wait(container, condition).answer())
 
     def send_wait(self, container: str, condition: str = "") -> Exchange:
         """Register a wait; its answer's *head* comes as soon as it is registered, the body at the end."""
         return self._client.send("POST", f"/containers/{quote(container)}/wait", {"condition": condition})
-
-    @staticmethod
-    def wait_answer(sent: Exchange) -> JSON:
-        """The result of a registered wait."""
-        from kist.client import wirejson
-
-        return dict(wirejson.loads(sent.answer().read()))
 
     def attach(self, container: str, **options: Any) -> Response:
         """Take part in its streams: see `send_attach`; hijack the answer for the raw socket."""
@@ -173,6 +166,13 @@ class Containers:
         return dict(self._client.call("POST", "/commit", query, config or {}))
 
 
+def wait_result(response: Response) -> JSON:
+    """The result of a registered wait, as soon as it is there."""
+    from kist.client import wirejson
+
+    return dict(wirejson.loads(response.read()))
+
+
 def path_stat(response: Response) -> JSON:
     """The JSON in base64 that answers about archives carry in a header."""
     from binascii import a2b_base64
@@ -182,4 +182,4 @@ def path_stat(response: Response) -> JSON:
     return dict(wirejson.loads(a2b_base64(response.headers.get("x-docker-container-path-stat", "e30="))))
 
 
-__all__ = ["UPGRADE", "Containers", "path_stat", "stream_values"]
+__all__ = ["UPGRADE", "Containers", "path_stat", "wait_result"]

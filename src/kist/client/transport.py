@@ -157,6 +157,15 @@ class Response:
         if self._done:
             self._finish()
 
+    def fileno(self) -> int:
+        """For `poll`: readable when more of the body may be there (unless `has_kept`)."""
+        return self._connection.socket.fileno()
+
+    @property
+    def has_kept(self) -> bool:
+        """Whether bytes of the body are here already, or it has ended."""
+        return self._done or bool(self._connection.kept)
+
     def chunks(self) -> Iterator[bytes]:
         """The body, piece by piece as it comes."""
         while not self._done:
@@ -268,4 +277,4 @@ def connect_unix(path: str) -> socket:
     return opened
 
 
-__all__ = ["AF_UNIX", "SHUT_WR", "Connection", "ProtocolError", "Response", "connect_unix", "socket"]
+__all__ = ["AF_UNIX", "MSG_NOSIGNAL", "SHUT_WR", "Connection", "ProtocolError", "Response", "connect_unix", "socket"]

@@ -1,0 +1,1 @@
+"""One module per command: its table of options (`COMMAND`), and the story of what it does."""

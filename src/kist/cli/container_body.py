@@ -1,0 +1,230 @@
+"""`run` and `create`: the options given → the body of POST /containers/create (Engine API v1.51).
+
+Only what was given is sent: the server has the defaults. `COPIED` says where a value goes as it is; `MADE`
+names the function in `container_values` that makes the value, imported only when such an option is given.
+"""
+
+from __future__ import annotations
+
+from kist.cli.parser import CliError, see, usage_line
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from kist.cli.parser import Arguments
+    from kist.cli.settings import Settings
+
+    Body = dict[str, Any]
+
+# option → part of the body, field
+COPIED: dict[str, tuple[str, str]] = {
+    "blkio-weight": ("HostConfig", "BlkioWeight"),
+    "cap-add": ("HostConfig", "CapAdd"),
+    "cap-drop": ("HostConfig", "CapDrop"),
+    "cgroup-parent": ("HostConfig", "CgroupParent"),
+    "cgroupns": ("HostConfig", "CgroupnsMode"),
+    "cidfile": ("HostConfig", "ContainerIDFile"),
+    "cpu-count": ("HostConfig", "CpuCount"),
+    "cpu-percent": ("HostConfig", "CpuPercent"),
+    "cpu-period": ("HostConfig", "CpuPeriod"),
+    "cpu-quota": ("HostConfig", "CpuQuota"),
+    "cpu-rt-period": ("HostConfig", "CpuRealtimePeriod"),
+    "cpu-rt-runtime": ("HostConfig", "CpuRealtimeRuntime"),
+    "cpu-shares": ("HostConfig", "CpuShares"),
+    "cpus": ("HostConfig", "NanoCpus"),
+    "cpuset-cpus": ("HostConfig", "CpusetCpus"),
+    "cpuset-mems": ("HostConfig", "CpusetMems"),
+    "device-cgroup-rule": ("HostConfig", "DeviceCgroupRules"),
+    "dns-option": ("HostConfig", "DnsOptions"),
+    "dns-search": ("HostConfig", "DnsSearch"),
+    "domainname": ("", "Domainname"),
+    "group-add": ("HostConfig", "GroupAdd"),
+    "hostname": ("", "Hostname"),
+    "init": ("HostConfig", "Init"),
+    "interactive": ("", "OpenStdin"),
+    "io-maxbandwidth": ("HostConfig", "IOMaximumBandwidth"),
+    "io-maxiops": ("HostConfig", "IOMaximumIOps"),
+    "ipc": ("HostConfig", "IpcMode"),
+    "isolation": ("HostConfig", "Isolation"),
+    "link": ("HostConfig", "Links"),
+    "memory": ("HostConfig", "Memory"),
+    "memory-reservation": ("HostConfig", "MemoryReservation"),
+    "memory-swap": ("HostConfig", "MemorySwap"),
+    "oom-kill-disable": ("HostConfig", "OomKillDisable"),
+    "oom-score-adj": ("HostConfig", "OomScoreAdj"),
+    "pid": ("HostConfig", "PidMode"),
+    "pids-limit": ("HostConfig", "PidsLimit"),
+    "privileged": ("HostConfig", "Privileged"),
+    "publish-all": ("HostConfig", "PublishAllPorts"),
+    "read-only": ("HostConfig", "ReadonlyRootfs"),
+    "rm": ("HostConfig", "AutoRemove"),
+    "runtime": ("HostConfig", "Runtime"),
+    "shm-size": ("HostConfig", "ShmSize"),
+    "stop-signal": ("", "StopSignal"),
+    "stop-timeout": ("", "StopTimeout"),
+    "tty": ("", "Tty"),
+    "user": ("", "User"),
+    "userns": ("HostConfig", "UsernsMode"),
+    "uts": ("HostConfig", "UTSMode"),
+    "volume-driver": ("HostConfig", "VolumeDriver"),
+    "volumes-from": ("HostConfig", "VolumesFrom"),
+    "workdir": ("", "WorkingDir"),
+}
+
+# option → part of the body, field, function in container_values (the value → what is sent)
+MADE: dict[str, tuple[str, str, str]] = {
+    "add-host": ("HostConfig", "ExtraHosts", "extra_hosts"),
+    "annotation": ("HostConfig", "Annotations", "pairs"),
+    "blkio-weight-device": ("HostConfig", "BlkioWeightDevice", "device_weights"),
+    "device-read-bps": ("HostConfig", "BlkioDeviceReadBps", "device_byte_rates"),
+    "device-read-iops": ("HostConfig", "BlkioDeviceReadIOps", "device_rates"),
+    "device-write-bps": ("HostConfig", "BlkioDeviceWriteBps", "device_byte_rates"),
+    "device-write-iops": ("HostConfig", "BlkioDeviceWriteIOps", "device_rates"),
+    "dns": ("HostConfig", "Dns", "addresses"),
+    "gpus": ("HostConfig", "DeviceRequests", "gpus"),
+    "memory-swappiness": ("HostConfig", "MemorySwappiness", "swappiness"),
+    "mount": ("HostConfig", "Mounts", "mounts"),
+    "restart": ("HostConfig", "RestartPolicy", "restart_policy"),
+    "storage-opt": ("HostConfig", "StorageOpt", "storage_options"),
+    "sysctl": ("HostConfig", "Sysctls", "sysctls"),
+    "tmpfs": ("HostConfig", "Tmpfs", "tmpfs"),
+    "ulimit": ("HostConfig", "Ulimits", "ulimits"),
+}
+
+# Options of one theme: the function in container_values that adds them to the body.
+THEMES: dict[str, str] = {
+    "device": "add_devices", "env-file": "add_environment",
+    "expose": "add_ports", "publish": "add_ports",
+    "health-cmd": "add_health", "health-interval": "add_health", "health-retries": "add_health",
+    "health-start-interval": "add_health", "health-start-period": "add_health", "health-timeout": "add_health",
+    "no-healthcheck": "add_health",
+    "ip": "add_networks", "ip6": "add_networks", "link-local-ip": "add_networks", "mac-address": "add_networks",
+    "network": "add_networks", "network-alias": "add_networks",
+    "label": "add_labels", "label-file": "add_labels",
+    "log-driver": "add_log", "log-opt": "add_log",
+    "security-opt": "add_security",
+    "volume": "add_volumes",
+}
+
+NETWORK = frozenset(name for name, theme in THEMES.items() if theme == "add_networks") - {"network"}
+
+# Options that are about the client alone.
+OWN = frozenset(("attach", "detach", "detach-keys", "entrypoint", "env", "name", "platform", "pull", "quiet",
+                 "sig-proxy", "disable-content-trust"))
+
+# Options that are refused, and why.
+REFUSED = {
+    "kernel-memory": "the kernel no longer has this limit",
+    "use-api-socket": "mount the server's socket with -v instead",
+}
+
+
+class BadValue(Exception):
+    """A value that its option can't take."""
+
+    def __init__(self, value: str, problem: str) -> None:
+        super().__init__(problem)
+        self.value = value
+
+
+def container_body(args: Arguments, settings: Settings) -> Body:
+    """The whole body. CliError (status 125) for values that make no sense."""
+    body: Body = {"Image": args.words[0]}
+    if len(args.words) > 1:
+        body["Cmd"] = args.words[1:]
+    if args.given("entrypoint"):
+        body["Entrypoint"] = [args.text("entrypoint")]
+    _add_streams(body, args)
+    _refuse(args)
+    if args.given("env") and not args.given("env-file"):
+        body["Env"] = environment(args.list("env"), settings)
+    for name, value in args.values.items():
+        place = COPIED.get(name)
+        if place is not None:
+            part(body, place[0])[place[1]] = value
+        elif name == "network" and len(value) == 1 and "=" not in value[0] and not NETWORK.intersection(args.values):
+            part(body, "HostConfig")["NetworkMode"] = value[0]  # the plain case needs no further module
+        elif name not in OWN:
+            _add_made(body, name, value, args, settings)
+    return body
+
+
+def part(body: Body, name: str) -> Body:
+    """The body itself, or one of its parts, made when needed."""
+    if not name:
+        return body
+    found: Body = body.setdefault(name, {})
+    return found
+
+
+def _add_streams(body: Body, args: Arguments) -> None:
+    """Which streams a client attaches to: those told by -a, else output, and input with -i."""
+    named = [word.lower() for word in args.list("attach")]
+    for word in named:
+        if word not in ("stdin", "stdout", "stderr"):
+            raise _bad_value(args, "attach", word, "valid streams are STDIN, STDOUT and STDERR")
+    if args.flag("detach"):
+        if named:
+            raise problem(args, "conflicting options: cannot specify both --attach and --detach")
+        return
+    streams = named or ["stdout", "stderr"] + (["stdin"] if args.flag("interactive") else [])
+    for stream in streams:
+        body["Attach" + stream.capitalize()] = True
+    if args.flag("interactive") and "stdin" in streams:
+        body["StdinOnce"] = True
+
+
+def _refuse(args: Arguments) -> None:
+    for name, reason in REFUSED.items():
+        if args.given(name):
+            raise problem(args, f"--{name} is not supported: {reason}")
+    if not args.flag("disable-content-trust"):
+        raise problem(args, "--disable-content-trust=false is not supported: there is no notary to ask")
+    if args.flag("rm") and args.text("restart") not in ("", "no"):
+        raise problem(args, "conflicting options: cannot specify both --restart and --rm")
+
+
+def environment(given: list[str], settings: Settings) -> list[str]:
+    """`NAME=value` as it is; a bare `NAME` is passed on from our own environment, if it is set there."""
+    result = []
+    for word in given:
+        name, mark, _ = word.partition("=")
+        if not name:
+            raise CliError(f'invalid argument "{word}" for "-e, --env" flag: invalid environment variable: {word}',
+                           125)
+        if mark:
+            result.append(word)
+        else:
+            value = settings.variable(name)
+            if value is not None:
+                result.append(f"{name}={value}")
+    return result
+
+
+def _add_made(body: Body, name: str, value: Any, args: Arguments, settings: Settings) -> None:
+    from kist.cli import container_values
+
+    try:
+        if name in MADE:
+            where, field, maker = MADE[name]
+            part(body, where)[field] = getattr(container_values, maker)(value)
+        elif name in THEMES:
+            getattr(container_values, THEMES[name])(body, args, settings)
+        else:
+            raise problem(args, f"--{name} is not supported")
+    except BadValue as bad:
+        raise _bad_value(args, name, bad.value, str(bad)) from None
+    except ValueError as error:
+        raise problem(args, str(error)) from None
+
+
+def problem(args: Arguments, text: str) -> CliError:
+    return CliError(f"kist: {text}\n\n{see(args.path)}", 125)
+
+
+def _bad_value(args: Arguments, name: str, value: str, text: str) -> CliError:
+    short = next(row[1] for row in args.command.options if row[0] == name)
+    shown = f"-{short}, --{name}" if short else f"--{name}"
+    return CliError(f'invalid argument "{value}" for "{shown}" flag: {text}\n\n'
+                    f"{usage_line(args.path, args.command)}\n\n{see(args.path)}", 125)

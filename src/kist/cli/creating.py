@@ -1,0 +1,82 @@
+"""Making a container, the part that `run` and `create` share: cidfile, pull when needed, warnings."""
+
+from __future__ import annotations
+
+import os
+
+from kist.cli.container_body import container_body, problem
+from kist.cli.names import with_tag
+from kist.cli.parser import CliError
+from kist.cli.session import no_server, said
+from kist.client.client import NoServer
+from kist.errors import KistError, NotFound
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from kist.cli.parser import Arguments
+    from kist.cli.session import Session
+
+PULL = ("always", "missing", "never")
+# Docker's client tells why a container could not start by words of the server's message.
+STATUSES = (("executable file not found", 127), ("no such file or directory", 127), ("permission denied", 126),
+            ("is a directory", 126))
+
+
+def create(args: Arguments, session: Session, body: dict[str, Any] | None = None) -> str:
+    """Make the container that the arguments describe; returns its id."""
+    body = container_body(args, session.settings) if body is None else body
+    _check(args)
+    try:
+        if args.text("pull") == "always":
+            _pull(args, session)
+        made = _create(args, session, body)
+    except KistError as error:
+        raise failure(args, session, error) from None
+    for warning in made.get("Warnings") or ():
+        session.warn(f"WARNING: {warning}")
+    container = str(made["Id"])
+    if args.text("cidfile"):
+        with open(args.text("cidfile"), "x", encoding="ascii") as file:
+            file.write(container)
+    return container
+
+
+def _check(args: Arguments) -> None:
+    if args.text("pull") not in PULL:
+        raise problem(args, f"invalid pull option: '{args.text('pull')}': must be one of \"always\", "
+                            '"missing" or "never"')
+    cidfile = args.text("cidfile")
+    if cidfile and os.path.lexists(cidfile):
+        raise CliError(f"container ID file found, make sure the other container isn't running or delete {cidfile}")
+
+
+def _create(args: Arguments, session: Session, body: dict[str, Any]) -> dict[str, Any]:
+    """Create; when the image is missing, get it and create again."""
+    containers = session.client.containers
+    try:
+        return containers.create(body, name=args.text("name"), platform=args.text("platform"))
+    except NotFound as error:
+        if args.text("pull") != "missing" or "no such image" not in error.message.lower():
+            raise
+    if not args.flag("quiet"):
+        session.warn(f"Unable to find image '{with_tag(args.words[0])}' locally")
+    _pull(args, session)
+    return containers.create(body, name=args.text("name"), platform=args.text("platform"))
+
+
+def _pull(args: Arguments, session: Session) -> None:
+    from kist.cli.pulling import pull
+
+    pull(session, args.words[0], platform=args.text("platform"), quiet=args.flag("quiet"), to_stderr=True)
+
+
+
+
+def failure(args: Arguments, session: Session, error: KistError) -> CliError:
+    """An error as `run` and `create` tell it; the status is 126, 127 or 125 by its words, as Docker's."""
+    text = no_server(session.settings, error) if isinstance(error, NoServer) else said(error)
+    found = problem(args, text)
+    found.status = next((status for words, status in STATUSES if words in text), 125)
+    return found

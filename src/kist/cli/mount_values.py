@@ -1,0 +1,104 @@
+"""`--mount type=bind,source=/a,target=/b,…` → one entry of HostConfig.Mounts (Engine API v1.51, *Mount*)."""
+
+from __future__ import annotations
+
+import os
+
+from kist.cli.container_body import BadValue
+from kist.cli.container_values import csv_fields
+from kist.cli.values import size
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    Body = dict[str, Any]
+
+# key → part of the entry ("" itself), field, kind
+FIELDS: dict[str, tuple[str, str, str]] = {
+    "type": ("", "Type", "lower"),
+    "source": ("", "Source", "text"),
+    "src": ("", "Source", "text"),
+    "target": ("", "Target", "text"),
+    "dst": ("", "Target", "text"),
+    "destination": ("", "Target", "text"),
+    "readonly": ("", "ReadOnly", "bool"),
+    "ro": ("", "ReadOnly", "bool"),
+    "consistency": ("", "Consistency", "lower"),
+    "bind-propagation": ("BindOptions", "Propagation", "lower"),
+    "bind-nonrecursive": ("BindOptions", "NonRecursive", "bool"),
+    "bind-create-src": ("BindOptions", "CreateMountpoint", "bool"),
+    "volume-subpath": ("VolumeOptions", "Subpath", "text"),
+    "volume-nocopy": ("VolumeOptions", "NoCopy", "bool"),
+    "volume-label": ("VolumeOptions", "Labels", "pair"),
+    "volume-driver": ("VolumeOptions", "DriverConfig.Name", "text"),
+    "volume-opt": ("VolumeOptions", "DriverConfig.Options", "pair"),
+    "image-subpath": ("ImageOptions", "Subpath", "text"),
+    "tmpfs-size": ("TmpfsOptions", "SizeBytes", "size"),
+    "tmpfs-mode": ("TmpfsOptions", "Mode", "octal"),
+}
+OPTIONS_OF = {"BindOptions": "bind", "VolumeOptions": "volume", "ImageOptions": "image", "TmpfsOptions": "tmpfs"}
+# `bind-recursive`: what it means for the entry.
+RECURSIVE: dict[str, Body] = {"enabled": {}, "disabled": {"NonRecursive": True},
+                              "writable": {"ReadOnlyNonRecursive": True}, "readonly": {"ReadOnlyForceRecursive": True}}
+SWITCHES = ("readonly", "ro", "volume-nocopy", "bind-nonrecursive")
+
+
+def mount(value: str) -> Body:
+    """One mount; BadValue as Docker words it."""
+    entry: Body = {"Type": "volume"}
+    for field in csv_fields(value):
+        key, mark, text = field.partition("=")
+        key = key.lower()
+        if not mark:
+            if key not in SWITCHES:
+                raise BadValue(value, f"invalid field '{field}' must be a key=value pair")
+            text = "true"
+        if key == "bind-recursive":
+            if text not in RECURSIVE:
+                raise BadValue(value, f"invalid value for {key}: {text} (must be \"enabled\", \"disabled\", "
+                                      '"writable", or "readonly")')
+            entry.setdefault("BindOptions", {}).update(RECURSIVE[text])
+            continue
+        if key not in FIELDS:
+            raise BadValue(value, f"unexpected key '{key}' in '{field}'")
+        _set(entry, key, text, value)
+    _check(entry, value)
+    return entry
+
+
+def _set(entry: Body, key: str, text: str, value: str) -> None:
+    where, name, kind = FIELDS[key]
+    for step in [where] * bool(where) + name.split(".")[:-1]:
+        entry = entry.setdefault(step, {})
+    name = name.rpartition(".")[2]
+    if kind == "pair":
+        inner, _, content = text.partition("=")
+        entry.setdefault(name, {})[inner] = content
+    else:
+        entry[name] = _converted(key, kind, text, value)
+
+
+def _converted(key: str, kind: str, text: str, value: str) -> str | bool | int:
+    try:
+        if kind == "bool":
+            return {"true": True, "1": True, "false": False, "0": False}[text.lower()]
+        if kind == "size":
+            return size(text)
+        if kind == "octal":
+            return int(text, 8)
+    except (KeyError, ValueError):
+        raise BadValue(value, f"invalid value for {key}: {text}") from None
+    return text.lower() if kind == "lower" else text
+
+
+def _check(entry: Body, value: str) -> None:
+    if not entry.get("Target"):
+        raise BadValue(value, "target is required")
+    for options, kind in OPTIONS_OF.items():
+        if options in entry and entry["Type"] != kind:
+            raise BadValue(value, f"cannot mix '{kind}-*' options with mount type '{entry['Type']}'")
+    if entry["Type"] == "bind" and entry.get("Source", "").startswith("."):
+        entry["Source"] = os.path.abspath(entry["Source"])
+    if entry["Type"] == "tmpfs" and entry.get("Source"):
+        raise BadValue(value, 'invalid mount config for type "tmpfs": field Source must not be specified')

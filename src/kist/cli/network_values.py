@@ -1,0 +1,89 @@
+"""`--network` and what belongs to it → HostConfig.NetworkMode and NetworkingConfig.EndpointsConfig."""
+
+from __future__ import annotations
+
+from kist.cli.container_body import BadValue
+from kist.cli.container_values import csv_fields, is_address
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from kist.cli.parser import Arguments
+
+    Body = dict[str, Any]
+
+# Networks that have no settings of their own for a container.
+BUILT_IN = ("host", "none", "default")
+# option → part of the endpoint, field, whether it is a list
+OPTIONS = {
+    "network-alias": ("", "Aliases"), "mac-address": ("", "MacAddress"),
+    "ip": ("IPAMConfig", "IPv4Address"), "ip6": ("IPAMConfig", "IPv6Address"),
+    "link-local-ip": ("IPAMConfig", "LinkLocalIPs"),
+}
+# key of the long form (name=…,alias=…) → the same
+KEYS = {"alias": "network-alias", "ip": "ip", "ip6": "ip6", "mac-address": "mac-address",
+        "link-local-ip": "link-local-ip"}
+
+
+def networks(args: Arguments) -> tuple[str, Body]:
+    """(network mode, endpoints): the options without a network of their own belong to the first one."""
+    named = [_network(value) for value in args.list("network")]
+    mode = named[0][0] if named else ""
+    if len(named) > 1 and any(_is_mode(name) for name, _ in named):
+        raise ValueError("conflicting options: cannot attach both user-defined and non-user-defined network-modes")
+    endpoints = dict(named) if named else {"default": {}}
+    first = endpoints[mode or "default"]
+    for option, (where, field) in OPTIONS.items():
+        if not args.given(option):
+            continue
+        if mode.startswith("container:") or mode == "host":
+            raise ValueError(f"conflicting options: --{option} can't be used with the network mode {mode}")
+        part = first.setdefault(where, {}) if where else first
+        if field in part:
+            raise ValueError(f"conflicting options: cannot specify both --{option} and the same in --network")
+        part[field] = args.values[option]
+    if len(endpoints) == 1 and not first:
+        return mode, {}
+    return mode, endpoints
+
+
+def _is_mode(name: str) -> bool:
+    return name in BUILT_IN or name.startswith("container:")
+
+
+def _network(value: str) -> tuple[str, Body]:
+    """`name`, or `name=…,alias=…,ip=…,driver-opt=key=value,gw-priority=n`."""
+    if "=" not in value:
+        return value, {}
+    name, endpoint = "", {}  # type: str, Body
+    for field in csv_fields(value):
+        key, _, text = field.partition("=")
+        key, text = key.strip().lower(), text.strip()
+        if key == "name":
+            name = text
+        elif key == "driver-opt":
+            option, mark, content = text.partition("=")
+            if not mark:
+                raise BadValue(value, "invalid key value pair format in driver options")
+            endpoint.setdefault("DriverOpts", {})[option.strip().lower()] = content.strip().lower()
+        elif key == "gw-priority":
+            endpoint["GwPriority"] = int(text)
+        elif key in KEYS:
+            _set(endpoint, KEYS[key], text, value)
+        else:
+            raise BadValue(value, f"invalid field key {key}")
+    if not name:
+        raise BadValue(value, "network name/id is not specified")
+    return name, endpoint
+
+
+def _set(endpoint: Body, option: str, text: str, value: str) -> None:
+    where, field = OPTIONS[option]
+    if where and not is_address(text):
+        raise BadValue(value, f"invalid IP address: {text}")
+    part = endpoint.setdefault(where, {}) if where else endpoint
+    if field in ("Aliases", "LinkLocalIPs"):
+        part.setdefault(field, []).append(text)
+    else:
+        part[field] = text
