@@ -52,7 +52,7 @@ def _build(data: Path, recipe: Recipe, shop: Workshop) -> None:
         return
     layout = shop.path(f"{recipe.name}.layout")
     digest = build(recipe, shop, layout)
-    publish(data, f"library/{recipe.name}", recipe.tag, layout)
+    publish(data, f"library/{recipe.name}", recipe.tag, layout, summary=recipe.summary)
     record.parent.mkdir(parents=True, exist_ok=True)
     record.write_text(key)
     print(f"{recipe.name}:{recipe.tag}: {digest}", flush=True)
