@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import fcntl
 import os
+import struct
+import termios
 
 from kist.api.frames import STDERR, STDOUT
 from kist.launcher.clients import Client
@@ -69,13 +71,13 @@ class Pipes:
 class Streams:
     """Pumps one process's streams; owns its ends and the clients."""
 
-    __slots__ = ("_clients", "_grown", "_holders", "_log", "_loop", "_on_detach", "_on_quiet", "_sources", "_spill",
-                 "_stdin_once", "stdin", "tty")
+    __slots__ = ("_clients", "_grown", "_holders", "_loop", "_master", "_on_detach", "_on_quiet", "_sources", "_spill",
+                 "_stdin_once", "log", "stdin", "tty")
 
     def __init__(self, loop: Loop, *, tty: bool, stdin_once: bool, log: Log | None, spill_directory: str,
                  on_detach: Callable[[], None], on_quiet: Callable[[], None]) -> None:
         self._loop = loop
-        self._log = log
+        self.log = log
         self._spill = spill_directory
         self._on_detach = on_detach
         self._on_quiet = on_quiet
@@ -84,6 +86,7 @@ class Streams:
         self._grown: set[int] = set()
         self._clients: list[Client] = []
         self._holders: set[Client] = set()
+        self._master = -1
         self.stdin: Stdin | None = None
         self.tty = tty
 
@@ -106,7 +109,14 @@ class Streams:
         if stdin:
             copy = fcntl.fcntl(master, fcntl.F_DUPFD_CLOEXEC, 3)
             self.stdin = Stdin(self._loop, copy, terminal=True, changed=self._input_changed)
+        self._master = master
         self._add_source(master, STDOUT)
+
+    def resize(self, height: int, width: int) -> None:
+        """Set the terminal's size, in characters (its foreground processes get SIGWINCH)."""
+        if self._master < 0:
+            raise ValueError("the process has no terminal")
+        fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", height, width, 0, 0))
 
     def attach(self, attach: Attach, fd: int) -> None:
         """Serve one more client from now on."""
@@ -125,6 +135,10 @@ class Streams:
             client.end()
         if not self._clients:
             self._on_quiet()
+
+    def drop_clients(self) -> None:
+        for client in list(self._clients):
+            client.drop()
 
     def drain(self) -> None:
         """Read what the process left in its pipes."""
@@ -201,8 +215,8 @@ class Streams:
             self._close_source(fd)
             return False
         stream = self._sources[fd]
-        if self._log:
-            self._log.write(_NAMES[stream], data)
+        if self.log:
+            self.log.write(_NAMES[stream], data)
         for client in list(self._clients):
             if client.stdout if stream == STDOUT else client.stderr:
                 client.send(stream, data)
@@ -222,6 +236,8 @@ class Streams:
         self._loop.forget(fd)
         del self._sources[fd]
         self._grown.discard(fd)
+        if fd == self._master:
+            self._master = -1
         os.close(fd)
 
     def _input_changed(self) -> None:

@@ -1,0 +1,179 @@
+"""The monitor's side of the control connections: the engine's first one, and whoever connects to monitor.sock.
+
+A new server connects while the old one may still be dying, so there can be several at once; each gets every event.
+A connection that is gone takes nothing with it.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections import deque
+
+from kist.launcher import channel, protocol
+from kist.launcher.loop import READ, WRITE
+from kist.launcher.protocol import ProtocolError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from kist.launcher.loop import Loop
+
+    Verb = Callable[[dict[str, Any], list[int]], object]
+
+SOCKET_NAME = "monitor.sock"
+
+
+class Link:
+    """One control connection. A request is answered at once; what the peer doesn't read waits here."""
+
+    __slots__ = ("_control", "_outbox", "_sock")
+
+    def __init__(self, control: Control, sock: socket.socket) -> None:
+        sock.settimeout(0)
+        self._control = control
+        self._sock = sock
+        self._outbox: deque[dict[str, Any]] = deque()
+        control.loop.watch(sock.fileno(), READ, self._ready)
+
+    def send(self, message: dict[str, Any]) -> bool:
+        """Send now or later; False when the peer is gone."""
+        if self._outbox:
+            self._outbox.append(message)
+            return True
+        try:
+            channel.send(self._sock, message)
+        except BlockingIOError:
+            self._outbox.append(message)
+            self._control.loop.watch(self._sock.fileno(), READ | WRITE, self._ready)
+        except OSError:
+            self.close()
+            return False
+        return True
+
+    def close(self) -> None:
+        if self._sock.fileno() >= 0:
+            self._control.loop.forget(self._sock.fileno())
+            self._sock.close()
+            self._control.links.remove(self)
+
+    def _ready(self, events: int) -> None:
+        if events & WRITE and self._outbox:
+            waiting, self._outbox = self._outbox, deque()
+            self._control.loop.watch(self._sock.fileno(), READ, self._ready)
+            for message in waiting:
+                if not self.send(message):
+                    return
+        try:
+            received = channel.receive(self._sock)
+        except BlockingIOError:
+            return
+        except (OSError, ProtocolError):
+            received = None
+        if received is None:
+            self.close()
+        else:
+            answer = self._control.answer(*received)
+            if answer:
+                self.send(answer)
+
+
+class Control:
+    """The links and the listening socket; ``verbs`` maps a request's word to what does it."""
+
+    __slots__ = ("_directory", "_hello", "_listener", "links", "loop", "verbs")
+
+    def __init__(self, loop: Loop, verbs: dict[str, Verb], hello: Callable[[], dict[str, Any]]) -> None:
+        self.loop = loop
+        self.verbs = verbs
+        self.links: list[Link] = []
+        self._hello = hello
+        self._listener: socket.socket | None = None
+        self._directory = ""
+
+    def adopt(self, sock: socket.socket) -> Link:
+        link = Link(self, sock)
+        self.links.append(link)
+        return link
+
+    def listen(self, directory: str) -> None:
+        """Make ``directory``/monitor.sock (0600); connections wait until ``accept`` is called."""
+        self._directory = directory
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._listener.settimeout(0)
+        # A short name: socket paths may have 107 bytes only (unix(7))
+        near = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            self._bind(f"/proc/self/fd/{near}/{SOCKET_NAME}")
+        finally:
+            os.close(near)
+        self._listener.listen(16)
+
+    def _bind(self, path: str) -> None:
+        assert self._listener
+        try:
+            os.unlink(path)
+        except FileNotFoundError:
+            pass
+        old = os.umask(0o177)
+        try:
+            self._listener.bind(path)
+        finally:
+            os.umask(old)
+
+    def accept(self) -> None:
+        """From now on connections are answered with a hello."""
+        if self._listener:
+            self.loop.watch(self._listener.fileno(), READ, self._connection)
+
+    def stop_listening(self) -> None:
+        if self._listener:
+            self.loop.forget(self._listener.fileno())
+            try:
+                os.unlink(f"{self._directory}/{SOCKET_NAME}")
+            except OSError:
+                pass
+            self._listener.close()
+            self._listener = None
+
+    def tell(self, message: dict[str, Any]) -> None:
+        for link in list(self.links):
+            link.send(message)
+
+    def close(self) -> None:
+        self.stop_listening()
+        for link in list(self.links):
+            link.close()
+
+    def answer(self, message: dict[str, Any], fds: list[int]) -> dict[str, Any] | None:
+        """Do what a message asks; the verb owns the descriptors if it is found."""
+        number = message.get("n", 0)
+        verb = self.verbs.get(message.get("do", ""))
+        if not verb:
+            channel.close_all(fds)
+            return protocol.error(number, f"the monitor does not know {message.get('do')!r}")
+        try:
+            result = verb(message, fds)
+        except Refused as error:
+            return protocol.error(number, str(error), error.kind)
+        except (OSError, ProtocolError, KeyError, TypeError, ValueError) as error:
+            return protocol.error(number, str(error))
+        return protocol.ok(number, result) if number else None
+
+    def _connection(self, _events: int) -> None:
+        assert self._listener
+        try:
+            sock, _ = self._listener.accept()
+        except OSError:
+            return
+        self.adopt(sock).send(self._hello())
+
+
+class Refused(Exception):
+    """A request that can't be done; ``kind`` is one of the protocol's."""
+
+    def __init__(self, message: str, kind: str = protocol.OTHER) -> None:
+        super().__init__(message)
+        self.kind = kind
