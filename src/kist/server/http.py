@@ -24,7 +24,7 @@ import select
 import socket
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from typing import cast
+from typing import NamedTuple, cast
 
 import h11
 
@@ -34,10 +34,16 @@ log = logging.getLogger("kist.http")
 
 HEAD_LIMIT = 128 << 10  # bytes of a request's head; registry credentials travel in a header
 BUFFER_LIMIT = 256 << 10  # unread bytes of a body, or pipelined ones, before reading stops
-HEAD_TIMEOUT = 30.0  # seconds from a request's first byte to the end of its head
-IDLE_TIMEOUT = 600.0  # seconds without any request
-BODY_TIMEOUT = 300.0  # seconds without a byte of a body that was announced
-LINGER = 5.0  # seconds to go on reading what a client still sends after its early answer
+
+
+class Timeouts(NamedTuple):
+    """Seconds."""
+
+    head: float = 30.0  # from a request's first byte to the end of its head
+    idle: float = 600.0  # without any request
+    body: float = 300.0  # without a byte of a body that was announced
+    linger: float = 5.0  # of reading on what a client still sends after an early answer
+
 
 App = Callable[[h11.Request, message.BodySource], Awaitable[message.Answer]]
 
@@ -57,8 +63,9 @@ class BodyLost(ConnectionError):
 class Connection(asyncio.Protocol):
     """``app`` raises nothing but BodyLost and cancellation; ``open_ones`` is the server's set of connections."""
 
-    def __init__(self, app: App, open_ones: set[Connection]) -> None:
+    def __init__(self, app: App, open_ones: set[Connection], timeouts: Timeouts) -> None:
         self._app = app
+        self._timeouts = timeouts
         self._open_ones = open_ones
         self._loop = asyncio.get_running_loop()
         self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_LIMIT)
@@ -82,7 +89,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
         self._open_ones.add(self)
-        self._arm(IDLE_TIMEOUT)
+        self._arm(self._timeouts.idle)
 
     def data_received(self, data: bytes) -> None:
         if self._lingering:
@@ -96,7 +103,7 @@ class Connection(asyncio.Protocol):
             self._transport.pause_reading()
         elif self._task is None and not self._in_head and not self._lingering:
             self._in_head = True
-            self._arm(HEAD_TIMEOUT)
+            self._arm(self._timeouts.head)
 
     def eof_received(self) -> bool:
         if self._task is None or self._lingering or not self._only_half_closed():
@@ -191,7 +198,7 @@ class Connection(asyncio.Protocol):
             if self._h11.they_are_waiting_for_100_continue:
                 self._send(h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue"))
             self._body_waiter = self._loop.create_future()
-            self._arm(BODY_TIMEOUT)
+            self._arm(self._timeouts.body)
             await self._body_waiter
             self._disarm()
         piece = self._pieces.popleft()
@@ -254,7 +261,7 @@ class Connection(asyncio.Protocol):
             self._pieces.clear()
             self._unread = 0
             self._body_done = False
-            self._arm(IDLE_TIMEOUT)
+            self._arm(self._timeouts.idle)
             self._transport.resume_reading()
             self._pump()
         else:
@@ -279,7 +286,7 @@ class Connection(asyncio.Protocol):
             return
         self._transport.write_eof()
         self._transport.resume_reading()
-        self._arm(LINGER)
+        self._arm(self._timeouts.linger)
 
     # -- hijack
 

@@ -41,7 +41,9 @@ async def serve(config: Config, addresses: list[listen.Address], tls: listen.Tls
 class Server:
     """The listening half, with any engine: `async with Server(engine, addresses):` serves inside."""
 
-    def __init__(self, engine: Engine, addresses: list[listen.Address], tls: listen.Tls | None = None) -> None:
+    def __init__(self, engine: Engine, addresses: list[listen.Address], tls: listen.Tls | None = None, *,
+                 timeouts: http.Timeouts = http.Timeouts()) -> None:  # noqa: B008 (a NamedTuple can't change)
+        self._timeouts = timeouts
         self._app = App(engine)
         self._addresses = addresses
         self._tls = tls
@@ -65,7 +67,7 @@ class Server:
         await self._finish()
 
     def _connection(self) -> http.Connection:
-        return http.Connection(self._app.serve, self._open_ones)
+        return http.Connection(self._app.serve, self._open_ones, self._timeouts)
 
     async def _finish(self) -> None:
         """Short requests end by themselves, endless ones (events, logs -f, wait) are cut."""
