@@ -28,6 +28,7 @@ from typing import NamedTuple, cast
 
 import h11
 
+from kist.errors import KistError
 from kist.server import message, proxy
 
 log = logging.getLogger("kist.http")
@@ -183,6 +184,9 @@ class Connection(asyncio.Protocol):
                 self._respond(answer)
             self._next()
         except (ConnectionError, asyncio.CancelledError):
+            self._transport.abort()
+        except KistError as exc:  # the container ended between the answer's head and the attach
+            log.info("the stream was refused target=%s error=%s", event.target.decode("latin-1"), exc.message)
             self._transport.abort()
         except Exception:
             log.exception("sending the answer failed target=%s", event.target.decode("latin-1"))
