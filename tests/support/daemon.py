@@ -62,6 +62,12 @@ class Daemon:
         self.process.kill()
         self.process.wait(15)
 
+    def end_autostarted(self) -> None:
+        """Kills servers that clients have started over our configuration."""
+        for pid, line in mentioning(str(self.config)):
+            if "kist.server" in line:
+                kill_and_wait(pid)
+
     def restart(self) -> None:
         self.kill()
         self.start()
@@ -94,6 +100,7 @@ class Daemon:
         if self.process.poll() is None:
             self.clean()
         end(self.process)
+        self.end_autostarted()
         left = self.leftovers()
         for pid, _ in mentioning(str(self.run)):
             kill_and_wait(pid)
