@@ -76,13 +76,13 @@ def bridge(name: str, *, mtu: int = 0, address: str = "", up: bool = True) -> Re
 
 def veth(
     name: str, *, peer_name: str, peer_netns: int | None = None, master: int = 0, mtu: int = 0, address: str = "",
-    peer_address: str = "", up: bool = True, peer_up: bool = True,
+    peer_address: str = "", up: bool = True,
 ) -> Request:
-    """A pair of devices, `name` here (a port of `master` at once) and `peer_name` in `peer_netns`."""
-    flags = IFF_UP if peer_up else 0
+    """A pair of devices, `name` here (a port of `master` at once) and `peer_name` in `peer_netns`, down:
+    the kernel opens no veth before both ends exist (ENOTCONN)."""
     peer = attribute(
         VETH_INFO_PEER,
-        _ifinfo(0, flags, flags)
+        _ifinfo()
         + _common(peer_name, mtu, peer_address)
         + (u32(wire.IFLA_NET_NS_FD, peer_netns) if peer_netns is not None else b""),
     )
@@ -222,7 +222,8 @@ def add_route(
     device `index`."""
     body = _route(dst, prefixlen, gateway, index, source, metric)
     flags = NLM_F_CREATE | NLM_F_REPLACE if replace else NEW
-    return Request(wire.RTM_NEWROUTE, flags, body, f"add route {dst}/{prefixlen}" + (f" via {gateway}" if gateway else ""))
+    words = f"add route {dst}/{prefixlen}" + (f" via {gateway}" if gateway else "")
+    return Request(wire.RTM_NEWROUTE, flags, body, words)
 
 
 def delete_route(dst: str, prefixlen: int, *, gateway: str = "", index: int = 0, metric: int = 0) -> Request:

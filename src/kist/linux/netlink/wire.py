@@ -75,7 +75,7 @@ if TYPE_CHECKING:
         """A network device. `address` is `02:42:…` or "", `peer` the index of a veth's other end or of
         a macvlan's parent (0: none), `netnsid` the kernel's id of the namespace `peer` is in (-1: this one)."""
 
-        index: int
+        index: int  # type: ignore[assignment]
         name: str
         kind: str
         flags: int
@@ -87,7 +87,7 @@ if TYPE_CHECKING:
         alias: str
 
     class Address(NamedTuple):
-        index: int
+        index: int  # type: ignore[assignment]
         family: int
         address: str
         prefixlen: int
@@ -100,13 +100,13 @@ if TYPE_CHECKING:
         dst: str
         prefixlen: int
         gateway: str
-        index: int
+        index: int  # type: ignore[assignment]
         table: int
         type: int
         priority: int
 
     class Neighbour(NamedTuple):
-        index: int
+        index: int  # type: ignore[assignment]
         family: int
         address: str
         lladdr: str

@@ -1,0 +1,160 @@
+"""Networks as they are defined: the request to create one (pure), and the file that keeps it.
+
+    <data>/networks/<network id>.json      a `Network` as JSON, published by rename
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any
+
+import msgspec
+
+from kist.engine.network.ipam import Net, Pool, free_subnet, overlapping, parse_address, parse_subnet
+from kist.engine.network.model import BRIDGE, DRIVERS, HOST, IPVLAN, MACVLAN, NONE, Network, Subnet, new_id
+from kist.errors import Forbidden, InvalidParameter, NotFound, NotSupported
+
+Json = dict[str, Any]
+NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")
+
+
+def predefined(bridge: str) -> list[Network]:
+    """The three networks that always exist."""
+    now = time.time_ns()
+    options = {
+        "com.docker.network.bridge.default_bridge": "true", "com.docker.network.bridge.enable_icc": "true",
+        "com.docker.network.bridge.enable_ip_masquerade": "true",
+        "com.docker.network.bridge.host_binding_ipv4": "0.0.0.0", "com.docker.network.bridge.name": bridge,
+        "com.docker.network.driver.mtu": "1500",
+    }
+    return [
+        Network(new_id(), "bridge", BRIDGE, now, bridge=bridge, predefined=True, options=options),
+        Network(new_id(), "host", HOST, now, predefined=True),
+        Network(new_id(), "none", NONE, now, predefined=True),
+    ]
+
+
+def define(body: Json) -> Network:
+    """The network that an API NetworkCreateRequest asks for; subnets that it leaves open stay open."""
+    name = str(body.get("Name") or "")
+    check_name(name)
+    driver = str(body.get("Driver") or BRIDGE)
+    if driver in (HOST, NONE, "none"):
+        raise Forbidden(f'only one instance of "{"null" if driver == "none" else driver}" network is allowed')
+    if driver not in DRIVERS:
+        raise NotFound(f"plugin {driver!r} not found".replace("'", '"'))
+    for key, words in (("ConfigOnly", "config-only networks"), ("Ingress", "ingress networks")):
+        if body.get(key):
+            raise NotSupported(f"{words} are not supported")
+    if body.get("Scope") not in (None, "", "local"):
+        raise NotSupported("only networks of scope local are supported")
+    ipam = body.get("IPAM") or {}
+    if ipam.get("Driver") not in (None, "", "default"):
+        raise NotFound(f'plugin "{ipam["Driver"]}" not found')
+    identity = new_id()
+    options = {str(key): str(value) for key, value in (body.get("Options") or {}).items()}
+    network = Network(
+        identity, name, driver, time.time_ns(),
+        bridge="" if driver != BRIDGE else options.get("com.docker.network.bridge.name") or f"kb{identity[:12]}",
+        ipv4=body.get("EnableIPv4") is not False, ipv6=bool(body.get("EnableIPv6")),
+        internal=bool(body.get("Internal")), attachable=bool(body.get("Attachable")),
+        subnets=[_subnet(config) for config in ipam.get("Config") or [] if config.get("Subnet")],
+        options=options, labels={str(k): str(v) for k, v in (body.get("Labels") or {}).items()},
+        ipam_options={str(k): str(v) for k, v in (ipam.get("Options") or {}).items()},
+    )
+    _check(network)
+    return network
+
+
+def _subnet(config: Json) -> Subnet:
+    subnet = str(parse_subnet(str(config["Subnet"])))
+    auxiliary = {str(k): str(v) for k, v in (config.get("AuxiliaryAddresses") or {}).items()}
+    found = Subnet(subnet, str(config.get("Gateway") or ""), str(config.get("IPRange") or ""), auxiliary)
+    pool_of(found)  # every address lies where it should
+    return found
+
+
+def pool_of(subnet: Subnet) -> Pool:
+    return Pool(subnet.subnet, gateway=subnet.gateway, ip_range=subnet.ip_range,
+                reserved=subnet.reserved.values())
+
+
+def contains(pool: Pool, address: str) -> bool:
+    return parse_address(address) in pool.subnet
+
+
+def complete(
+    network: Network, ours: list[Net], taken: list[Net], pools: tuple[tuple[str, int], ...],
+) -> None:
+    """Choose the subnets and gateways that the request left open. Subnets that the user names may lie over
+    a route of the host (that may be meant), but not over another network of ours."""
+    for subnet in network.subnets:
+        if overlapping(parse_subnet(subnet.subnet), ours):
+            raise Forbidden("Pool overlaps with other one on this address space")
+    if network.ipv4 and not any("." in subnet.subnet for subnet in network.subnets):
+        network.subnets.insert(0, Subnet(str(free_subnet(pools, taken))))
+    if network.ipv6 and not any(":" in subnet.subnet for subnet in network.subnets):
+        network.subnets.append(Subnet(unique_local(network.id)))
+    for subnet in network.subnets:
+        subnet.gateway = subnet.gateway or str(pool_of(subnet).gateway)
+
+
+def unique_local(identity: str) -> str:
+    """A /64 of the unique local range whose 40 random bits are the network's id (RFC 4193)."""
+    digits = identity[:10]
+    return str(parse_subnet(f"fd{digits[:2]}:{digits[2:6]}:{digits[6:10]}::/64"))
+
+
+def _check(network: Network) -> None:
+    if len(network.bridge) > 15 or not set(network.bridge) <= NAME_CHARACTERS:
+        raise InvalidParameter(f"invalid bridge name {network.bridge!r}: at most 15 characters")
+    if network.option("mtu") and not network.option("mtu").isdecimal():
+        raise InvalidParameter(f"invalid MTU {network.option('mtu')!r}")
+    if not network.ipv4 and not network.ipv6:
+        raise InvalidParameter("IPv4 or IPv6 must be enabled")
+    if network.driver in (MACVLAN, IPVLAN) and not network.ipv4:
+        raise InvalidParameter(f"{network.driver} networks need IPv4")
+
+
+def check_name(name: str) -> None:
+    if not name or not set(name) <= NAME_CHARACTERS or not (name[0].isalnum() or name[0] == "_"):
+        raise InvalidParameter(f"invalid network name: {name!r}: only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed")
+
+
+class Definitions:
+    """The files. Synchronous: they are a few hundred bytes each and change rarely."""
+
+    def __init__(self, directory: str) -> None:
+        self._directory = directory
+
+    def load(self) -> list[Network]:
+        found = []
+        for name in sorted(os.listdir(self._directory)) if os.path.isdir(self._directory) else []:
+            if name.endswith(".json"):
+                with open(os.path.join(self._directory, name), "rb") as file:
+                    found.append(msgspec.json.decode(file.read(), type=Network))
+        return found
+
+    def save(self, network: Network) -> None:
+        os.makedirs(self._directory, mode=0o700, exist_ok=True)
+        path = self._path(network)
+        with open(f"{path}.new", "wb") as file:
+            file.write(msgspec.json.encode(network))
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(f"{path}.new", path)
+        directory = os.open(self._directory, os.O_RDONLY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+
+    def remove(self, network: Network) -> None:
+        try:
+            os.unlink(self._path(network))
+        except FileNotFoundError:
+            pass
+
+    def _path(self, network: Network) -> str:
+        return os.path.join(self._directory, f"{network.id}.json")

@@ -1,0 +1,207 @@
+"""The packet filter: Kist's own nftables tables. `docs/networking.md` explains each rule.
+
+    inet <table>   forward: who may talk to whom; postrouting: masquerading; prerouting: the host's loopback
+    ip   <table>   published ports, IPv4    maps: port    (tcp . 80                : 10.88.0.2 . 8080)
+    ip6  <table>   published ports, IPv6          port_at (192.0.2.1 . tcp . 80    : 10.88.0.2 . 8080)
+
+The rules are constant. What changes are elements of sets and maps, so a thousand published ports cost a
+packet as much as one, and a container's start changes a few elements in one transaction.
+
+A published port must not be a hole in the host's own firewall, but a packet whose address was translated
+passes `forward`, where no rule made for the host's ports looks at it. So the first packet of a connection
+from outside is not translated at once: it goes the way to the host itself, through all of the host's input
+rules. What they let through meets our own chain behind them all. That one sends the packet round once more,
+through a pair of devices (the relay), and what comes in there is translated. Later packets of the connection
+follow the first by connection tracking and never make the detour.
+
+This module is pure: it writes nft(8) commands, `Networks` has them carried out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+# Behind every chain of the host, in front of the connection tracker's confirmation (2^31 - 1).
+LAST = 2147483000
+# The next hop of a copy on the relay; no packet ever carries these addresses.
+RELAY4, RELAY6 = "169.254.88.2", "fe80::88:2"
+
+CONNECTIONS = """\
+table inet {table} {{
+    set bridges {{ type ifname; }}
+    set masqueraded {{ type ifname; }}
+    set internal {{ type ifname; }}
+    set routed {{ type ifname; }}
+    set within {{ type ifname . ifname; }}
+
+    chain prerouting {{
+        type filter hook prerouting priority raw; policy accept;
+        iifname @bridges ip daddr 127.0.0.0/8 drop
+    }}
+    chain forward {{
+        type filter hook forward priority filter; policy accept;
+        iifname @bridges jump containers
+        oifname @bridges jump containers
+    }}
+    chain containers {{
+        ct state vmap {{ established : accept, related : accept, invalid : drop }}
+        iifname . oifname @within accept
+        iifname @internal drop
+        oifname @internal drop
+        oifname @bridges ct status dnat accept
+        iifname != @bridges oifname @routed accept
+        oifname @bridges drop
+    }}
+    chain postrouting {{
+        type nat hook postrouting priority srcnat; policy accept;
+        iifname . oifname @within ct status dnat masquerade
+        iifname @masqueraded oifname != @bridges masquerade
+        oifname @bridges ip saddr 127.0.0.0/8 masquerade
+    }}
+}}
+"""
+
+PUBLISHING = """\
+table {family} {table} {{
+    set inside {{ type ifname; elements = {{ "lo", "{relay_in}" }}; }}
+    map port {{ type inet_proto . inet_service : {address} . inet_service; }}
+    map port_at {{ type {address} . inet_proto . inet_service : {address} . inet_service; }}
+    set open {{ type inet_proto . inet_service; }}
+    set open_at {{ type {address} . inet_proto . inet_service; }}
+
+    chain prerouting {{
+        type nat hook prerouting priority dstnat; policy accept;
+        {only_inside}fib daddr type local jump publish
+    }}
+    chain output {{
+        type nat hook output priority -100; policy accept;
+        fib daddr type local jump publish
+    }}
+    chain publish {{
+        dnat to {family} daddr . meta l4proto . th dport map @port_at
+        dnat to meta l4proto . th dport map @port
+    }}
+    chain input {{
+        type filter hook input priority {last}; policy accept;
+        iifname "{relay_in}" drop
+        iifname @inside accept
+        ct state new {family} daddr . meta l4proto . th dport @open_at jump relay
+        ct state new meta l4proto . th dport @open jump relay
+    }}
+    chain relay {{
+        dup to {next_hop} device "{relay_out}"
+        drop
+    }}
+}}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Bridge:
+    """What the rules must know about a network's bridge."""
+
+    name: str
+    masquerade: bool = True
+    internal: bool = False
+    routed: bool = False  # reachable from outside without a published port
+    icc: bool = True  # the containers on it may talk to each other
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A host's port (`host_ip` "" = every address) and the container's address and port behind it."""
+
+    proto: str
+    host_ip: str
+    host_port: int
+    ip: str
+    port: int
+
+    @property
+    def family(self) -> str:
+        return "ip6" if ":" in self.ip else "ip"
+
+
+@dataclass(slots=True)
+class Rules:
+    """The wanted state. Changing it gives the commands that bring the kernel along; `everything` makes the
+    whole anew at any time (the host's firewall was reloaded, a new server has taken over)."""
+
+    table: str
+    relay_out: str
+    relay_in: str
+    respect_host: bool = True
+    bridges: dict[str, Bridge] = field(default_factory=dict)
+    published: set[Published] = field(default_factory=set)
+
+    def everything(self) -> str:
+        """One transaction that replaces whatever is there under our names."""
+        return (
+            self.removal()
+            + CONNECTIONS.format(table=self.table)
+            + self._publishing("ip", "ipv4_addr", RELAY4)
+            + self._publishing("ip6", "ipv6_addr", RELAY6)
+            + "".join(self._bridge("add", bridge) for bridge in self.bridges.values())
+            + self._ports("add", self.published)
+        )
+
+    def removal(self) -> str:
+        """Removes our tables, there or not (`add` first: `delete` of a missing one fails)."""
+        return "".join(f"add table {family} {self.table}\ndelete table {family} {self.table}\n"
+                       for family in ("inet", "ip", "ip6"))
+
+    def add_bridge(self, bridge: Bridge) -> str:
+        self.bridges[bridge.name] = bridge
+        return self._bridge("add", bridge)
+
+    def remove_bridge(self, name: str) -> str:
+        bridge = self.bridges.pop(name, None)
+        return self._bridge("delete", bridge) if bridge else ""
+
+    def publish(self, ports: Iterable[Published]) -> str:
+        new = set(ports) - self.published
+        self.published |= new
+        return self._ports("add", new)
+
+    def withdraw(self, ports: Iterable[Published]) -> str:
+        old = set(ports) & self.published
+        self.published -= old
+        return self._ports("delete", old)
+
+    def _publishing(self, family: str, address: str, next_hop: str) -> str:
+        only_inside = "iifname @inside " if self.respect_host else ""
+        return PUBLISHING.format(
+            family=family, table=self.table, address=address, next_hop=next_hop, last=LAST,
+            relay_in=self.relay_in, relay_out=self.relay_out, only_inside=only_inside,
+        )
+
+    def _bridge(self, verb: str, bridge: Bridge) -> str:
+        quoted = f'"{bridge.name}"'
+        elements = [("inet", "bridges", quoted), ("ip", "inside", quoted), ("ip6", "inside", quoted)]
+        if bridge.masquerade:
+            elements.append(("inet", "masqueraded", quoted))
+        if bridge.internal:
+            elements.append(("inet", "internal", quoted))
+        if bridge.routed:
+            elements.append(("inet", "routed", quoted))
+        if bridge.icc:
+            elements.append(("inet", "within", f"{quoted} . {quoted}"))
+        return "".join(self._element(verb, family, name, [element]) for family, name, element in elements)
+
+    def _ports(self, verb: str, ports: Iterable[Published]) -> str:
+        """Map elements carry their value when they are added only: nft refuses it in a deletion."""
+        wanted: dict[tuple[str, str], list[str]] = {}
+        for port in sorted(ports, key=repr):
+            key = f"{port.proto} . {port.host_port}"
+            where = ""
+            if port.host_ip:
+                key, where = f"{port.host_ip} . {key}", "_at"
+            value = f" : {port.ip} . {port.port}" if verb == "add" else ""
+            wanted.setdefault((port.family, f"port{where}"), []).append(key + value)
+            if self.respect_host:
+                wanted.setdefault((port.family, f"open{where}"), []).append(key)
+        return "".join(self._element(verb, family, name, items) for (family, name), items in wanted.items())
+
+    def _element(self, verb: str, family: str, name: str, elements: list[str]) -> str:
+        return f"{verb} element {family} {self.table} {name} {{ {', '.join(elements)} }}\n"

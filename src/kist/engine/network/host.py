@@ -1,0 +1,257 @@
+"""What Kist does to the host's and the containers' network devices. Synchronous; the network thread's own.
+
+On the host, all named after the default bridge (`kist0`) so that several servers can live side by side:
+
+    kist0            the default bridge           kist0-o ═ kist0-i   the relay (see firewall.py)
+    kbXXXXXXXXXXXX   a user network's bridge      kvXXXXXXXXXXXX      the host's end of a container's veth
+    nftables         the tables inet, ip, ip6 `kist`
+    sysctl           net.ipv4.ip_forward (only when it was off; written down, put back by `remove`)
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from ipaddress import ip_network
+
+from kist.engine.network.firewall import RELAY4, RELAY6, Rules
+from kist.engine.network.ipam import Net, mac_for
+from kist.engine.network.model import Attachment, Network
+from kist.engine.network.sandbox import NamespaceThread, Sandbox, read_sysctl, wire, write_sysctl
+from kist.linux.netlink import Link, Netlink, Request, request
+from kist.linux.nftables import Nftables
+
+RELAY_ADDRESS = "169.254.88.1"
+RELAY_MACS = ("02:42:a9:fe:58:02", "02:42:a9:fe:58:01")
+RELAY_MTU = 65535
+RT_TABLE_LOCAL = 255
+
+
+class Host:
+    """Made in the network thread; everything below blocks for as long as the kernel takes."""
+
+    def __init__(self, rules: Rules, state_file: str) -> None:
+        self.rules = rules
+        self.netlink = Netlink()
+        self.nftables = Nftables()
+        self.namespaces = NamespaceThread()
+        self._state_file = state_file
+        self._indexes: dict[str, int] = {}
+
+    def close(self) -> None:
+        self.netlink.close()
+        self.nftables.close()
+        self.namespaces.close()
+
+    # -- the host's side ------------------------------------------------------------------------------------
+
+    def subnets(self) -> list[Net]:
+        """Every subnet that the host has a route to (default routes left out)."""
+        return [
+            ip_network(f"{route.dst}/{route.prefixlen}") for route in self.netlink.routes()
+            if route.dst and route.prefixlen and route.table != RT_TABLE_LOCAL
+        ]
+
+    def bridge_address(self, name: str) -> tuple[str, int] | None:
+        """The IPv4 address of a device that an earlier server left, or None."""
+        link = self._find(name)
+        for address in self.netlink.addresses() if link else ():
+            if link and address.index == link.index and "." in address.address:
+                return address.address, address.prefixlen
+        return None
+
+    def ensure_bridge(self, network: Network) -> None:
+        """The network's bridge with its addresses, as new or as an earlier server left it."""
+        name = network.bridge
+        link = self._find(name)
+        if link is None:
+            gateways = [subnet.gateway for subnet in network.subnets if "." in subnet.gateway]
+            mac = mac_for(gateways[0]) if gateways else ""
+            self.netlink.run(request.bridge(name, mtu=network.mtu, address=mac, up=False))
+            link = self.netlink.link(name)
+        self._indexes[name] = link.index
+        wanted = [(subnet.gateway, ip_network(subnet.subnet).prefixlen) for subnet in network.subnets
+                  if subnet.gateway]
+        if network.internal and network.flag("inhibit_ipv4", default=False):
+            wanted = []
+        self._bridge_sysctls(name, ipv6=network.ipv6)
+        present = {(one.address, one.prefixlen) for one in self.netlink.addresses() if one.index == link.index}
+        self.netlink.run(
+            request.set_link(link.index, up=True, alias=f"kist network {network.name}"),
+            *(request.add_address(link.index, *one) for one in wanted if one not in present),
+        )
+
+    def create_bridge(self, network: Network) -> None:
+        """A new network's bridge; one of that name must not be there yet, unless the user named it."""
+        if self._find(network.bridge) is not None and "com.docker.network.bridge.name" not in network.options:
+            raise OSError(errno.EEXIST, os.strerror(errno.EEXIST), f"create bridge {network.bridge}")
+        try:
+            self.ensure_bridge(network)
+        except BaseException:
+            self.remove_bridge(network.bridge)
+            raise
+
+    def _bridge_sysctls(self, name: str, *, ipv6: bool) -> None:
+        # Connections from the host's 127.0.0.1 to published ports leave through the bridge with that source
+        # until postrouting; the raw chain keeps the containers away from 127.0.0.0/8 (CVE-2020-8558).
+        write_sysctl(f"ipv4/conf/{name}/route_localnet", "1")
+        write_sysctl(f"ipv6/conf/{name}/accept_ra", "0")
+        write_sysctl(f"ipv6/conf/{name}/disable_ipv6", "0" if ipv6 else "1")
+
+    def remove_bridge(self, name: str, commands: str = "") -> None:
+        self.filter(commands)
+        self._indexes.pop(name, None)
+        self._delete(name)
+
+    def ensure_relay(self) -> None:
+        """The pair of devices that firewall.py sends a connection's first packet through."""
+        out, into = self.rules.relay_out, self.rules.relay_in
+        if self._find(out) is None:
+            self.netlink.run(request.veth(out, peer_name=into, mtu=RELAY_MTU, address=RELAY_MACS[0],
+                                          peer_address=RELAY_MACS[1]))
+        sender, receiver = self.netlink.link(out), self.netlink.link(into)
+        # Reverse path filter: strict (also when it is set for all devices, as ufw does) would drop every copy,
+        # for its sender is reached by another device; 2 is "some device reaches it" and needs an address here.
+        write_sysctl(f"ipv4/conf/{into}/rp_filter", "2")
+        for name in (out, into):
+            write_sysctl(f"ipv6/conf/{name}/accept_ra", "0")
+            write_sysctl(f"ipv6/conf/{name}/accept_dad", "0")
+        self.netlink.run(request.set_link(receiver.index, up=True), request.set_link(sender.index, up=True))
+        self._add(
+            request.add_address(receiver.index, RELAY_ADDRESS, 32),
+            request.add_route(RELAY4, 32, index=sender.index),
+            request.add_neighbour(sender.index, RELAY4, RELAY_MACS[1]),
+        )
+        try:
+            self._add(request.add_neighbour(sender.index, RELAY6, RELAY_MACS[1]))
+        except OSError:
+            pass  # a host without IPv6
+
+    def ensure_forwarding(self, *, ipv6: bool = False) -> None:
+        """Let the host forward packets. What it was before is written down first."""
+        name = "ipv6/conf/all/forwarding" if ipv6 else "ipv4/ip_forward"
+        if read_sysctl(name) not in ("1", ""):
+            before = self._read_state()
+            before.setdefault(name, read_sysctl(name))
+            self._write_state(before)
+            write_sysctl(name, "1")
+
+    def restore_forwarding(self) -> None:
+        for name, value in self._read_state().items():
+            write_sysctl(name, value)
+        if os.path.exists(self._state_file):
+            os.unlink(self._state_file)
+
+    def remove(self) -> None:
+        """Take away all that is ours on the host (the user networks' bridges are named by the caller)."""
+        self.nftables.run(self.rules.removal())
+        self._delete(self.rules.relay_out)
+        self.restore_forwarding()
+
+    def filter(self, commands: str) -> None:
+        if commands:
+            self.nftables.run(commands)
+
+    # -- a container's side ---------------------------------------------------------------------------------
+
+    def wire_default(self, sandbox: Sandbox, bridge: str) -> None:
+        wire(sandbox, self.netlink, self._indexes[bridge], veth_name())
+
+    def address_default(self, sandbox: Sandbox, attachment: Attachment) -> None:
+        """The short way for a container on the default network: three messages in one datagram."""
+        attachment.host_interface, attachment.interface = sandbox.host_interface, "eth0"
+        sandbox.netlink.run(
+            request.set_link(sandbox.index, address=attachment.mac),
+            request.add_address(sandbox.index, attachment.ip, attachment.prefixlen),
+            request.add_route("0.0.0.0", 0, gateway=attachment.gateway),
+        )
+
+    def attach(self, netns_fd: int, network: Network, attachment: Attachment) -> None:
+        """Add the interface `attachment.interface` with its addresses, without routes but the connected."""
+        with self.namespaces.inside(netns_fd) as netlink:
+            self._add_interface(netns_fd, network, attachment)
+            index = netlink.link(attachment.interface).index
+            if attachment.ip6:
+                write_sysctl(f"ipv6/conf/{attachment.interface}/disable_ipv6", "0")
+            addresses = ((attachment.ip, attachment.prefixlen), (attachment.ip6, attachment.prefixlen6))
+            netlink.run(request.set_link(index, up=True),
+                        *(request.add_address(index, *one) for one in addresses if one[0]))
+
+    def _add_interface(self, netns_fd: int, network: Network, attachment: Attachment) -> None:
+        master = self._indexes.get(network.bridge) or self.netlink.link(network.bridge).index
+        attachment.host_interface = veth_name()
+        self.netlink.run(request.veth(
+            attachment.host_interface, peer_name=attachment.interface, peer_netns=netns_fd, master=master,
+            mtu=network.mtu, peer_address=attachment.mac,
+        ))
+
+    def detach(self, netns_fd: int, attachment: Attachment) -> None:
+        with self.namespaces.inside(netns_fd) as netlink:
+            netlink.run(request.delete_link(attachment.interface))
+
+    def set_default_routes(self, netns_fd: int, gateway: str, gateway6: str) -> None:
+        """Make these the namespace's default routes; "" leaves it without one."""
+        with self.namespaces.inside(netns_fd) as netlink:
+            for route in netlink.routes():
+                if not route.prefixlen and route.gateway and route.table != RT_TABLE_LOCAL:
+                    anywhere = "::" if ":" in route.gateway else "0.0.0.0"
+                    netlink.run(request.delete_route(anywhere, 0, gateway=route.gateway, index=route.index))
+            if gateway:
+                netlink.run(request.add_route("0.0.0.0", 0, gateway=gateway))
+            if gateway6:
+                netlink.run(request.add_route("::", 0, gateway=gateway6))
+
+    def publish(self, host_interface: str, commands: str) -> None:
+        """Carry out the packet filter's part, and let a container reach its own published port: the bridge
+        sends frames back where they came from. (Needed where bridged frames pass the packet filter,
+        net.bridge.bridge-nf-call-iptables.)"""
+        self.filter(commands)
+        link = self._find(host_interface)
+        if link is not None:
+            self.netlink.run(request.set_port(link.index, hairpin=True))
+
+    # -- small things ---------------------------------------------------------------------------------------
+
+    def _find(self, name: str) -> Link | None:
+        try:
+            return self.netlink.link(name)
+        except OSError as error:
+            if error.errno == errno.ENODEV:
+                return None
+            raise
+
+    def _delete(self, name: str) -> None:
+        try:
+            self.netlink.run(request.delete_link(name))
+        except OSError as error:
+            if error.errno != errno.ENODEV:
+                raise
+
+    def _add(self, *requests: Request) -> None:
+        """Requests whose thing may be there already."""
+        for one in requests:
+            try:
+                self.netlink.run(one)
+            except OSError as error:
+                if error.errno != errno.EEXIST:
+                    raise
+
+    def _read_state(self) -> dict[str, str]:
+        try:
+            with open(self._state_file) as file:
+                found: dict[str, str] = json.load(file)
+                return found
+        except (FileNotFoundError, ValueError):
+            return {}
+
+    def _write_state(self, state: dict[str, str]) -> None:
+        os.makedirs(os.path.dirname(self._state_file), exist_ok=True)
+        temporary = f"{self._state_file}.new"
+        with open(temporary, "w") as file:
+            json.dump(state, file)
+        os.replace(temporary, self._state_file)
+
+
+def veth_name() -> str:
+    return f"kv{os.urandom(6).hex()}"

@@ -1,0 +1,84 @@
+"""Networks in the API's words (NetworkInspect, the filters of NetworkList). Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from kist.engine.network.model import Attachment, Network, Subnet
+from kist.errors import InvalidParameter
+
+Json = dict[str, Any]
+
+
+def network(one: Network, members: Iterable[tuple[str, str, Attachment]]) -> Json:
+    """The API's Network; `members` are (container id, container name, attachment)."""
+    return {
+        "Name": one.name, "Id": one.id, "Created": _time(one.created), "Scope": "local", "Driver": one.driver,
+        "EnableIPv4": one.ipv4, "EnableIPv6": one.ipv6,
+        "IPAM": {"Driver": one.ipam_driver, "Options": one.ipam_options or None,
+                 "Config": [_subnet(subnet) for subnet in one.subnets]},
+        "Internal": one.internal, "Attachable": one.attachable, "Ingress": False,
+        "ConfigFrom": {"Network": ""}, "ConfigOnly": False,
+        "Containers": {container_id: _member(name, attachment) for container_id, name, attachment in members},
+        "Options": one.options, "Labels": one.labels,
+    }
+
+
+def _time(nanoseconds: int) -> str:
+    seconds, rest = divmod(nanoseconds, 1_000_000_000)
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest:09d}Z"
+
+
+def _subnet(subnet: Subnet) -> Json:
+    found: Json = {"Subnet": subnet.subnet}
+    if subnet.ip_range:
+        found["IPRange"] = subnet.ip_range
+    if subnet.gateway:
+        found["Gateway"] = subnet.gateway
+    if subnet.reserved:
+        found["AuxiliaryAddresses"] = subnet.reserved
+    return found
+
+
+def _member(name: str, attachment: Attachment) -> Json:
+    return {
+        "Name": name, "EndpointID": attachment.endpoint_id, "MacAddress": attachment.mac,
+        "IPv4Address": f"{attachment.ip}/{attachment.prefixlen}" if attachment.ip else "",
+        "IPv6Address": f"{attachment.ip6}/{attachment.prefixlen6}" if attachment.ip6 else "",
+    }
+
+
+FILTERS = ("dangling", "driver", "id", "label", "name", "scope", "type", "until", "label!")
+
+
+def matches(one: Network, filters: Mapping[str, Iterable[str]], in_use: bool) -> bool:
+    """Whether the network passes the API's filters: any value of a filter, all filters, all labels."""
+    for name, values in filters.items():
+        wanted = list(values)
+        if name not in FILTERS:
+            raise InvalidParameter(f"invalid filter '{name}'")
+        if wanted and not _passes(one, name, wanted, in_use):
+            return False
+    return True
+
+
+def _passes(one: Network, name: str, wanted: list[str], in_use: bool) -> bool:
+    if name == "dangling":
+        return (wanted[0].lower() in ("1", "true", "t")) == (not in_use and not one.predefined)
+    if name == "type":
+        return ("builtin" if one.predefined else "custom") in wanted
+    if name in ("label", "label!"):
+        has = all(_has_label(one, label) for label in wanted)
+        return has if name == "label" else not has
+    if name == "until":
+        return True  # answered by prune, which knows the time
+    value = {"driver": one.driver, "id": one.id, "name": one.name, "scope": "local"}[name]
+    partly = name in ("id", "name")
+    return any(word in value if partly else word == value for word in wanted)
+
+
+def _has_label(one: Network, label: str) -> bool:
+    key, equals, value = label.partition("=")
+    return key in one.labels and (not equals or one.labels[key] == value)

@@ -1,0 +1,187 @@
+"""Published ports: what was asked for, and the host's ports that are held for it.
+
+A port is held by a socket that is bound to it and never listens: so a program of the host that wants the
+same port is told, as it would be by any other program, and so are we. Packets never reach that socket, the
+packet filter translates their addresses before. What does get there (IPv6 to a container without IPv6) is
+refused by the kernel at once, as it should be.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from kist.engine.network.model import Port
+from kist.errors import EngineFailure, InvalidParameter
+
+PROTOCOLS = {
+    "tcp": (socket.SOCK_STREAM, 0), "udp": (socket.SOCK_DGRAM, 0),
+    "sctp": (socket.SOCK_STREAM, socket.IPPROTO_SCTP),
+}
+EVERYWHERE = {4: "0.0.0.0", 6: "::"}
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A container's port and where it is to be published. `first`..`last`: the first free one of these
+    is taken; 0: any free port."""
+
+    proto: str
+    port: int
+    host_ip: str
+    first: int = 0
+    last: int = 0
+
+
+def parse_port(text: str) -> tuple[int, str]:
+    """`80/tcp` (or `80`) as (80, "tcp")."""
+    number, _, proto = text.partition("/")
+    proto = proto.lower() or "tcp"
+    if proto not in PROTOCOLS:
+        raise InvalidParameter(f"invalid proto: {proto}")
+    if not number.isdecimal() or not 0 < int(number) < 65536:
+        raise InvalidParameter(f"invalid containerPort: {number}")
+    return int(number), proto
+
+
+def parse_range(text: str) -> tuple[int, int]:
+    """`8080` or `8000-8010` as (first, last); "" and "0" are (0, 0)."""
+    first, _, last = text.partition("-")
+    if not text:
+        return 0, 0
+    if not first.isdecimal() or not (last or first).isdecimal():
+        raise InvalidParameter(f"invalid port specification: {text!r}")
+    low, high = int(first), int(last or first)
+    if high < low or high > 65535 or (low == 0 and high):
+        raise InvalidParameter(f"invalid port specification: {text!r}")
+    return low, high
+
+
+def wanted_ports(
+    bindings: Mapping[str, list[Mapping[str, Any]] | None] | None, exposed: Iterable[str] = (), *,
+    publish_all: bool = False,
+) -> list[Wanted]:
+    """The API's `HostConfig.PortBindings`, and with `publish_all` every exposed port not mentioned there."""
+    found: list[Wanted] = []
+    asked = dict(bindings or {})
+    if publish_all:
+        asked = {**{name: [{}] for name in exposed}, **asked}
+    for name, places in sorted(asked.items(), key=lambda item: parse_port(item[0])):
+        port, proto = parse_port(name)
+        for place in places or [{}]:
+            host_ip = str(place.get("HostIp") or "")
+            if host_ip:
+                _check_address(host_ip)
+            found.append(Wanted(proto, port, host_ip, *parse_range(str(place.get("HostPort") or ""))))
+    # Fixed ports first, so that a chosen one doesn't take what another binding names.
+    return sorted(found, key=lambda one: one.first == 0)
+
+
+def _check_address(host_ip: str) -> None:
+    try:
+        socket.inet_pton(socket.AF_INET6 if ":" in host_ip else socket.AF_INET, host_ip)
+    except OSError:
+        raise InvalidParameter(f"invalid IP address: {host_ip}") from None
+
+
+class HostPorts:
+    """The ports of the host that are held for containers."""
+
+    def __init__(self) -> None:
+        self._held: dict[str, list[tuple[Port, list[socket.socket]]]] = {}
+
+    def hold(self, owner: str, wanted: Iterable[Wanted], *, ipv4: bool, ipv6: bool) -> list[Port]:
+        """Hold what `owner` wants, all or nothing. EngineFailure, in Docker's words, where that can't be."""
+        try:
+            return [port for one in wanted for port in self._hold(owner, one, ipv4=ipv4, ipv6=ipv6)]
+        except BaseException:
+            self.let_go(owner)
+            raise
+
+    def take_back(self, owner: str, ports: Iterable[Port]) -> None:
+        """Hold again what an earlier server held. A port that a program of the host took meanwhile is left
+        to it: the packet filter still sends connections from outside to the container."""
+        for port in ports:
+            try:
+                sockets, _ = self._one(port.proto, port.host_ip, port.host_port)
+            except EngineFailure:
+                sockets = []
+            self._held.setdefault(owner, []).append((port, sockets))
+
+    def let_go(self, owner: str) -> list[Port]:
+        held = self._held.pop(owner, [])
+        for _, sockets in held:
+            for one in sockets:
+                one.close()
+        return [port for port, _ in held]
+
+    def close(self) -> None:
+        for owner in list(self._held):
+            self.let_go(owner)
+
+    def _hold(self, owner: str, wanted: Wanted, *, ipv4: bool, ipv6: bool) -> list[Port]:
+        places = _places(wanted.host_ip, ipv4=ipv4, ipv6=ipv6)
+        failure: EngineFailure | None = None
+        for candidate in range(wanted.first, wanted.last + 1):
+            try:
+                return self._bind(owner, wanted, places, candidate)
+            except EngineFailure as error:
+                failure = error
+        raise failure or EngineFailure("no port to publish")
+
+    def _bind(self, owner: str, wanted: Wanted, places: list[str], number: int) -> list[Port]:
+        """The same port number at all places (an IPv4 and an IPv6 address, say)."""
+        sockets: list[tuple[Port, list[socket.socket]]] = []
+        try:
+            for place in places:
+                bound, number = self._one(wanted.proto, place, number)
+                sockets.append((Port(wanted.proto, wanted.port, place, number), bound))
+        except BaseException:
+            for _, opened in sockets:
+                for one in opened:
+                    one.close()
+            raise
+        self._held.setdefault(owner, []).extend(sockets)
+        return [port for port, _ in sockets]
+
+    def _one(self, proto: str, host_ip: str, number: int) -> tuple[list[socket.socket], int]:
+        kind, protocol = PROTOCOLS[proto]
+        family = socket.AF_INET6 if ":" in host_ip else socket.AF_INET
+        place = f"[{host_ip}]" if family == socket.AF_INET6 else host_ip
+        try:
+            one = socket.socket(family, kind | socket.SOCK_CLOEXEC, protocol)
+        except OSError:
+            # A kernel without this protocol (SCTP is a module): the packet filter can still translate it.
+            return [], number
+        try:
+            if family == socket.AF_INET6:
+                one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 0)
+            one.bind((host_ip, number))
+        except OSError as error:
+            one.close()
+            if error.errno == errno.EADDRINUSE and self._is_ours(proto, host_ip, number):
+                raise EngineFailure(f"Bind for {place}:{number} failed: port is already allocated") from None
+            reason = (error.strerror or str(error)).lower()
+            raise EngineFailure(f"failed to bind host port for {place}:{number}/{proto}: {reason}") from None
+        return [one], one.getsockname()[1]
+
+    def _is_ours(self, proto: str, host_ip: str, number: int) -> bool:
+        return any(
+            port.proto == proto and port.host_port == number and (
+                port.host_ip == host_ip or host_ip in EVERYWHERE.values() or port.host_ip in EVERYWHERE.values()
+            )
+            for held in self._held.values() for port, _ in held
+        )
+
+
+def _places(host_ip: str, *, ipv4: bool, ipv6: bool) -> list[str]:
+    if host_ip:
+        family = 6 if ":" in host_ip else 4
+        if not (ipv6 if family == 6 else ipv4):
+            raise EngineFailure(f"cannot publish a port on {host_ip}: the container has no IPv{family} address")
+        return [host_ip]
+    return [EVERYWHERE[family] for family, present in ((4, ipv4), (6, ipv6)) if present]

@@ -1,0 +1,63 @@
+"""The commands for nftables, without nftables."""
+
+from __future__ import annotations
+
+from kist.engine.network.firewall import Bridge, Published, Rules
+
+WEB = Published("tcp", "", 8080, "10.88.0.2", 80)
+DNS = Published("udp", "192.0.2.1", 53, "10.88.0.3", 5353)
+WEB6 = Published("tcp", "", 8080, "fd00::2", 80)
+
+
+def rules(*, respect_host: bool = True) -> Rules:
+    return Rules("kist", "kist0-o", "kist0-i", respect_host)
+
+
+def test_publish_and_withdraw_change_elements_only() -> None:
+    one = rules()
+    assert one.publish([WEB, DNS, WEB6]).splitlines() == [
+        "add element ip kist port { tcp . 8080 : 10.88.0.2 . 80 }",
+        "add element ip kist open { tcp . 8080 }",
+        "add element ip6 kist port { tcp . 8080 : fd00::2 . 80 }",
+        "add element ip6 kist open { tcp . 8080 }",
+        "add element ip kist port_at { 192.0.2.1 . udp . 53 : 10.88.0.3 . 5353 }",
+        "add element ip kist open_at { 192.0.2.1 . udp . 53 }",
+    ]
+    assert one.publish([WEB]) == ""
+    assert one.withdraw([WEB]).splitlines() == [
+        "delete element ip kist port { tcp . 8080 }", "delete element ip kist open { tcp . 8080 }"]
+    assert one.withdraw([WEB]) == ""
+    assert one.published == {DNS, WEB6}
+
+
+def test_many_ports_are_one_command() -> None:
+    many = [Published("tcp", "", port, "10.88.0.2", port) for port in range(8000, 9000)]
+    assert len(rules(respect_host=False).publish(many).splitlines()) == 1
+
+
+def test_without_respect_for_the_hosts_rules_nothing_is_relayed() -> None:
+    one = rules(respect_host=False)
+    assert "open" not in one.publish([WEB])
+    text = one.everything()
+    assert "iifname @inside fib" not in text
+    assert "iifname @inside fib" in rules().everything()
+
+
+def test_bridge_properties_are_set_memberships() -> None:
+    assert rules().add_bridge(Bridge("kb1", masquerade=False, internal=True, icc=False)).splitlines() == [
+        'add element inet kist bridges { "kb1" }', 'add element ip kist inside { "kb1" }',
+        'add element ip6 kist inside { "kb1" }', 'add element inet kist internal { "kb1" }']
+    one = rules()
+    added = one.add_bridge(Bridge("kb1"))
+    assert one.remove_bridge("kb1") == added.replace("add element", "delete element")
+    assert one.remove_bridge("kb1") == ""
+
+
+def test_everything_holds_the_present_state() -> None:
+    one = rules()
+    one.add_bridge(Bridge("kb1"))
+    one.publish([WEB])
+    text = one.everything()
+    assert text.index("delete table inet kist") < text.index("table inet kist {")
+    assert 'add element inet kist bridges { "kb1" }' in text
+    assert "tcp . 8080 : 10.88.0.2 . 80" in text

@@ -1,0 +1,112 @@
+"""What `-p` means, and the host's ports that are held."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+import pytest
+
+from kist.engine.network.model import Port
+from kist.engine.network.ports import HostPorts, Wanted, wanted_ports
+from kist.errors import EngineFailure, InvalidParameter
+
+
+def test_bindings_in_the_apis_words() -> None:
+    assert wanted_ports({"80/tcp": [{"HostIp": "", "HostPort": "8080"}], "53/udp": None, "22": [{}]}) == [
+        Wanted("tcp", 80, "", 8080, 8080), Wanted("tcp", 22, "", 0, 0), Wanted("udp", 53, "", 0, 0)]
+
+
+def test_several_places_for_one_port() -> None:
+    assert wanted_ports({"80/tcp": [{"HostIp": "127.0.0.1", "HostPort": "8000-8010"}, {"HostIp": "::1"}]}) == [
+        Wanted("tcp", 80, "127.0.0.1", 8000, 8010), Wanted("tcp", 80, "::1", 0, 0)]
+
+
+def test_publish_all_adds_the_exposed() -> None:
+    assert wanted_ports({"80/tcp": [{"HostPort": "1"}]}, ["80/tcp", "81/udp"], publish_all=True) == [
+        Wanted("tcp", 80, "", 1, 1), Wanted("udp", 81, "", 0, 0)]
+    assert wanted_ports(None, ["80/tcp"]) == []
+
+
+@pytest.mark.parametrize("bindings", [
+    {"x/tcp": None}, {"0/tcp": None}, {"65536/tcp": None}, {"80/icmp": None}, {"80/tcp": [{"HostPort": "x"}]},
+    {"80/tcp": [{"HostPort": "9-8"}]}, {"80/tcp": [{"HostPort": "70000"}]}, {"80/tcp": [{"HostIp": "localhost"}]},
+])
+def test_nonsense_is_refused(bindings: dict[str, Any]) -> None:
+    with pytest.raises(InvalidParameter):
+        wanted_ports(bindings)
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as one:
+        return int(one.getsockname()[1])
+
+
+def test_a_held_port_is_refused_to_the_next_container() -> None:
+    ports, number = HostPorts(), free_port()
+    held = ports.hold("a", [Wanted("tcp", 80, "127.0.0.1", number, number)], ipv4=True, ipv6=False)
+    assert held == [Port("tcp", 80, "127.0.0.1", number)]
+    with pytest.raises(EngineFailure, match=f"Bind for 127.0.0.1:{number} failed: port is already allocated"):
+        ports.hold("b", [Wanted("tcp", 80, "127.0.0.1", number, number)], ipv4=True, ipv6=False)
+    assert ports.let_go("a") == held
+    assert ports.hold("b", [Wanted("tcp", 80, "127.0.0.1", number, number)], ipv4=True, ipv6=False) == held
+    ports.close()
+
+
+def test_a_port_of_the_hosts_own_programs_is_told_apart() -> None:
+    ports = HostPorts()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        number = server.getsockname()[1]
+        with pytest.raises(EngineFailure, match=f"failed to bind host port for 127.0.0.1:{number}/tcp: addr"):
+            ports.hold("a", [Wanted("tcp", 80, "127.0.0.1", number, number)], ipv4=True, ipv6=False)
+
+
+def test_a_program_of_the_host_cant_take_a_held_port() -> None:
+    ports, number = HostPorts(), free_port()
+    ports.hold("a", [Wanted("tcp", 80, "127.0.0.1", number, number)], ipv4=True, ipv6=False)
+    with pytest.raises(OSError):
+        socket.create_server(("127.0.0.1", number))
+    ports.close()
+
+
+def test_a_held_port_refuses_connections() -> None:
+    ports, number = HostPorts(), free_port()
+    ports.hold("a", [Wanted("tcp", 80, "127.0.0.1", number, number)], ipv4=True, ipv6=False)
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", number), timeout=5)
+    ports.close()
+
+
+def test_all_or_nothing() -> None:
+    ports, number = HostPorts(), free_port()
+    ports.hold("a", [Wanted("udp", 53, "127.0.0.1", number, number)], ipv4=True, ipv6=False)
+    with pytest.raises(EngineFailure):
+        ports.hold("b", [Wanted("tcp", 1, "127.0.0.1", number, number),
+                         Wanted("udp", 53, "127.0.0.1", number, number)], ipv4=True, ipv6=False)
+    assert ports.let_go("b") == []
+    ports.close()
+
+
+def test_range_takes_the_first_free() -> None:
+    ports, number = HostPorts(), free_port()
+    ports.hold("a", [Wanted("udp", 1, "127.0.0.1", number, number)], ipv4=True, ipv6=False)
+    held = ports.hold("b", [Wanted("udp", 1, "127.0.0.1", number, number + 5)], ipv4=True, ipv6=False)
+    assert number < held[0].host_port <= number + 5
+    ports.close()
+
+
+def test_ephemeral_port() -> None:
+    ports = HostPorts()
+    (held,) = ports.hold("a", [Wanted("tcp", 80, "127.0.0.1")], ipv4=True, ipv6=False)
+    assert held.host_port > 0
+    ports.close()
+
+
+def test_an_address_that_isnt_the_hosts() -> None:
+    with pytest.raises(EngineFailure, match="cannot assign requested address"):
+        HostPorts().hold("a", [Wanted("tcp", 80, "203.0.113.77", 4444, 4444)], ipv4=True, ipv6=False)
+
+
+def test_ipv6_place_for_a_container_without_ipv6() -> None:
+    with pytest.raises(EngineFailure, match="no IPv6 address"):
+        HostPorts().hold("a", [Wanted("tcp", 80, "::1", 4444, 4444)], ipv4=True, ipv6=False)
