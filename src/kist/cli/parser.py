@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     Option = tuple[str, str, str, str] | tuple[str, str, str, str, Any]
 
-REPEATED = frozenset(("list", "map", "filter", "mount", "network", "ulimit"))
+REPEATED = frozenset(("list", "map", "filter", "mount", "network", "ulimit", "strings"))
 TRUE = frozenset(("1", "t", "T", "TRUE", "true", "True"))
 FALSE = frozenset(("0", "f", "F", "FALSE", "false", "False"))
 HELP: Option = ("help", "", "", "Print usage")
@@ -46,18 +46,19 @@ class HelpWanted(Exception):
 class Command:
     """One command: its grammar, and the function that does it."""
 
-    __slots__ = ("arity", "interspersed", "options", "requests", "run", "summary", "usage")
+    __slots__ = ("arity", "interspersed", "options", "requests", "run", "summary", "usage", "verbatim")
 
     def __init__(self, summary: str, usage: str, run: Callable[[Arguments, Session], int], *,
                  options: tuple[Option, ...] = (), arity: tuple[int, int | None] = (0, 0),
-                 interspersed: bool = True, requests: tuple[str, ...] = ()) -> None:
+                 interspersed: bool = True, verbatim: bool = False, requests: tuple[str, ...] = ()) -> None:
         self.summary = summary
         self.usage = usage  # what follows the command's name in its usage line
         self.run = run
         self.options = options
         self.arity = arity  # how many words it takes: least, most (None: no bound)
         self.interspersed = interspersed  # options may follow the first word
-        self.requests = requests  # the API requests it lives on, as the route table writes them
+        self.verbatim = verbatim  # every word is passed on as it is, --help as well
+        self.requests = requests  # the API operations it lives on, as the route table names them
 
 
 class Arguments:
@@ -103,6 +104,9 @@ class Arguments:
 def parse(path: str, command: Command, words: list[str]) -> Arguments:
     """Read the words behind a command's name; CliError as Docker words it, HelpWanted for `--help`."""
     args = Arguments(path, command)
+    if command.verbatim:
+        args.words = words
+        return args
     by_name = {row[0]: row for row in command.options}
     by_short = {row[1]: row for row in command.options if row[1]}
     by_name.setdefault("help", HELP)
@@ -189,7 +193,7 @@ def _set(args: Arguments, row: Option, value: str) -> None:
     name, short, kind = row[0], row[1], row[2]
     try:
         if kind in REPEATED:
-            args.values.setdefault(name, []).append(value)
+            args.values.setdefault(name, []).extend(value.split(",") if kind == "strings" else (value,))
         elif kind == "string":
             args.values[name] = value
         elif kind == "":

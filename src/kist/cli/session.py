@@ -11,11 +11,14 @@ from kist.errors import KistError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Sequence
 
     from kist.cli.settings import Settings
+    from kist.client.client import Exchange
+    from kist.client.transport import Response
 
 ENOENT, EACCES, ECONNREFUSED = 2, 13, 111
+AT_ONCE = 32  # requests under way for a command with many names
 
 
 class LocalClient(Client):
@@ -73,18 +76,22 @@ class Session:
         sys.stderr.write(text + "\n")
         sys.stderr.flush()
 
-    def each(self, names: Iterable[str], do: Callable[[str], object]) -> int:
-        """Do the same for each name: print the names that worked, then what went wrong. The exit status."""
+    def each(self, names: Sequence[str], ask: Callable[[str], Exchange],
+             tell: Callable[[str, Response], str] | None = None) -> int:
+        """Ask the same for each name, many at a time; print the names (or what `tell` says) that worked, then
+        what went wrong. The exit status."""
         problems = []
-        for name in names:
-            try:
-                do(name)
-            except (NoServer, ProtocolError):
-                raise
-            except KistError as error:
-                problems.append(said(error))
-            else:
-                self.out(name)
+        for start in range(0, len(names), AT_ONCE):
+            part = names[start:start + AT_ONCE]
+            for name, sent in [(name, ask(name)) for name in part]:
+                try:
+                    answer = sent.answer()
+                    told = tell(name, answer) if tell else name
+                    answer.read()
+                except KistError as error:
+                    problems.append(said(error))
+                else:
+                    self.out(told)
         if problems:
             raise CliError("\n".join(problems))
         return 0

@@ -30,6 +30,16 @@ class Containers:
     def _post(self, container: str, verb: str, query: JSON | None = None, body: JSON | None = None) -> Any:
         return self._client.call("POST", f"/containers/{quote(container)}/{verb}", query, body)
 
+    def send_post(self, container: str, verb: str, query: JSON | None = None) -> Exchange:
+        """Ask for `stop`, `kill`… and leave the answer for later: many containers take no longer than one."""
+        return self._client.send("POST", f"/containers/{quote(container)}/{verb}", query)
+
+    def send_remove(self, container: str, *, force: bool = False, volumes: bool = False,
+                    link: bool = False) -> Exchange:
+        """As `remove`, the answer left for later."""
+        query = {"force": force or None, "v": volumes or None, "link": link or None}
+        return self._client.send("DELETE", f"/containers/{quote(container)}", query)
+
     def list(self, *, all: bool = False, limit: int | None = None, size: bool = False,
              filters: Filters = None) -> Rows:
         """Summaries of the running containers, or of all; newest first."""
@@ -85,8 +95,7 @@ class Containers:
 
     def remove(self, container: str, *, force: bool = False, volumes: bool = False, link: bool = False) -> None:
         """Remove it (a running one only by `force`), with its anonymous volumes when told."""
-        query = {"force": force or None, "v": volumes or None, "link": link or None}
-        self._client.call("DELETE", f"/containers/{quote(container)}", query)
+        self.send_remove(container, force=force, volumes=volumes, link=link).answer().read()
 
     def prune(self, filters: Filters = None) -> JSON:
         """Remove all stopped ones; returns `{"ContainersDeleted": […], "SpaceReclaimed": n}`."""

@@ -1,0 +1,62 @@
+"""kist info: the server's state and abilities."""
+
+from __future__ import annotations
+
+from kist.cli.commands.inspect import FORMAT
+from kist.cli.commands.version import client_version
+from kist.cli.output import binary_size
+from kist.cli.parser import Command
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from kist.cli.parser import Arguments
+    from kist.cli.session import Session
+
+# What is shown: label, field of the answer. Fields that the server leaves out are not shown.
+LINES = (
+    ("Containers", "Containers"), (" Running", "ContainersRunning"), (" Paused", "ContainersPaused"),
+    (" Stopped", "ContainersStopped"), ("Images", "Images"), ("Server Version", "ServerVersion"),
+    ("Storage Driver", "Driver"), ("Logging Driver", "LoggingDriver"), ("Cgroup Driver", "CgroupDriver"),
+    ("Cgroup Version", "CgroupVersion"), ("Runtimes", "Runtimes"), ("Default Runtime", "DefaultRuntime"),
+    ("Init Binary", "InitBinary"), ("Security Options", "SecurityOptions"), ("Kernel Version", "KernelVersion"),
+    ("Operating System", "OperatingSystem"), ("OSType", "OSType"), ("Architecture", "Architecture"),
+    ("CPUs", "NCPU"), ("Total Memory", "MemTotal"), ("Name", "Name"), ("ID", "ID"),
+    ("Docker Root Dir", "DockerRootDir"), ("Debug Mode", "Debug"), ("HTTP Proxy", "HttpProxy"),
+    ("HTTPS Proxy", "HttpsProxy"), ("No Proxy", "NoProxy"), ("Labels", "Labels"),
+    ("Experimental", "ExperimentalBuild"), ("Live Restore Enabled", "LiveRestoreEnabled"),
+)
+
+
+def run(args: Arguments, session: Session) -> int:
+    told = session.client.system.info()
+    client = client_version(session)
+    form = args.text("format")
+    if form:
+        from kist.cli.details import show_details
+
+        show_details(session, {**told, "ClientInfo": client}, form)
+        return 0
+    session.out(f"Client: Kist\n Version:    {client['Version']}\n Context:    default\n\nServer:")
+    for label, field in LINES:
+        if told.get(field) not in (None, "", [], {}):
+            session.out(f" {label}: {_shown(field, told[field])}")
+    for warning in told.get("Warnings") or ():
+        session.warn(warning)
+    return 0
+
+
+def _shown(field: str, value: Any) -> str:
+    if field == "MemTotal":
+        return binary_size(value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, dict):
+        return " ".join(value)
+    if isinstance(value, list):
+        return "".join(f"\n  {one.removeprefix('name=')}" for one in value)
+    return str(value)
+
+
+COMMAND = Command("Display system-wide information", "[OPTIONS]", run, options=(FORMAT,), requests=("SystemInfo",))

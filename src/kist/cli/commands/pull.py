@@ -1,0 +1,45 @@
+"""kist pull: get an image from its registry."""
+
+from __future__ import annotations
+
+from kist.cli.names import registry_of, with_tag
+from kist.cli.parser import CliError, Command
+from kist.cli.pulling import pull
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from kist.cli.parser import Arguments
+    from kist.cli.session import Session
+
+
+def run(args: Arguments, session: Session) -> int:
+    image = args.words[0]
+    every = args.flag("all-tags")
+    if every and with_tag(image) == image:
+        raise CliError("tag can't be used with --all-tags/-a")
+    if not args.flag("disable-content-trust"):
+        raise CliError("--disable-content-trust=false is not supported: there is no notary to ask")
+    quiet = args.flag("quiet")
+    if not every and with_tag(image) != image and not quiet:
+        session.out("Using default tag: latest")
+    pull(session, image, platform=args.text("platform"), quiet=quiet, all_tags=every)
+    session.out(full_name(image if every else with_tag(image)))
+    return 0
+
+
+def full_name(image: str) -> str:
+    """With the registry and the folder that a short name leaves out."""
+    if registry_of(image) != "docker.io" or image.startswith("docker.io/"):
+        return image
+    return f"docker.io/{image}" if "/" in image else f"docker.io/library/{image}"
+
+
+COMMAND = Command(
+    "Download an image from a registry", "[OPTIONS] NAME[:TAG|@DIGEST]", run, arity=(1, 1),
+    options=(
+        ("all-tags", "a", "", "Get all images of the repository"),
+        ("disable-content-trust", "", "", "Skip the verification of image signatures", True),
+        ("platform", "", "string", "Platform of the image (os/arch)"),
+        ("quiet", "q", "", "Show nothing but the name"),
+    ),
+    requests=("ImageCreate",))
