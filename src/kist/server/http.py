@@ -81,6 +81,7 @@ class Connection(asyncio.Protocol):
         self._writable: asyncio.Future[None] | None = None
         self._in_head = False
         self._ending = False
+        self._eof = False
         self._lingering = False
         self._hijacked = False
         self._hangup: select.epoll | None = None
@@ -109,6 +110,7 @@ class Connection(asyncio.Protocol):
     def eof_received(self) -> bool:
         if self._task is None or self._lingering or not self._only_half_closed():
             return False  # asyncio closes the transport
+        self._eof = True
         self._h11.receive_data(b"")
         self._pump()
         self._watch_for_hangup()
@@ -159,6 +161,8 @@ class Connection(asyncio.Protocol):
                     self._body_done = True
                     _wake(self._body_waiter)
                 else:  # NEED_DATA, PAUSED, ConnectionClosed
+                    if self._task is None and isinstance(event, h11.ConnectionClosed):
+                        self._transport.close()
                     return
         except h11.RemoteProtocolError as exc:
             if self._task is None:
@@ -285,7 +289,7 @@ class Connection(asyncio.Protocol):
         read yet (ECONNRESET), so shut our side and read on for a while.
         """
         self._lingering = True
-        if not self._transport.can_write_eof():
+        if self._eof or not self._transport.can_write_eof():
             self._transport.close()
             return
         self._transport.write_eof()
