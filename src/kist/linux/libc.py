@@ -67,3 +67,14 @@ def syscall(nr: int, *args: object, path: str | None = None) -> int:
     if result < 0:
         raise fail(path)
     return result
+
+
+_prlimit = libc.prlimit64
+_prlimit.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)
+
+
+def prlimit(resource: int, soft: int, hard: int) -> None:
+    """For this process; the module `resource` would cost an import."""
+    pair = (ctypes.c_uint64 * 2)(soft, hard)
+    if _prlimit(0, resource, pair, None) < 0:
+        raise fail()

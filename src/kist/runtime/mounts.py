@@ -1,0 +1,196 @@
+"""Steps for the specification's ``mounts``: each is made detached, gets its flags, then its place.
+
+The place is resolved below the root's descriptor; missing directories (or, for a file to bind, an empty file)
+are made there. Nothing of the container's content is trusted: proc and sysfs go on plain directories only,
+and nothing may be mounted over procfs' own files but a short list (CVE-2019-16884, CVE-2025-52881).
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from kist.linux import mount as m
+from kist.linux.openat2 import RESOLVE_IN_ROOT, RESOLVE_NO_SYMLINKS, openat2
+from kist.runtime.copyup import copy_up
+from kist.runtime.errors import SpecError
+from kist.runtime.options import SUPERBLOCK, Options, parse
+from kist.runtime.step import Context, Step
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+# What may be put over procfs (lxcfs and the like); all else there is the kernel's.
+PROC_FILES = {"/proc/" + name for name in (
+    "cpuinfo", "diskstats", "meminfo", "stat", "swaps", "uptime", "loadavg", "slabinfo",
+    "sys/kernel/ns_last_pid", "sys/crypto/fips_enabled")}
+
+
+def normal(path: str) -> str:
+    """``path`` as absolute path without "." and ".." (textually, as "/" were its root)."""
+    parts: list[str] = []
+    for part in path.split("/"):
+        if part == "..":
+            parts = parts[:-1]
+        elif part not in ("", "."):
+            parts.append(part)
+    return "/" + "/".join(parts)
+
+
+class Mount(Step):
+    """A new file system: proc, sysfs, tmpfs, devpts, mqueue, or any that the kernel knows."""
+
+    __slots__ = ("destination", "options", "source", "type")
+    syscall = "fsopen(2), fsconfig(2), fsmount(2), move_mount(2)"
+    why = "asked for by the specification's mounts"
+
+    def __init__(self, mount: dict[str, Any], options: Options) -> None:
+        self.destination = normal(mount["destination"])
+        self.type: str = mount.get("type") or ""
+        if not self.type or self.type == "none":
+            raise SpecError(f"mount {self.destination}: no type given")
+        self.source: str = mount.get("source") or self.type
+        self.options = options
+
+    def describe(self) -> str:
+        return f"mount {self.type} on {self.destination}"
+
+    def run(self, ctx: Context) -> None:
+        target = self._target(ctx)
+        tree = m.detached(self.type, self._words(), self._attributes())
+        if self.options.copy_up:
+            copy_up(target, tree)
+            if self.options.set & m.MOUNT_ATTR_RDONLY:
+                m.mount_setattr(tree, set=m.MOUNT_ATTR_RDONLY)
+        m.move_mount(tree, target)
+        finish(tree, self.options)
+        os.close(target)
+        os.close(tree)
+
+    def _target(self, ctx: Context) -> int:
+        target = ctx.root.mkdirs(self.destination)
+        if self.type in ("proc", "sysfs"):
+            os.close(target)  # it exists now; a link on the way would put the kernel's files elsewhere
+            target = openat2(ctx.root.fd, self.destination, os.O_PATH | os.O_DIRECTORY, 0,
+                             RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS)
+        return target
+
+    def _words(self) -> list[str]:
+        return [f"source={self.source}", *self.options.data]
+
+    def _attributes(self) -> int:
+        """/dev stays writable until its nodes are made; so does a tmpfs that is to be filled."""
+        if self.destination == "/dev" or self.options.copy_up:
+            return self.options.set & ~m.MOUNT_ATTR_RDONLY
+        return self.options.set
+
+
+def finish(tree: int, options: Options) -> None:
+    """What concerns the tree as a whole, or must not be undone by attaching it to a shared parent."""
+    if options.rec_set or options.rec_clear:
+        m.mount_setattr(tree, set=options.rec_set, clear=options.rec_clear, recursive=True)
+    for propagation, recursive in options.propagation:
+        m.mount_setattr(tree, propagation=propagation, recursive=recursive)
+
+
+class Bind(Step):
+    """A tree of the host, or a file of it, inside the container."""
+
+    __slots__ = ("destination", "idmap", "index", "options", "source")
+    syscall = "open_tree(2), mount_setattr(2), move_mount(2)"
+    why = "a bind mount asked for by the specification's mounts"
+
+    def __init__(self, mount: dict[str, Any], options: Options, bundle: str, index: int) -> None:
+        self.destination = normal(mount["destination"])
+        if not mount.get("source"):
+            raise SpecError(f"mount {self.destination}: a bind mount needs a source")
+        self.source = os.path.join(bundle, mount["source"])
+        self.options = options
+        self.index = index
+        self.idmap = idmap_key(mount, options)
+        if self.destination.startswith("/proc/") and self.destination not in PROC_FILES:
+            raise SpecError(f"mount {self.source} on {self.destination}: nothing may be mounted inside /proc")
+
+    def describe(self) -> str:
+        return f"bind {self.source} on {self.destination}"
+
+    def run(self, ctx: Context) -> None:
+        tree = ctx.sources.get(self.index)
+        if tree is None:
+            tree = self.open_source()
+        self._set(ctx, tree)
+        if stat.S_ISDIR(os.fstat(tree).st_mode):
+            target = ctx.root.mkdirs(self.destination)
+        else:
+            target = ctx.root.create_file(self.destination)
+        m.move_mount(tree, target)
+        finish(tree, self.options)
+        os.close(target)
+        os.close(tree)
+
+    def open_source(self) -> int:
+        flags = m.OPEN_TREE_CLONE | (m.AT_RECURSIVE if self.options.recursive else 0)
+        return m.open_tree(m.AT_FDCWD, self.source, flags)
+
+    def _set(self, ctx: Context, tree: int) -> None:
+        options = self.options
+        if options.set or options.clear:
+            m.mount_setattr(tree, set=options.set, clear=options.clear)
+        if self.idmap is not None:
+            userns = ctx.userns[self.idmap] if self.idmap else os.open("/proc/self/ns/user", os.O_RDONLY)
+            m.mount_setattr(tree, set=m.MOUNT_ATTR_IDMAP, userns_fd=userns, recursive=options.tree_idmap)
+
+
+def idmap_key(mount: dict[str, Any], options: Options) -> str | None:
+    """None without idmap; "" for the container's own user namespace; else a text that stands for the maps
+    (runtime-spec 1.2, config.md#posix-platform-mounts: uidMappings and gidMappings)."""
+    uids, gids = mount.get("uidMappings") or [], mount.get("gidMappings") or []
+    if not (uids or gids or options.idmap):
+        return None
+    if bool(uids) != bool(gids):
+        raise SpecError(f"mount {mount['destination']}: uidMappings and gidMappings go together")
+    return f"{mapping_lines(uids)}|{mapping_lines(gids)}" if uids else ""
+
+
+def mapping_lines(mappings: list[dict[str, int]]) -> str:
+    """The lines for /proc/PID/uid_map (user_namespaces(7))."""
+    return "".join(f"{e['containerID']} {e['hostID']} {e['size']}\n" for e in mappings)
+
+
+class RemountReadonly(Step):
+    """For a mount that had to stay writable for a while."""
+
+    __slots__ = ("destination",)
+    syscall = "mount_setattr(2)"
+    why = "the mount is read-only; it had to be writable until its content was made"
+
+    def __init__(self, destination: str) -> None:
+        self.destination = destination
+
+    def describe(self) -> str:
+        return f"make {self.destination} read-only"
+
+    def run(self, ctx: Context) -> None:
+        fd = ctx.root.resolve(self.destination)
+        m.mount_setattr(fd, set=m.MOUNT_ATTR_RDONLY)
+        os.close(fd)
+
+
+def steps_for(mount: dict[str, Any], bundle: str, index: int, cgroup_steps: Any) -> list[Step]:
+    """The steps of one entry of ``mounts``."""
+    if not isinstance(mount.get("destination"), str) or not mount["destination"]:
+        raise SpecError(f"mounts[{index}]: no destination")
+    options = parse(mount.get("options") or [])
+    options.data = [word for word in options.data if word not in SUPERBLOCK] + [
+        word for word in options.data if word in SUPERBLOCK]
+    kind = mount.get("type")
+    if kind == "cgroup" or (kind == "cgroup2" and not options.bind):
+        made: list[Step] = cgroup_steps(normal(mount["destination"]), options)
+        return made
+    if options.bind or kind == "bind":
+        options.bind = True
+        return [Bind(mount, options, bundle, index)]
+    if options.idmap or mount.get("uidMappings"):
+        raise SpecError(f"mount {mount['destination']}: id mappings are for bind mounts")
+    return [Mount(mount, options)]

@@ -1,0 +1,133 @@
+"""From the specification to the list of steps. Pure: nothing of the system is read, nothing is changed.
+
+The order of the lists is the order of the story that `init` runs:
+
+    setup    the container's view of the world, before its root becomes /
+    pivot    into it
+    process  everything that makes this process the user's
+    (the barrier: `start`)
+    last     what must come right before execve(2)
+"""
+
+from __future__ import annotations
+
+import os
+
+from kist.runtime import kernel, process, root
+from kist.runtime.cgroup.mounts import CgroupMounts
+from kist.runtime.console import OpenConsole
+from kist.runtime.devices import Devices, Links
+from kist.runtime.errors import SpecError
+from kist.runtime.mounts import Bind, RemountReadonly, normal, steps_for
+from kist.runtime.namespaces import Namespaces
+from kist.runtime.paths import MaskedPaths, ReadonlyPaths
+from kist.runtime.step import Step
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+class Plan:
+    __slots__ = ("last", "pivot", "process", "setup")
+
+    def __init__(self) -> None:
+        self.setup: list[Step] = []
+        self.pivot: list[Step] = []
+        self.process: list[Step] = []
+        self.last: list[Step] = []
+
+    def steps(self) -> list[Step]:
+        return [*self.setup, *self.pivot, *self.process, *self.last]
+
+
+def plan(spec: dict[str, Any], namespaces: Namespaces, *, container_id: str, bundle: str, terminal: bool,
+         no_pivot: bool = False) -> Plan:
+    """SpecError for what can't be; the words say which field."""
+    linux = spec.get("linux") or {}
+    made = Plan()
+    mounted = "mount" in namespaces.private
+    made.setup.append(root.HostView())
+    _identity(made, spec, linux, namespaces)
+    _root(made, spec, linux, bundle, mounted=mounted)
+    if mounted:
+        _mounts(made, spec, namespaces, bundle)
+        _dev(made, spec, linux, namespaces)
+    elif spec.get("mounts"):
+        raise SpecError("mounts: they need a mount namespace")
+    if terminal:
+        made.setup.append(OpenConsole(spec.get("process") or {}, bind=mounted))
+    _finish_root(made, spec, linux, mounted=mounted, no_pivot=no_pivot)
+    if spec.get("process"):
+        made.process, made.last = process.steps_for(spec["process"], linux, container_id)
+    return made
+
+
+def _identity(made: Plan, spec: dict[str, Any], linux: dict[str, Any], namespaces: Namespaces) -> None:
+    for field, step in (("hostname", kernel.Hostname), ("domainname", kernel.Domainname)):
+        if spec.get(field):
+            if "uts" not in namespaces.private:
+                raise SpecError(f"{field}: it needs a uts namespace")
+            made.setup.append(step(spec[field]))
+    if namespaces.cgroup:
+        made.setup.append(kernel.JoinCgroupNamespace())
+    for key, value in (linux.get("sysctl") or {}).items():
+        kernel.check_sysctl(key, namespaces.private)
+        made.setup.append(kernel.Sysctl(key, str(value)))
+    score = (spec.get("process") or {}).get("oomScoreAdj")
+    if score is not None:
+        made.setup.append(process.OomScore(score))
+    made.setup += process.labels(spec.get("process") or {})
+
+
+def _root(made: Plan, spec: dict[str, Any], linux: dict[str, Any], bundle: str, *, mounted: bool) -> None:
+    path = os.path.join(bundle, (spec.get("root") or {}).get("path") or "rootfs")
+    if mounted:
+        made.setup.append(root.Propagation(linux.get("rootfsPropagation") or "rslave"))
+        layers = (spec.get("kist") or {}).get("rootfs") or []
+        made.setup += [root.MountRootfs(mount, path) for mount in layers]
+        if not layers:
+            made.setup.append(root.BindRoot(path))
+    made.setup.append(root.OpenRoot(path))
+
+
+def _mounts(made: Plan, spec: dict[str, Any], namespaces: Namespaces, bundle: str) -> None:
+    def cgroup_steps(destination: str, options: Any) -> list[Step]:
+        return [CgroupMounts(destination, options, own_namespace="cgroup" in namespaces.private)]
+
+    for index, mount in enumerate(spec.get("mounts") or []):
+        made.setup += steps_for(mount, bundle, index, cgroup_steps)
+
+
+def _dev(made: Plan, spec: dict[str, Any], linux: dict[str, Any], namespaces: Namespaces) -> None:
+    """A /dev bound from the host is complete; nothing is made in it."""
+    mounts = {normal(mount["destination"]): mount for mount in spec.get("mounts") or []}
+    bound = any(isinstance(step, Bind) and step.destination == "/dev" for step in made.setup)
+    if not bound:
+        made.setup.append(Devices(linux.get("devices") or [], bind=namespaces.in_user))
+        made.setup.append(Links(ptmx="/dev/pts" in mounts))
+    if "/dev" in mounts and not bound and "ro" in (mounts["/dev"].get("options") or []):
+        made.setup.append(RemountReadonly("/dev"))
+
+
+def _finish_root(made: Plan, spec: dict[str, Any], linux: dict[str, Any], *, mounted: bool, no_pivot: bool) -> None:
+    cwd = (spec.get("process") or {}).get("cwd") or "/"
+    made.setup.append(process.MakeWorkingDirectory(cwd))
+    for field in ("readonlyPaths", "maskedPaths"):
+        if linux.get(field) and not mounted:
+            raise SpecError(f"linux.{field}: needs a mount namespace")
+    if linux.get("readonlyPaths"):
+        made.setup.append(ReadonlyPaths(linux["readonlyPaths"]))
+    if linux.get("maskedPaths"):
+        made.setup.append(MaskedPaths(linux["maskedPaths"]))
+    if (spec.get("root") or {}).get("readonly"):
+        if not mounted:
+            raise SpecError("root.readonly: needs a mount namespace")
+        made.setup.append(root.ReadonlyRoot())
+    propagation = linux.get("rootfsPropagation") or ""
+    if not mounted:
+        made.pivot.append(root.Chroot())
+        return
+    made.pivot.append(root.MoveRoot() if no_pivot else root.PivotRoot(slave="shared" in propagation))
+    if "shared" in propagation or "unbindable" in propagation:
+        made.pivot.append(root.RootPropagation(propagation))

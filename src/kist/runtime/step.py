@@ -1,0 +1,48 @@
+"""A step: one thing that init does, which can name itself before it is done."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from kist.linux.openat2 import Root
+
+
+class Context:
+    """What init knows while it runs its steps. Steps leave things here for later ones."""
+
+    __slots__ = ("bundle", "cgroup", "console", "empty_dir", "listener", "null", "proc", "process", "program",
+                 "root", "seccomp", "slave", "sources", "spec", "stdio", "userns")
+
+    def __init__(self, spec: dict[str, Any], process: dict[str, Any], bundle: str) -> None:
+        self.spec = spec
+        self.process = process
+        self.bundle = bundle
+        self.program = ""     # path of the program, once it was found
+        self.root: Root = None  # type: ignore[assignment]  # opened by the first steps, before any use
+        self.proc: Root = None  # type: ignore[assignment]  # the host's procfs, verified
+        self.null = -1        # the host's /dev/null, verified
+        self.empty_dir = -1   # a read-only empty directory, for masking
+        self.console = -1     # master of the container's terminal
+        self.slave = -1
+        self.stdio: tuple[int, int, int] | None = None
+        self.seccomp: bytes | None = None
+        self.listener = -1     # seccomp notifications
+        self.cgroup: Any = None
+        self.userns: dict[str, int] = {}    # mapping text → user namespace, for idmapped mounts
+        self.sources: dict[int, int] = {}   # mount's index → tree opened by the creator (user namespaces)
+
+
+class Step:
+    """``syscall`` and ``why`` are for `kist explain`."""
+
+    __slots__ = ()
+    syscall = ""
+    why = ""
+
+    def describe(self) -> str:
+        raise NotImplementedError
+
+    def run(self, ctx: Context) -> None:
+        raise NotImplementedError

@@ -1,0 +1,104 @@
+"""A root file system with busybox, a specification to change, and a way to run it (see harness.py)."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import shutil
+import subprocess
+import sys
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+SRC = Path(__file__).resolve().parents[3] / "src"
+HARNESS = Path(__file__).with_name("harness.py")
+CAPS = ["CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FSETID", "CAP_FOWNER", "CAP_MKNOD", "CAP_NET_RAW", "CAP_SETGID",
+        "CAP_SETUID", "CAP_SETFCAP", "CAP_SETPCAP", "CAP_NET_BIND_SERVICE", "CAP_SYS_CHROOT", "CAP_KILL",
+        "CAP_AUDIT_WRITE"]
+APPLETS = ("sh true false cat ls id mount ps env sleep tty stty echo touch mkdir ln stat chmod chown dd test head "
+           "hostname grep sed wc readlink mknod dmesg kill date df du cp mv rm sort tr tail od printf pwd seq "
+           "umask sync taskset nice ionice find cut nc ip cmp yes").split()
+
+
+@pytest.fixture()
+def rootfs(tmp_path: Path) -> Path:
+    root = tmp_path / "rootfs"
+    for directory in ("bin", "etc", "tmp", "root"):
+        (root / directory).mkdir(parents=True)
+    shutil.copy("/bin/busybox", root / "bin" / "busybox")
+    for applet in APPLETS:
+        (root / "bin" / applet).symlink_to("busybox")
+    (root / "etc" / "passwd").write_text("root:x:0:0::/root:/bin/sh\nalice:x:1000:1000::/home/alice:/bin/sh\n")
+    return root
+
+
+@pytest.fixture()
+def container_id() -> str:
+    return "t" + uuid.uuid4().hex[:12]
+
+
+@pytest.fixture()
+def spec(rootfs: Path, container_id: str) -> dict[str, Any]:
+    """What an engine asks for by default, without network and seccomp."""
+    return {
+        "ociVersion": "1.2.0",
+        "process": {"args": ["true"], "cwd": "/", "env": ["PATH=/bin"], "user": {"uid": 0, "gid": 0},
+                    "capabilities": {kind: CAPS for kind in ("bounding", "effective", "permitted")}},
+        "root": {"path": str(rootfs)},
+        "hostname": "box",
+        "mounts": [
+            {"destination": "/proc", "type": "proc", "source": "proc", "options": ["nosuid", "noexec", "nodev"]},
+            {"destination": "/dev", "type": "tmpfs", "source": "tmpfs",
+             "options": ["nosuid", "strictatime", "mode=755", "size=65536k"]},
+            {"destination": "/dev/pts", "type": "devpts", "source": "devpts",
+             "options": ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"]},
+            {"destination": "/sys", "type": "sysfs", "source": "sysfs",
+             "options": ["nosuid", "noexec", "nodev", "ro"]},
+        ],
+        "linux": {"namespaces": [{"type": kind} for kind in ("pid", "mount", "network", "uts", "ipc", "cgroup")],
+                  "cgroupsPath": f"/kist-test/{container_id}",
+                  "maskedPaths": ["/proc/kcore", "/proc/keys", "/proc/acpi", "/sys/firmware"],
+                  "readonlyPaths": ["/proc/sys", "/proc/bus"]},
+    }
+
+
+Runner = Callable[..., Any]
+
+
+@pytest.fixture()
+def run(container_id: str, tmp_path: Path) -> Iterator[Runner]:
+    """``run(spec, execs=[…])`` → the harness' report. Afterwards nothing of the container may be left."""
+    def runner(spec: dict[str, Any], *args: str, **job: Any) -> Any:
+        if args:
+            spec["process"]["args"] = list(args)
+        text = json.dumps({"spec": spec, "id": container_id, "bundle": str(tmp_path), **job})
+        done = subprocess.run([sys.executable, "-I", "-S", str(HARNESS), str(SRC)], input=text, text=True,
+                              capture_output=True, timeout=60, check=False)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    yield runner
+    for top, directories, _files in os.walk("/sys/fs/cgroup"):
+        if top.count("/") > 6:
+            directories.clear()
+        assert container_id not in directories, f"the control group {top}/{container_id} is left behind"
+    with open("/proc/self/mountinfo", encoding="utf-8") as file:
+        assert str(tmp_path) not in file.read(), "a mount is left behind on the host"
+
+
+@pytest.fixture()
+def sh(spec: dict[str, Any], run: Runner) -> Callable[..., str]:
+    """``sh(script)`` runs a shell script in the container and gives what it printed."""
+    def runner(script: str, **job: Any) -> str:
+        spec["process"]["args"] = ["sh", "-c", script]
+        report = run(copy.deepcopy(spec), **job)
+        assert "error" not in report, report["error"]
+        assert report["status"] == 0, report
+        return str(report["stdout"])
+
+    return runner
