@@ -84,8 +84,13 @@ class House:
         return link, client
 
     def cgroups(self) -> list[Path]:
-        return list(Path("/sys/fs/cgroup").glob(f"*{self.parent}/*")) + list(
-            Path("/sys/fs/cgroup").glob(f"{self.parent[1:]}/*"))
+        """The control groups of containers of this house, in every hierarchy."""
+        return [path for top in self._parents() for path in top.iterdir() if path.is_dir()]
+
+    def _parents(self) -> list[Path]:
+        name = self.parent[1:]
+        return [path for path in [*Path("/sys/fs/cgroup").glob(f"*/{name}"), Path("/sys/fs/cgroup", name)]
+                if path.is_dir()]
 
     async def close(self) -> None:
         for link in self.links:
@@ -100,9 +105,8 @@ class House:
             cleanup(str(run.parent))
         await self.launcher.close()
         assert self.cgroups() == []
-        for path in [*Path("/sys/fs/cgroup").glob(f"*{self.parent}"), Path(f"/sys/fs/cgroup{self.parent}")]:
-            if path.is_dir():
-                path.rmdir()
+        for path in self._parents():
+            path.rmdir()
 
 
 class Client:
@@ -134,7 +138,7 @@ class Client:
 
     async def rest(self) -> dict[int, bytes]:
         """All that comes until the end, by stream (1 for a terminal)."""
-        out = {1: b"", 2: b""}
+        out = {1: bytearray(), 2: bytearray()}
         decoder = FrameDecoder()
         while piece := await asyncio.wait_for(asyncio.get_running_loop().sock_recv(self.sock, 1 << 20), 30):
             if self.framed:
@@ -144,7 +148,7 @@ class Client:
                 out[1] += piece
         decoder.close()
         self.sock.close()
-        return out
+        return {stream: bytes(data) for stream, data in out.items()}
 
 
 async def soon(check: Any, seconds: float = 10) -> None:

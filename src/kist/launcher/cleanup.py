@@ -22,7 +22,7 @@ def cleanup(run_dir: str) -> None:
         _kill(found["pid"], found["start_time"])
         spec = _read(f"{found['bundle']}/config.json")
         if spec:
-            _remove_cgroup(spec)
+            _remove_cgroup(spec, found["id"])
     for name in ("monitor.sock", "state.json", "state.json.new"):
         state.forget(f"{run_dir}/{name}")
 
@@ -42,14 +42,15 @@ def _kill(pid: int, start_time: int) -> None:
         os.close(pidfd)
 
 
-def _remove_cgroup(spec: dict[str, Any]) -> None:
-    from kist.runtime import cgroup
+def _remove_cgroup(spec: dict[str, Any], container_id: str) -> None:
+    from kist.runtime.cgroup import open_cgroup  # not at the top: the engine needs no runtime but for this
+    from kist.runtime.errors import RuntimeFailure
 
     try:
-        group = cgroup.open(spec)
+        group = open_cgroup(spec, container_id)
         group.kill_all()
         group.remove()
-    except OSError:
+    except (OSError, RuntimeFailure):
         pass
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 from collections import deque
 
 from kist.launcher import channel, protocol
@@ -158,8 +159,11 @@ class Control:
             result = verb(message, fds)
         except Refused as error:
             return protocol.error(number, str(error), error.kind)
-        except (OSError, ProtocolError, KeyError, TypeError, ValueError) as error:
+        except (OSError, ProtocolError, KeyError, ValueError) as error:
             return protocol.error(number, str(error))
+        except Exception as error:  # a fault of ours in one request must not cost the container its monitor
+            sys.excepthook(*sys.exc_info())
+            return protocol.error(number, f"{type(error).__name__}: {error}")
         return protocol.ok(number, result) if number else None
 
     def _connection(self, _events: int) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import select
 import signal
+import sys
 import time
 
 TYPE_CHECKING = False
@@ -69,7 +70,10 @@ class Loop:
             for fd, events in self._epoll.poll(self._timeout()):
                 handler = self._handlers.get(fd)
                 if handler:
-                    handler(events)
+                    try:
+                        handler(events)
+                    except Exception:
+                        self._failed(fd)
             if self._timers:
                 self._fire()
 
@@ -91,6 +95,12 @@ class Loop:
             timer = self._timers.pop(key, None)
             if timer:
                 timer[1]()
+
+    def _failed(self, fd: int) -> None:
+        """A fault of ours: say it, and give up that descriptor alone; the container must not lose its monitor."""
+        sys.excepthook(*sys.exc_info())
+        if fd != self._wake_read:
+            self.forget(fd)
 
     def _reap(self, _events: int) -> None:
         """Take every ended child: ours, and the orphans that the kernel gave to us, the subreaper."""

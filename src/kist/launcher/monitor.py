@@ -41,7 +41,9 @@ def supervise(job: dict[str, Any], fds: list[int]) -> None:
     monitor = Monitor(job, fds)
     try:
         started = monitor.start()
-    except (RuntimeFailure, OSError, ValueError, KeyError) as error:
+    except Exception as error:
+        if not isinstance(error, (RuntimeFailure, OSError, ValueError)):
+            sys.excepthook(*sys.exc_info())  # a fault of ours: the engine gets its words, the log its place
         monitor.refuse(error)
         return
     monitor.serve(started)
@@ -90,7 +92,9 @@ class Monitor:
         self._write_state(created)
         while self._attaches:
             self._streams.attach(*self._attaches.pop(0))
+        self._created = None  # if its start fails, the runtime has removed it
         created.start()
+        self._created = created
         self._loop.child(created.pid, self._ended)
         return created
 
@@ -112,6 +116,7 @@ class Monitor:
             else:
                 assert created.console is not None
                 self._streams.use_terminal(created.console, stdin=job["open_stdin"])
+                created.console = None  # the streams' now
             return created
         finally:
             if pipes:
