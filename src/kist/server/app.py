@@ -68,6 +68,27 @@ def _compile(pattern: str) -> re.Pattern[str]:
     return re.compile(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", source))
 
 
+_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+
+class _Date:
+    """``Date`` as RFC 9110 §5.6.7 wants it, made once a second."""
+
+    def __init__(self) -> None:
+        self._second = 0
+        self._text = ""
+
+    def text(self) -> str:
+        now = int(time.time())
+        if now != self._second:
+            at = time.gmtime(now)  # strftime would name days in the locale's language
+            self._second, self._text = now, (
+                f"{_DAYS[at.tm_wday]}, {at.tm_mday:02d} {_MONTHS[at.tm_mon - 1]} {at.tm_year} "
+                f"{at.tm_hour:02d}:{at.tm_min:02d}:{at.tm_sec:02d} GMT")
+        return self._text
+
+
 class App:
     """Give each connection ``serve``; it answers everything, whatever goes wrong."""
 
@@ -75,6 +96,7 @@ class App:
         self._engine = engine
         self._router = Router()
         self._handlers: dict[str, Handler] = {}
+        self._date = _Date()
 
     async def serve(self, head: h11.Request, source: message.BodySource) -> message.Answer:
         began = time.monotonic()
@@ -93,6 +115,7 @@ class App:
             answer = message.error(500, "internal error: the server's log tells more")
         if not isinstance(answer, message.Hijack):
             answer.headers.extend(COMMON_HEADERS)
+            answer.headers.append(("Date", self._date.text()))
         if log.isEnabledFor(logging.DEBUG):
             log.debug("answered method=%s target=%s status=%s ms=%.2f", head.method.decode("latin-1"), target,
                       getattr(answer, "status", 101), (time.monotonic() - began) * 1000)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import time
+from email.utils import parsedate_to_datetime
 
 import pytest
 
@@ -32,6 +34,12 @@ async def test_ping_tells_what_clients_negotiate_with(wire: Wire) -> None:
         assert headers["swarm"] == "inactive"
         assert headers["cache-control"] == "no-cache, no-store, must-revalidate"
         assert headers["server"].startswith("Kist/")
+
+
+async def test_every_answer_has_its_date(wire: Wire) -> None:
+    for target in ("/_ping", "/nosuch"):
+        sent = parsedate_to_datetime((await wire.ask("GET", target)).headers["date"])
+        assert abs(sent.timestamp() - time.time()) < 60
 
 
 @pytest.mark.parametrize(("target", "words"), [
