@@ -13,6 +13,7 @@ WALK = ROOT / "docs" / "walk" / "run.md"
 # `engine/start.py:start` or `runtime/create.py:Created.start`
 STEP = re.compile(r"`([a-z_/]+\.py):([A-Za-z_.]+)`")
 STORY_LINES = 40
+_NAMED = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 
 def steps() -> list[tuple[str, str]]:
@@ -22,8 +23,7 @@ def steps() -> list[tuple[str, str]]:
 def _find(tree: ast.Module, dotted: str) -> ast.AST | None:
     scope: ast.AST = tree
     for name in dotted.split("."):
-        body = getattr(scope, "body", [])
-        found = [n for n in body if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and n.name == name]
+        found = [n for n in getattr(scope, "body", []) if isinstance(n, _NAMED) and n.name == name]
         if not found:
             return None
         scope = found[0]
