@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from kist.errors import InvalidParameter
 from kist.hub.access import OpenAccess
 from kist.hub.accesslog import AccessLog
 from kist.hub.blobs import DiskBlobs
@@ -23,7 +24,9 @@ from kist.hub.content import Content
 from kist.hub.database import Database
 from kist.hub.hub import Hub, hub_of, in_thread
 from kist.hub.metadata import Metadata
+from kist.hub.upstream import Cache, make_upstreams
 from kist.hub.v2 import routes as v2
+from kist.version import VERSION
 
 log = logging.getLogger("kist.hub")
 FLUSH_EVERY = 5.0  # seconds; so many pulls may go uncounted after a kill
@@ -37,7 +40,12 @@ def open_content(data: Path, *, max_blob: int = 0) -> Content:
 
 
 def open_hub(config: HubConfig) -> Hub:
-    return Hub(config, open_content(config.data, max_blob=config.max_blob), OpenAccess())
+    content = open_content(config.data, max_blob=config.max_blob)
+    upstreams = make_upstreams(config.upstreams, f"kist-hub/{VERSION}")
+    if config.mirror_of and config.mirror_of not in upstreams:
+        raise InvalidParameter(f'mirror-of: there is no [upstreams."{config.mirror_of}"]')
+    cache = Cache(content, upstreams, mirror_of=config.mirror_of, tag_life=config.tag_life)
+    return Hub(config, content, OpenAccess(), cache)
 
 
 def make_app(hub: Hub) -> Starlette:
@@ -82,6 +90,7 @@ async def _lifespan(app: Starlette) -> AsyncIterator[None]:
         housekeeping.cancel()
         await asyncio.gather(housekeeping, return_exceptions=True)
         hub.flush_pulls()
+        hub.cache.close()
         hub.metadata.database.close()
 
 

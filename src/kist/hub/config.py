@@ -4,13 +4,19 @@
     listen = "127.0.0.1:5555"
     max-blob = 0              # bytes, 0 is no limit
     upload-life = 86400       # seconds after which an abandoned upload is swept
+
+    mirror-of = "docker.io"   # pull-through for clients that don't say whose content they mean
+    tag-life = 300            # seconds before an upstream is asked again what a tag points at
+    [upstreams."docker.io"]   # cached as docker.io/…
+    username = "me"
+    password = "…"            # also: host, insecure, ca, cert, key, mirrors
 """
 
 from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -28,9 +34,13 @@ class HubConfig:
     max_blob: int = 0
     upload_life: int = 24 * 3600
     sweep_every: int = 3600
+    mirror_of: str = ""
+    tag_life: int = 300
+    upstreams: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
 
 
-_TYPES: Mapping[str, type] = MappingProxyType({"int": int, "str": str, "bool": bool, "Path": str})
+_TYPES: Mapping[str, type] = MappingProxyType({
+    "int": int, "str": str, "bool": bool, "Path": str, "Mapping[str, Mapping[str, object]]": dict})
 
 
 def load(path: str | None, **options: object) -> HubConfig:

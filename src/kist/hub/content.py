@@ -84,6 +84,14 @@ class Content:
             self.metadata.link(self.metadata.ensure_repository(repository), digest)
         return True
 
+    def adopt(self, repository: str, digest: Digest) -> bool:
+        """Whether the blob was here and is the repository's now. Only for blobs that its manifests name."""
+        with self.metadata.transaction():
+            if self.metadata.blob_size(digest) is None:
+                return False
+            self.metadata.link(self.metadata.ensure_repository(repository), digest)
+        return True
+
     # --- uploads ------------------------------------------------------------------------------------------
 
     def begin_upload(self, repository: str) -> str:
@@ -195,8 +203,13 @@ class Content:
             raise HubError("MANIFEST_UNKNOWN" if known else "NAME_UNKNOWN", detail=detail)
         return found
 
-    def put_manifest(self, repository: str, reference: str, content: bytes, media_type: str) -> StoredManifest:
-        """Keep a manifest under its digest, and under a tag where ``reference`` is one."""
+    def put_manifest(
+        self, repository: str, reference: str, content: bytes, media_type: str, *, upstream: str | None = None
+    ) -> StoredManifest:
+        """Keep a manifest under its digest, and under a tag where ``reference`` is one.
+
+        What it names must be there, unless it comes from an ``upstream``, where it can be fetched.
+        """
         parsed = _parsed(content, media_type)
         digest = digests.of(content)
         if ":" in reference:
@@ -207,11 +220,12 @@ class Content:
             digest, parsed.media_type, artifact_type(parsed), parsed.subject.digest if parsed.subject else None,
             parsed.annotations or {}, content, self.metadata.clock())
         with self.metadata.transaction():
-            self._check_present(repository, parsed)
+            if upstream is None:
+                self._check_present(repository, parsed)
             known = self.metadata.repository(repository)
             if ":" not in reference and known and known.immutable:
                 _check_immutable(self.metadata.manifest_of_tag(repository, reference), digest, reference)
-            number = self.metadata.ensure_repository(repository)
+            number = self.metadata.ensure_repository(repository, upstream=upstream)
             self.metadata.put_manifest(number, stored, children(parsed))
             if ":" not in reference:
                 self.metadata.tag(number, reference, digest)

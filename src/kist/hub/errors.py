@@ -52,3 +52,7 @@ class HubError(Exception):
         if self.detail is not None:
             entry["detail"] = self.detail
         return {"errors": [entry]}
+
+
+class BrokenOff(Exception):
+    """An answer that has begun can't be finished: breaking the connection is how HTTP says so."""

@@ -15,6 +15,7 @@ from kist.hub.config import HubConfig
 from kist.hub.content import Content
 from kist.hub.metadata import Metadata
 from kist.hub.metrics import Metrics
+from kist.hub.upstream import Cache
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -27,6 +28,7 @@ class Hub:
     config: HubConfig
     content: Content
     access: Access
+    cache: Cache
     metrics: Metrics = field(default_factory=Metrics)
     _pulls: dict[tuple[str, str], int] = field(default_factory=dict)
 

@@ -192,6 +192,11 @@ class Metadata:
             "ORDER BY t.name LIMIT ?", repository, last, n)
         return [Tag(row["name"], Digest(row["digest"]), row["updated"]) for row in rows]
 
+    def tag_updated(self, repository: str, name: str) -> float | None:
+        row = self.database.one("SELECT t.updated FROM tags t JOIN repositories r ON r.id = t.repository "
+                                "WHERE r.name = ? AND t.name = ?", repository, name)
+        return float(row["updated"]) if row else None
+
     def tag(self, repository: int, name: str, digest: Digest) -> None:
         with self.transaction() as db:
             db.execute("INSERT INTO tags VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET "

@@ -23,6 +23,8 @@ import uvicorn
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from kist.hub.errors import BrokenOff
+
 log = logging.getLogger("kist.hub")
 ZERO_COPY = "http.response.zerocopysend"
 #: A slice of a file must leave within so many seconds, else the client is gone for us (11 kB/s).
@@ -58,8 +60,16 @@ class ZeroCopyProtocol(H11Protocol):
                 else:
                     await send(message)
 
-            await app(scope, receive, send_or_copy)
+            try:
+                await app(scope, receive, send_or_copy)
+            except BrokenOff as error:
+                log.warning("%s: %s", scope["path"], error)
+                self._break_off()
         return offered
+
+    def _break_off(self) -> None:
+        self.cycle.disconnected = True
+        self.transport.abort()
 
     async def _send_file(self, message: Message) -> None:
         cycle = self.cycle
@@ -76,8 +86,7 @@ class ZeroCopyProtocol(H11Protocol):
                 start, count = start + sent, count - sent
         except (OSError, RuntimeError, TimeoutError):
             # The client has gone, or can't be told otherwise that its bytes won't come.
-            cycle.disconnected = True
-            self.transport.abort()
+            self._break_off()
 
 
 def bind_unix(path: str) -> socket.socket:

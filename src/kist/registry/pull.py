@@ -180,7 +180,7 @@ def _fetch_somewhere(resolved: Resolved, descriptor: Descriptor, got: int, *, mi
         if endpoint.mirror and not mirrors:
             continue
         try:
-            for chunk in _fetch_with_patience(resolved, endpoint, descriptor, got):
+            for chunk in stream_blob(client, endpoint, resolved.reference, descriptor, got):
                 got += len(chunk)
                 yield chunk
             return
@@ -190,17 +190,17 @@ def _fetch_somewhere(resolved: Resolved, descriptor: Descriptor, got: int, *, mi
         raise problem
 
 
-def _fetch_with_patience(
-    resolved: Resolved, endpoint: Endpoint, descriptor: Descriptor, got: int
+def stream_blob(
+    client: RegistryClient, endpoint: Endpoint, reference: Reference, descriptor: Descriptor, got: int = 0
 ) -> Iterator[bytes]:
-    """One endpoint's stream, taken up again where it breaks."""
-    patience = resolved.client.config.patience
+    """One endpoint's stream from byte ``got`` on, taken up again where it breaks. Bounded, not verified."""
+    patience = client.config.patience
     failures = 0
     # An empty blob is asked for, too: that it exists is part of the answer.
     while got < descriptor.size or (descriptor.size == 0 and failures == 0):
         problem: ConnectionFailed | None = None
         try:
-            for chunk in _fetch_once(resolved, endpoint, descriptor, got):
+            for chunk in _fetch_once(client, endpoint, reference, descriptor, got):
                 got += len(chunk)
                 failures = 0
                 yield chunk
@@ -215,12 +215,14 @@ def _fetch_with_patience(
         time.sleep(min(patience.pause * 2 ** (failures - 1), 10.0))
 
 
-def _fetch_once(resolved: Resolved, endpoint: Endpoint, descriptor: Descriptor, got: int) -> Iterator[bytes]:
-    name = resolved.reference.path
+def _fetch_once(
+    client: RegistryClient, endpoint: Endpoint, reference: Reference, descriptor: Descriptor, got: int
+) -> Iterator[bytes]:
+    name = reference.path
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={got}-"} if got else {})
-    with resolved.client.request(
+    with client.request(
         endpoint, "GET", endpoint.blob(name, descriptor.digest), headers=headers,
-        subject=Subject(resolved.reference.familiar_name), scope=pull_scope(name), expect=(200, 206),
+        subject=Subject(reference.familiar_name), scope=pull_scope(name), expect=(200, 206),
     ) as answer:
         skip = _bytes_to_skip(answer, got, descriptor)
         left = descriptor.size - got

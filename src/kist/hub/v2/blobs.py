@@ -2,33 +2,63 @@
 
 from __future__ import annotations
 
+from typing import BinaryIO
+
 from starlette.requests import Request
 from starlette.responses import Response
 
 from kist.hub import names
-from kist.hub.hub import hub_of, in_thread
-from kist.hub.v2.bodies import BlobResponse, requested_range
+from kist.hub.errors import HubError
+from kist.hub.hub import Hub, hub_of, in_thread
+from kist.hub.upstream import Fetch
+from kist.hub.v2.bodies import BlobResponse, IncomingResponse, requested_range
+from kist.oci.digest import Digest
 
 _FOREVER = "public, max-age=31536000, immutable"  # a digest's content never changes
 
 
 async def get(request: Request, name: str, digest: str) -> Response:
+    hub = hub_of(request)
     wanted = names.digest(digest)
-    content = hub_of(request).content
-    size = await in_thread(content.blob_size, name, wanted, for_push=request.method == "HEAD")
+    found = await in_thread(hub.cache.blob, name, wanted, request.query_params.get("ns", ""),
+                            for_push=request.method == "HEAD")
     headers = {"Docker-Content-Digest": wanted, "ETag": f'"{wanted}"', "Accept-Ranges": "bytes",
                "Cache-Control": _FOREVER, "Content-Type": "application/octet-stream"}
     if request.headers.get("if-none-match") == headers["ETag"]:
         return Response(status_code=304, headers=headers)
+    size = found.size if isinstance(found, Fetch) else await in_thread(hub.content.blob_size, found, wanted)
     if request.method == "HEAD":
         return Response(headers={**headers, "Content-Length": str(size)})
     part = requested_range(request.headers.get("range"), size)
-    file = await in_thread(content.open_blob, name, wanted)
+    if isinstance(found, Fetch):
+        return await _incoming(hub, wanted, found, part, headers)
+    return _stored(await in_thread(hub.content.open_blob, found, wanted), size, part, headers)
+
+
+def _stored(file: BinaryIO, size: int, part: tuple[int, int] | None, headers: dict[str, str]) -> Response:
     if part is None:
         return BlobResponse(file, 0, size, 200, headers)
     start, length = part
     headers["Content-Range"] = f"bytes {start}-{start + length - 1}/{size}"
     return BlobResponse(file, start, length, 206, headers)
+
+
+async def _incoming(
+    hub: Hub, digest: Digest, fetch: Fetch, part: tuple[int, int] | None, headers: dict[str, str]
+) -> Response:
+    """A blob that an upstream is sending: handed on as it comes, or, for a part of it, when it is whole."""
+    if part is None:
+        try:
+            file = await in_thread(hub.content.blobs.open_upload, fetch.upload)
+        except FileNotFoundError:
+            pass  # it has just become whole, or failed
+        else:
+            return IncomingResponse(file, fetch, headers)
+    try:
+        await fetch.whole()
+    except Exception as error:
+        raise HubError("UNAVAILABLE", str(error)) from None
+    return _stored(await in_thread(hub.content.blobs.open, digest), fetch.size, part, headers)
 
 
 async def delete(request: Request, name: str, digest: str) -> Response:

@@ -13,7 +13,8 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from kist.hub.content import Content, too_large
-from kist.hub.errors import HubError
+from kist.hub.errors import BrokenOff, HubError
+from kist.hub.upstream import Fetch
 
 #: Received bytes are handed to a worker thread (write and hash) in batches of this size.
 BATCH = 1 << 20
@@ -56,9 +57,45 @@ class BlobResponse(Response):
         while left:
             piece = await run_in_threadpool(self._file.read, min(READ, left))
             if not piece:
-                raise OSError("the blob is shorter than its record")  # the connection breaks: the client sees it
+                raise BrokenOff("the blob is shorter than its record")
             left -= len(piece)
             await send({"type": "http.response.body", "body": piece, "more_body": bool(left)})
+
+
+class IncomingResponse(Response):
+    """A blob that is still being fetched: its bytes as they come in; breaks off where the fetch fails."""
+
+    def __init__(self, file: BinaryIO, fetch: Fetch, headers: dict[str, str]) -> None:
+        super().__init__(headers=headers)
+        del self.headers["content-length"]
+        self.headers["content-length"] = str(fetch.size)
+        self._file = file
+        self._fetch = fetch
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+            offset = 0
+            while offset < self._fetch.size:
+                await self._fetch.more_than(offset)
+                available = self._fetch.offset - offset
+                if available <= 0:
+                    raise BrokenOff(str(self._fetch.error))
+                piece = await run_in_threadpool(self._file.read, min(READ, available))
+                offset += len(piece)
+                if offset == self._fetch.size:
+                    await self._verified()
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+            await send({"type": "http.response.body", "body": b""})
+        finally:
+            self._file.close()
+
+    async def _verified(self) -> None:
+        """The last piece leaves only when the digest was right: nobody gets wrong bytes as a whole body."""
+        try:
+            await self._fetch.whole()
+        except Exception as error:
+            raise BrokenOff(str(error)) from None
 
 
 _RANGE = re.compile(r"bytes=(\d{0,19})-(\d{0,19})")

@@ -17,10 +17,18 @@ CATALOG_PAGE = 100
 async def tags(request: Request, name: str) -> Response:
     hub = hub_of(request)
     n, last = _page(request, MAX_PAGE)
-    if not await in_thread(hub.metadata.has_manifests, name):
-        raise HubError("NAME_UNKNOWN", detail={"name": name})
-    found = [tag.name for tag in await in_thread(hub.metadata.tags, name, n + 1, last)] if n else []
+    found = await in_thread(_tags, hub, name, n, last)
     return _listed({"name": name, "tags": found[:n]}, f"/v2/{name}/tags/list", n, found)
+
+
+def _tags(hub: Hub, name: str, n: int, last: str) -> list[str]:
+    """One more than ``n``, where there are so many."""
+    upstream = hub.cache.tags(name)
+    if upstream is not None:
+        return [tag for tag in upstream if tag > last][:n + 1] if n else []
+    if not hub.metadata.has_manifests(name):
+        raise HubError("NAME_UNKNOWN", detail={"name": name})
+    return [tag.name for tag in hub.metadata.tags(name, n + 1, last)] if n else []
 
 
 async def catalog(request: Request) -> Response:

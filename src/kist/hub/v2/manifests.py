@@ -22,14 +22,15 @@ REFERRERS_PAGE = 1000
 
 async def get(request: Request, name: str, reference: str) -> Response:
     hub = hub_of(request)
-    found = await in_thread(hub.content.manifest, name, names.tag_or_digest(reference))
+    where, found = await in_thread(hub.cache.manifest, name, names.tag_or_digest(reference),
+                                   request.query_params.get("ns", ""))
     headers = {"Docker-Content-Digest": found.digest, "ETag": f'"{found.digest}"', "Content-Type": found.media_type}
     if request.headers.get("if-none-match") == headers["ETag"]:
         return Response(status_code=304, headers=headers)
     if request.method == "HEAD":
         return Response(headers={**headers, "Content-Length": str(len(found.content))})
     if found.media_type not in INDEXES:  # a client that pulls through an index asks for both
-        hub.count_pull(name)
+        hub.count_pull(where)
     return Response(found.content, headers=headers)
 
 

@@ -68,6 +68,8 @@ async def _dispatched(request: Request, path: str) -> Response:
             raise _wrong_method(tuple(methods))
         action, handler = methods[request.method]
         await in_thread(access.check, request, action, params["name"])
+        if action is PUSH and hub_of(request).cache.upstream_of(params["name"]):
+            raise HubError("DENIED", f'{params["name"]} is a cache: push to the registry itself')
         return await handler(request, **params)
     raise HubError("NAME_UNKNOWN", "no such endpoint")
 
