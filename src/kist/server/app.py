@@ -126,6 +126,8 @@ class App:
         path, _, query = target.partition("?")
         if "%" in path:
             path = unquote(path)
+        if "//" in path:  # `docker inspect /name`; moby's router redirects to the clean path
+            path = re.sub("//+", "/", path)
         version, path = versions.split(path)
         route, args = self._router.find(method, path)
         if route.refusal:

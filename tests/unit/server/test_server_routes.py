@@ -53,10 +53,16 @@ async def test_a_version_out_of_range_is_refused(wire: Wire, target: str, words:
 
 
 @pytest.mark.parametrize("target", ["/", "/nosuch", "/v1.51", "/containers", "/v1.51/containers/x/nosuch",
-                                    "/containers//json", "/v1.51//version"])
+                                    "/containers/json/"])
 async def test_an_unknown_path_is_not_found(wire: Wire, target: str) -> None:
     answer = await wire.ask("GET", target)
     assert (answer.status, answer.message) == (404, "page not found")
+
+
+async def test_a_name_may_be_asked_for_with_its_slash(wire: Wire) -> None:
+    await wire.ask("POST", "/containers/create?name=/one", CREATE)
+    assert (await wire.ask("GET", "/v1.51/containers//one/json")).json["Name"] == "/one"
+    assert (await wire.ask("DELETE", "/containers/%2Fone")).status == 204
 
 
 async def test_a_method_that_a_path_does_not_have_is_not_found(wire: Wire) -> None:
