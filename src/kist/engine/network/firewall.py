@@ -34,6 +34,8 @@ table inet {table} {{
     set internal {{ type ifname; }}
     set routed {{ type ifname; }}
     set within {{ type ifname . ifname; }}
+    set neighbours {{ type ipv4_addr . ipv4_addr; flags interval; }}
+    set neighbours6 {{ type ipv6_addr . ipv6_addr; flags interval; }}
 
     chain prerouting {{
         type filter hook prerouting priority raw; policy accept;
@@ -55,7 +57,8 @@ table inet {table} {{
     }}
     chain postrouting {{
         type nat hook postrouting priority srcnat; policy accept;
-        iifname . oifname @within ct status dnat masquerade
+        ct status dnat ip saddr . ip daddr @neighbours masquerade
+        ct status dnat ip6 saddr . ip6 daddr @neighbours6 masquerade
         iifname @masqueraded oifname != @bridges masquerade
         oifname @bridges ip saddr 127.0.0.0/8 masquerade
     }}
@@ -102,6 +105,7 @@ class Bridge:
     """What the rules must know about a network's bridge."""
 
     name: str
+    subnets: tuple[str, ...] = ()
     masquerade: bool = True
     internal: bool = False
     routed: bool = False  # reachable from outside without a published port
@@ -187,6 +191,9 @@ class Rules:
             elements.append(("inet", "routed", quoted))
         if bridge.icc:
             elements.append(("inet", "within", f"{quoted} . {quoted}"))
+        for subnet in bridge.subnets:
+            name = "neighbours6" if ":" in subnet else "neighbours"
+            elements.append(("inet", name, f"{subnet} . {subnet}"))
         return "".join(self._element(verb, family, name, [element]) for family, name, element in elements)
 
     def _ports(self, verb: str, ports: Iterable[Published]) -> str:

@@ -120,6 +120,7 @@ class Networks:
         self._ports.close()
         if self._host is not None:
             await self._do(lambda host: self._close(host, remove=remove))
+            self._host = None
         for endpoint in self._endpoints.values():
             _close_namespace(endpoint)
         self._endpoints.clear()
@@ -446,7 +447,7 @@ class Networks:
 
 def rules_of(network: Network) -> Bridge:
     return Bridge(
-        network.bridge, internal=network.internal, icc=network.flag("enable_icc", default=True),
+        network.bridge, tuple(subnet.subnet for subnet in network.subnets), internal=network.internal, icc=network.flag("enable_icc", default=True),
         masquerade=not network.internal and network.flag("enable_ip_masquerade", default=True),
         routed=network.option("gateway_mode_ipv4") == "routed",
     )
