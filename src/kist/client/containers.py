@@ -93,6 +93,10 @@ class Containers:
         """Change limits and the restart policy; returns `{"Warnings": […]}`."""
         return dict(self._post(container, "update", None, body) or {})
 
+    def send_update(self, container: str, body: JSON) -> Exchange:
+        """As `update`, the answer left for later."""
+        return self._client.send("POST", f"/containers/{quote(container)}/update", None, body)
+
     def remove(self, container: str, *, force: bool = False, volumes: bool = False, link: bool = False) -> None:
         """Remove it (a running one only by `force`), with its anonymous volumes when told."""
         self.send_remove(container, force=force, volumes=volumes, link=link).answer().read()
@@ -145,6 +149,10 @@ class Containers:
         """Figures of use, one a second, or one."""
         query = {"stream": stream, "one-shot": one_shot or None}
         return self._client.stream("GET", f"/containers/{quote(container)}/stats", query)
+
+    def send_stats(self, container: str) -> Exchange:
+        """Ask for one sample as it is now, the answer left for later."""
+        return self._client.send("GET", f"/containers/{quote(container)}/stats", {"stream": False, "one-shot": True})
 
     def export(self, container: str) -> Response:
         """Its file system as a tar archive."""

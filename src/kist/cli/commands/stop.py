@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from kist.cli.parser import Command, Option
+from kist.cli.parser import Command
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from kist.cli.parser import Arguments
+    from kist.cli.parser import Arguments, Option
     from kist.cli.session import Session
 
 

@@ -1,0 +1,23 @@
+"""kist logout: forget the credentials for a registry."""
+
+from __future__ import annotations
+
+from kist.cli.credentials import forget
+from kist.cli.parser import Command
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from kist.cli.parser import Arguments
+    from kist.cli.session import Session
+
+
+def run(args: Arguments, session: Session) -> int:
+    registry = args.words[0] if args.words else "docker.io"
+    if forget(session.settings, registry):
+        session.out(f"Removing login credentials for {registry}")
+    else:
+        session.out(f"Not logged in to {registry}")
+    return 0
+
+
+COMMAND = Command("Log out from a registry", "[SERVER]", run, arity=(0, 1))

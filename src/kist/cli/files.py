@@ -1,0 +1,59 @@
+"""Archives from and to files, stdin and stdout."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from kist.cli.attach import write_all
+from kist.cli.parser import CliError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+PIECE = 1 << 20
+
+
+def write_archive(chunks: Iterable[bytes], path: str) -> None:
+    """To a file, which appears when it is whole; to stdout when no path is told (never to a terminal)."""
+    if not path:
+        for chunk in chunks:
+            write_all(1, chunk)
+        return
+    if os.path.isdir(path):
+        raise CliError(f"failed to save image: invalid output path: \"{path}\" is a directory")
+    half = f"{path}.{os.getpid()}.part"
+    try:
+        with open(half, "xb") as file:
+            for chunk in chunks:
+                file.write(chunk)
+        os.replace(half, path)
+    except OSError as error:
+        raise CliError(f"{path}: {error.strerror}") from None
+    finally:
+        if os.path.exists(half):
+            os.unlink(half)
+
+
+def refuse_terminal(path: str) -> None:
+    if not path and sys.stdout.isatty():
+        raise CliError("cowardly refusing to save to a terminal. Use the -o flag or redirect")
+
+
+def read_pieces(path: str) -> Iterator[bytes]:
+    """The bytes of a file, of stdin for "" and "-"."""
+    fd = 0 if path in ("", "-") else _open(path)
+    try:
+        while piece := os.read(fd, PIECE):
+            yield piece
+    finally:
+        if fd:
+            os.close(fd)
+
+
+def _open(path: str) -> int:
+    try:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise CliError(f"open {path}: {(error.strerror or str(error)).lower()}") from None
