@@ -1,0 +1,104 @@
+"""Garbage collection: what no root needs any more goes.
+
+    roots   images → index, manifest, configuration, layers; snapshots → layers; leases
+
+Leases (`leases`) protect work in progress, also from a collection that looked before the work was recorded:
+a collection holds a lease itself, so it spares what was touched since it looked.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+from kist.oci.digest import Digest
+from kist.store.content import DiskContent
+from kist.store.errors import NoSuchContent
+from kist.store.images import Image, Images, content_of
+from kist.store.layers import Layers
+from kist.store.leases import Leases
+from kist.store.snapshots import Driver
+
+
+class Freed(NamedTuple):
+    """What a collection removed: numbers of contents and layers, bytes of both together."""
+
+    contents: int
+    layers: int
+    size: int
+
+
+class Collector:
+    """Removes what isn't needed."""
+
+    def __init__(self, content: DiskContent, layers: Layers, images: Callable[[], Images],
+                 snapshots: Driver, leases: Leases) -> None:
+        self._content, self._layers, self._images = content, layers, images
+        self._snapshots, self._leases = snapshots, leases
+
+    def collect(self, grace: float = 0.0) -> Freed:
+        """Everything unneeded; unneeded content younger than *grace* seconds stays (a pull may go on with it)."""
+        with self._leases.lease():
+            needed = self._needed()
+            contents = [digest for digest in self._content.list()
+                        if digest not in needed and self._content.age(digest) >= grace]
+            layers = [layer.chain_id for layer in self._layers.list() if time.time() - layer.stored >= grace]
+            freed = self._remove(contents, layers, needed)
+        return freed._replace(size=freed.size + self._content.drop_partials(grace))
+
+    def forget(self, image: Image, contents: Iterable[Digest]) -> Freed:
+        """What only *image* (which is no longer recorded) needed."""
+        with self._leases.lease():
+            chain = [layer.chain_id for layer in self._layers.stack(image.chain_id)]
+            return self._remove(contents, chain, self._needed())
+
+    def in_use(self) -> set[Digest]:
+        """The chain ids that snapshots stand on."""
+        return {chain for chain in self._snapshots.chains().values() if chain is not None}
+
+    def _needed(self) -> set[Digest]:
+        needed: set[Digest] = set()
+        chains = self.in_use()
+        for image in self._images().list():
+            if image.chain_id is not None:
+                chains.add(image.chain_id)
+            try:
+                needed.update(content_of(image, self._content))
+            except NoSuchContent:
+                continue    # `check` is for this
+        parents = {layer.chain_id: layer.parent for layer in self._layers.list()}
+        for chain in chains:
+            at: Digest | None = chain
+            while at is not None and at not in needed:
+                needed.add(at)
+                at = parents.get(at)
+        return needed
+
+    def _remove(self, contents: Iterable[Digest], chains: Iterable[Digest], needed: set[Digest]) -> Freed:
+        blobs = size = 0
+        for digest in dict.fromkeys(contents):
+            if digest not in needed:
+                freed = self._leases.remove(digest, lambda digest=digest: self._content.delete(digest))  # type: ignore[misc]
+                blobs += bool(freed)
+                size += freed or 0
+        removed, freed_layers = self._remove_layers([chain for chain in chains if chain not in needed])
+        return Freed(blobs, removed, size + freed_layers)
+
+    def _remove_layers(self, chains: list[Digest]) -> tuple[int, int]:
+        """The uppermost first: a layer goes after those that stand on it."""
+        count = size = 0
+        known = {layer.chain_id: layer for layer in self._layers.list()}
+        waiting = {chain for chain in chains if chain in known}
+        while waiting:
+            parents = {known[chain].parent for chain in known}
+            tops = [chain for chain in waiting if chain not in parents]
+            if not tops:
+                break
+            for chain in tops:
+                waiting.discard(chain)
+                freed = self._leases.remove(chain, lambda chain=chain: self._layers.remove(chain))  # type: ignore[misc]
+                if freed is not None:
+                    del known[chain]
+                    count, size = count + 1, size + freed
+        return count, size

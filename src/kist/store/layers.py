@@ -1,0 +1,214 @@
+"""Unpacked layers, one directory per chain id, made in two steps.
+
+    staging/<random>/fs    a layer that is being unpacked; what is here at a start is thrown away
+    layers/<number>/fs     a published one; the number is short because a mount's options fit on one page
+
+`stage` unpacks and verifies the diff id, in any order and side by side; `publish` puts the layer on its
+parent: flush the file system once, rename, record. A directory without a record was never published.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from kist.linux.sync import syncfs
+from kist.oci import chainid
+from kist.oci import digest as digests
+from kist.oci.digest import Digest
+from kist.store.content import fsync_directory
+from kist.store.db import Database
+from kist.store.errors import DigestMismatch, DiskFull, InvalidLayer, NoSuchContent, storage_errors
+from kist.store.extract import Extractor
+from kist.store.locks import KeyLocks
+from kist.store.streams import Ahead, Bounded, Hashed
+from kist.store.tarread import Source, TarError, TarReader
+from kist.store.trash import Trash
+
+#: Free bytes that unpacking leaves on the file system when the caller gives no limit.
+_RESERVE = 64 << 20
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A published layer; `size` in bytes of its regular files."""
+
+    chain_id: Digest
+    parent: Digest | None
+    diff_id: Digest
+    path: str
+    size: int
+    entries: int
+    stored: float
+
+
+class Staged:
+    """An unpacked, verified layer without a place in a stack yet. Leaving the context throws it away."""
+
+    def __init__(self, path: str, diff_id: Digest, extractor: Extractor) -> None:
+        self.path, self.diff_id, self.extractor = path, diff_id, extractor
+
+
+class Layers:
+    """The layers below *path*; *touch* is told of every layer that somebody asks for or makes."""
+
+    def __init__(self, path: str, staging: str, db: Database, trash: Trash,
+                 touch: Callable[[Digest], None] = lambda _: None) -> None:
+        self._path, self._staging, self._db, self._trash, self._touch = path, staging, db, trash, touch
+        self._locks = KeyLocks()
+        self._guard = threading.Lock()
+        for directory in (path, staging):
+            os.makedirs(directory, 0o700, exist_ok=True)
+        self._repair()
+        self._number = max([0, *(int(name) for name in os.listdir(path) if name.isdigit())])
+
+    # -- reading -------------------------------------------------------------------------------------
+
+    def has(self, chain_id: Digest) -> bool:
+        self._touch(chain_id)
+        return self._db.row("SELECT 1 FROM layers WHERE chain_id = ?", chain_id) is not None
+
+    def get(self, chain_id: Digest) -> Layer:
+        """Raises `NoSuchContent`."""
+        row = self._db.row("SELECT * FROM layers WHERE chain_id = ?", chain_id)
+        if row is None:
+            raise NoSuchContent(f"layer {chain_id} not found")
+        return Layer(Digest(row["chain_id"]), row["parent"] and Digest(row["parent"]), Digest(row["diff_id"]),
+                     f"{self._path}/{row['directory']}/fs", row["size"], row["entries"], row["stored"])
+
+    def path(self, chain_id: Digest) -> str:
+        """The layer's own root directory."""
+        return self.get(chain_id).path
+
+    def stack(self, chain_id: Digest | None) -> list[Layer]:
+        """The layer and all below it, the uppermost first."""
+        stack = []
+        while chain_id is not None:
+            stack.append(self.get(chain_id))
+            chain_id = stack[-1].parent
+        return stack
+
+    def list(self) -> list[Layer]:
+        return [self.get(Digest(row[0])) for row in self._db.rows("SELECT chain_id FROM layers")]
+
+    # -- making --------------------------------------------------------------------------------------
+
+    def apply(self, stream: Source, diff_id: Digest, parent: Digest | None = None, *,
+              limit_bytes: int | None = None, limit_entries: int | None = None) -> Digest:
+        """Unpack the uncompressed tar *stream* on *parent*; its chain id. Nothing is read if it is there.
+
+        *limit_bytes* bounds the tar (default: the free space), *limit_entries* its entries. Raises
+        `InvalidLayer`, `DigestMismatch`, `DiskFull`.
+        """
+        chain = chainid.extend(parent, diff_id)
+        with self._locks.hold(chain):
+            if not self.has(chain):
+                with self.stage(stream, diff_id, limit_bytes=limit_bytes, limit_entries=limit_entries) as staged:
+                    self._publish(staged, parent, chain)
+        return chain
+
+    @contextmanager
+    def stage(self, stream: Source, diff_id: Digest, *, limit_bytes: int | None = None,
+              limit_entries: int | None = None) -> Iterator[Staged]:
+        """Unpack and verify; the result is for `publish` and is gone at the end of the context otherwise."""
+        directory = f"{self._staging}/{secrets.token_hex(8)}"
+        with storage_errors("unpack layer"):
+            os.makedirs(f"{directory}/fs", 0o755)
+            os.chmod(f"{directory}/fs", 0o755)
+        try:
+            with Extractor(f"{directory}/fs", limit_entries=limit_entries) as extractor:
+                self._unpack(stream, diff_id, extractor, limit_bytes)
+                yield Staged(directory, diff_id, extractor)
+        finally:
+            self._trash.throw(directory)
+
+    def publish(self, staged: Staged, parent: Digest | None) -> Digest:
+        """Put *staged* on *parent*; its chain id."""
+        chain = chainid.extend(parent, staged.diff_id)
+        with self._locks.hold(chain):
+            if not self.has(chain):
+                self._publish(staged, parent, chain)
+        return chain
+
+    def _unpack(self, stream: Source, diff_id: Digest, extractor: Extractor, limit: int | None) -> None:
+        hashed = digests.hasher(diff_id)
+        source: Source = _Free(stream, self._path)
+        if limit is not None:
+            source = Bounded(source, limit)
+        with Ahead(Hashed(source, hashed)) as ahead:
+            archive = TarReader(ahead)
+            try:
+                extractor.unpack(archive)
+                archive.drain()
+            except TarError as error:
+                raise InvalidLayer(str(error)) from None
+        found = digests.from_hash(hashed)
+        if found != diff_id:
+            raise DigestMismatch(f"filesystem layer verification failed for digest {diff_id}: it is {found}")
+
+    def _publish(self, staged: Staged, parent: Digest | None, chain: Digest) -> None:
+        staged.extractor.finish([layer.path for layer in self.stack(parent)])
+        with storage_errors("store layer"):
+            self._flush()
+            with self._guard:
+                self._number += 1
+                number = self._number
+            os.rename(staged.path, f"{self._path}/{number}")
+            fsync_directory(self._path)
+        self._touch(chain)
+        with self._db.transaction():
+            self._db.run("INSERT INTO layers VALUES (?, ?, ?, ?, ?, ?, ?)", chain, parent, staged.diff_id, number,
+                         staged.extractor.size, staged.extractor.entries, time.time())
+
+    def _flush(self) -> None:
+        fd = os.open(self._path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            syncfs(fd)
+        finally:
+            os.close(fd)
+
+    # -- removing ------------------------------------------------------------------------------------
+
+    def remove(self, chain_id: Digest) -> int:
+        """Forget a layer that nothing stands on; the bytes it had. Its files go in the background."""
+        layer = self.get(chain_id)
+        self._db.run("DELETE FROM layers WHERE chain_id = ?", chain_id)
+        self._trash.throw(os.path.dirname(layer.path))
+        return layer.size
+
+    def _repair(self) -> None:
+        """Throw away what a killed server left half-made."""
+        for name in os.listdir(self._staging):
+            self._trash.throw(f"{self._staging}/{name}")
+        known = {str(row[0]) for row in self._db.rows("SELECT directory FROM layers")}
+        for name in os.listdir(self._path):
+            if name not in known:
+                self._trash.throw(f"{self._path}/{name}")
+
+
+class _Free:
+    """Raises `DiskFull` instead of filling the disk to the last byte: looks now and then what is left."""
+
+    def __init__(self, source: Source, path: str) -> None:
+        self._source, self._path, self._until_look = source, path, 0
+
+    def read(self, size: int = -1, /) -> bytes:
+        piece = self._source.read(size)
+        self._until_look -= len(piece)
+        if self._until_look < 0:
+            found = os.statvfs(self._path)
+            free = found.f_bavail * found.f_frsize
+            if free < _RESERVE:
+                raise DiskFull("unpack layer: no space left on device")
+            self._until_look = min(_RESERVE, free) // 4
+        return piece
+
+
+def paths(stack: Sequence[Layer]) -> list[str]:
+    """The layers' directories, in the same order."""
+    return [layer.path for layer in stack]

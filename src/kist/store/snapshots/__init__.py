@@ -1,0 +1,71 @@
+"""Snapshots: the writable file system of one container on top of an image's layers.
+
+A driver owns a directory of the store and answers with mounts as data; who runs the container mounts them,
+in the container's own mount namespace, so that nothing stays mounted on the host. `overlay` is the driver;
+every driver passes one suite (tests/kernel/store/test_store_snapshots.py).
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import Protocol, TypedDict
+
+from kist.oci.digest import Digest
+from kist.store.tarread import Source
+from kist.store.tarwrite import Sink
+from kist.store.tree import Change, Usage
+
+__all__ = ["Driver", "Mount", "Sink", "Source"]
+
+
+class Mount(TypedDict):
+    """One mount as the OCI runtime specification spells it, without a destination."""
+
+    type: str
+    source: str
+    options: list[str]
+
+
+class Driver(Protocol):
+    """A kind of snapshots. *key* names one: the container's id. All methods may be called from any thread.
+
+    Methods that take a key raise `NoSuchContent` if there is no such snapshot.
+    """
+
+    name: str
+
+    def prepare(self, key: str, chain_id: Digest | None, *, volatile: bool = False) -> list[Mount]:
+        """Make a snapshot on a stack of layers (None: on nothing); raises `Conflict` if there is one.
+
+        *volatile*: its data needn't survive power loss (a container that is removed at its end anyway), so
+        that unmounting doesn't flush the disk.
+        """
+
+    def mounts(self, key: str) -> list[Mount]:
+        """The mounts that make up its root, for each start."""
+
+    def view(self, key: str) -> AbstractContextManager[int]:
+        """A descriptor of the whole root file system, for reading; the container may run meanwhile."""
+
+    def view_image(self, chain_id: Digest | None) -> AbstractContextManager[int]:
+        """The same of a stack of layers without a container on it."""
+
+    def chain_id(self, key: str) -> Digest | None: ...
+
+    def usage(self, key: str) -> Usage:
+        """What the container wrote."""
+
+    def diff(self, key: str) -> list[Change]:
+        """What the container changed, in the order of the paths."""
+
+    def export(self, key: str, sink: Sink) -> None:
+        """Write the whole root file system as a tar."""
+
+    def commit(self, key: str, sink: Sink) -> None:
+        """Write what the container changed as an uncompressed layer."""
+
+    def remove(self, key: str) -> bool:
+        """Gone at once, freed in the background; False if there was none."""
+
+    def chains(self) -> dict[str, Digest | None]:
+        """All keys, and the stack of layers that each holds."""

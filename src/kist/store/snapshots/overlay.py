@@ -1,0 +1,175 @@
+"""Snapshots by overlayfs (Linux, Documentation/filesystems/overlayfs.rst).
+
+    snapshots/<key>/fs      upper directory: what the container wrote
+    snapshots/<key>/work    overlayfs' own
+    snapshots/<key>/chain   a link whose target is the chain id (``-`` for none); it isn't meant to be followed
+    snapshots/<key>/volatile   there if the snapshot needn't survive power loss
+
+A snapshot is made aside and renamed to its key, so it is whole or not there.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from kist.errors import Conflict, InvalidParameter
+from kist.oci.digest import Digest
+from kist.store import tree
+from kist.store.errors import NoSuchContent, storage_errors
+from kist.store.layers import Layers, paths
+from kist.store.leases import Leases
+from kist.store.merged import merged
+from kist.store.snapshots import Mount, Sink
+from kist.store.tarwrite import TarWriter
+from kist.store.trash import Trash
+from kist.store.tree import Change, Usage
+
+#: mount(2) hands over one page of options.
+MAX_OPTIONS = 4095
+_KEY = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}", re.ASCII)
+_NONE = "-"
+# Renamed directories would need redirects in a committed layer; index would forbid a view of a running container.
+_OPTIONS = ["index=off", "redirect_dir=off", "metacopy=off"]
+
+
+class OverlaySnapshots:
+    """Snapshots below *path*; they are made in *staging*, on the same file system."""
+
+    name = "overlay"
+
+    def __init__(self, path: str, staging: str, layers: Layers, trash: Trash, leases: Leases) -> None:
+        self._path, self._staging, self._layers, self._trash = path, staging, layers, trash
+        self._leases = leases
+        os.makedirs(path, 0o711, exist_ok=True)
+        self._empty = f"{path}/.empty"      # overlayfs needs a lower directory, also for images without layers
+        os.makedirs(self._empty, 0o755, exist_ok=True)
+
+    def prepare(self, key: str, chain_id: Digest | None, *, volatile: bool = False) -> list[Mount]:
+        if not _KEY.fullmatch(key):
+            raise InvalidParameter(f"invalid snapshot key {key!r}")
+        with self._leases.using(*([chain_id] if chain_id else [])):
+            return self._prepare(key, chain_id, volatile=volatile)
+
+    def _prepare(self, key: str, chain_id: Digest | None, *, volatile: bool) -> list[Mount]:
+        lowers = self._lowers(chain_id)
+        aside = f"{self._staging}/{secrets.token_hex(8)}"
+        mounts = self._mounts(key, lowers, volatile=volatile)
+        with storage_errors("prepare container's file system"):
+            try:
+                self._make(aside, lowers[0], chain_id, volatile=volatile)
+                try:
+                    os.rename(aside, f"{self._path}/{key}")
+                except OSError as error:
+                    if not os.path.lexists(f"{self._path}/{key}"):
+                        raise
+                    raise Conflict(f"snapshot {key} already exists") from error
+            finally:
+                self._trash.throw(aside)
+        return mounts
+
+    def mounts(self, key: str) -> list[Mount]:
+        lowers = self._lowers(self.chain_id(key))
+        volatile = os.path.lexists(f"{self._path}/{key}/volatile")
+        if volatile:
+            # overlayfs leaves this mark and refuses a second mount, since the first may have lost data.
+            try:
+                os.rmdir(f"{self._path}/{key}/work/work/incompat/volatile")
+            except FileNotFoundError:
+                pass
+        return self._mounts(key, lowers, volatile=volatile)
+
+    @contextmanager
+    def view(self, key: str) -> Iterator[int]:
+        with merged([self._upper(key), *self._lowers(self.chain_id(key))], self._staging) as fd:
+            yield fd
+
+    @contextmanager
+    def view_image(self, chain_id: Digest | None) -> Iterator[int]:
+        with merged(self._lowers(chain_id), self._staging) as fd:
+            yield fd
+
+    def chain_id(self, key: str) -> Digest | None:
+        try:
+            if not _KEY.fullmatch(key):
+                raise FileNotFoundError
+            found = os.readlink(f"{self._path}/{key}/chain")
+        except FileNotFoundError:
+            raise NoSuchContent(f"snapshot {key} not found") from None
+        return None if found == _NONE else Digest(found)
+
+    def usage(self, key: str) -> Usage:
+        with self._open_upper(key) as upper:
+            return tree.usage(upper)
+
+    def diff(self, key: str) -> list[Change]:
+        lowers = paths(self._layers.stack(self.chain_id(key)))
+        with self._open_upper(key) as upper:
+            return tree.changes(upper, lowers)
+
+    def export(self, key: str, sink: Sink) -> None:
+        with self.view(key) as root:
+            writer = TarWriter(sink)
+            tree.export(root, writer)
+            writer.close()
+
+    def commit(self, key: str, sink: Sink) -> None:
+        with self._open_upper(key) as upper:
+            writer = TarWriter(sink)
+            tree.layer(upper, writer)
+            writer.close()
+
+    def remove(self, key: str) -> bool:
+        return bool(_KEY.fullmatch(key)) and self._trash.throw(f"{self._path}/{key}")
+
+    def chains(self) -> dict[str, Digest | None]:
+        found = {}
+        for key in os.listdir(self._path):
+            try:
+                found[key] = self.chain_id(key)
+            except NoSuchContent:
+                continue
+        return found
+
+    # -- below ---------------------------------------------------------------------------------------
+
+    def _make(self, aside: str, top: str, chain_id: Digest | None, *, volatile: bool) -> None:
+        os.mkdir(aside, 0o711)
+        os.mkdir(f"{aside}/fs", 0o755)
+        os.mkdir(f"{aside}/work", 0o711)
+        # The merged root directory has the upper one's attributes: take over the image's.
+        found = os.stat(top)
+        if (found.st_uid, found.st_gid) != (os.geteuid(), os.getegid()):
+            os.chown(f"{aside}/fs", found.st_uid, found.st_gid)
+        os.chmod(f"{aside}/fs", stat.S_IMODE(found.st_mode))
+        os.symlink(chain_id or _NONE, f"{aside}/chain")
+        if volatile:
+            os.symlink(_NONE, f"{aside}/volatile")
+
+    def _lowers(self, chain_id: Digest | None) -> list[str]:
+        return paths(self._layers.stack(chain_id)) or [self._empty]
+
+    def _mounts(self, key: str, lowers: list[str], *, volatile: bool) -> list[Mount]:
+        own = f"{self._path}/{key}"
+        options = [f"lowerdir={':'.join(lowers)}", f"upperdir={own}/fs", f"workdir={own}/work", *_OPTIONS]
+        if volatile:
+            options.append("volatile")
+        if len(",".join(options)) > MAX_OPTIONS:
+            raise InvalidParameter(f"max depth exceeded: {len(lowers)} layers don't fit into one overlay mount")
+        return [{"type": "overlay", "source": "overlay", "options": options}]
+
+    def _upper(self, key: str) -> str:
+        self.chain_id(key)
+        return f"{self._path}/{key}/fs"
+
+    @contextmanager
+    def _open_upper(self, key: str) -> Iterator[int]:
+        fd = os.open(self._upper(key), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            yield fd
+        finally:
+            os.close(fd)
