@@ -37,11 +37,12 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from ipaddress import ip_address, ip_network
 from typing import Any
 
 from kist.errors import InvalidParameter
+from kist.registry.settings import ClientConfig, RegistrySettings
 
 DEFAULT_PATH = "/etc/kist/config.toml"
 LOG_DRIVERS = ("json-file", "none")
@@ -50,15 +51,6 @@ _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)i?b?", re.IGNORECASE)
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 _IFNAME = re.compile(r"[A-Za-z0-9_.-]{1,15}")
 _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
-
-
-@dataclass(frozen=True, slots=True)
-class RegistryConfig:
-    """How one registry host is reached."""
-
-    mirrors: tuple[str, ...] = ()
-    insecure: bool = False
-    ca: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +73,7 @@ class Config:
     log_driver: str = "json-file"
     log_max_size: int = 20 << 20
     log_max_file: int = 5
-    registries: Mapping[str, RegistryConfig] = field(default_factory=dict)
+    registries: Mapping[str, RegistrySettings] = field(default_factory=dict)
     hub_url: str = ""
     hub_library: tuple[str, ...] = ("busybox", "debian", "hello-world", "redis")
 
@@ -205,7 +197,6 @@ _KEYS: dict[tuple[str, str], tuple[str, Any]] = {
     ("hub", "library"): ("hub_library", _texts),
 }
 _SECTIONS = {section for section, _ in _KEYS if section}
-_REGISTRY_KEYS = {"mirrors": _texts, "insecure": _flag, "ca": _text}
 
 
 def _read(path: str | None) -> dict[str, Any]:
@@ -229,13 +220,19 @@ def parse(table: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in table.items():
         if key == "registries":
-            found["registries"] = {host: _registry(host, entry) for host, entry in dict(value).items()}
+            found["registries"] = ClientConfig.from_mapping(_tables(value)).registries
         elif key in _SECTIONS and isinstance(value, dict):
             for name, inner in value.items():
                 _set(found, key, name, inner)
         else:
             _set(found, "", key, value)
     return found
+
+
+def _tables(value: Any) -> dict[str, dict[str, Any]]:
+    if not isinstance(value, dict) or not all(isinstance(entry, dict) for entry in value.values()):
+        raise InvalidParameter("registries: expected a table per registry host")
+    return value
 
 
 def _set(found: dict[str, Any], section: str, key: str, value: Any) -> None:
@@ -248,16 +245,3 @@ def _set(found: dict[str, Any], section: str, key: str, value: Any) -> None:
         found[name] = convert(value)
     except ValueError as error:
         raise InvalidParameter(f"{where}: {error}") from None
-
-
-def _registry(host: str, entry: Any) -> RegistryConfig:
-    if not isinstance(entry, dict):
-        raise InvalidParameter(f"registries.{host}: expected a table")
-    unknown = set(entry) - {item.name for item in fields(RegistryConfig)}
-    if unknown:
-        raise InvalidParameter(f"registries.{host}.{sorted(unknown)[0]}: unknown key")
-    try:
-        given: dict[str, Any] = {key: _REGISTRY_KEYS[key](value) for key, value in entry.items()}
-        return RegistryConfig(**given)
-    except ValueError as error:
-        raise InvalidParameter(f"registries.{host}: {error}") from None

@@ -12,8 +12,8 @@ from kist.errors import Conflict, NotFound
 
 if TYPE_CHECKING:
     from kist.engine.execs import Exec
-    from kist.engine.network import Endpoint
-    from kist.launcher.client import Attach, MonitorLink
+    from kist.engine.network.model import Endpoint
+    from kist.launcher.client import AttachRequest, MonitorLink
 
 PARKED_MOST = 64  # attaches that wait for a start
 
@@ -31,7 +31,7 @@ class Container:
         self.lock = asyncio.Lock()
         self.link: MonitorLink | None = None
         self.endpoint: Endpoint | None = None
-        self.parked: list[Attach] = []
+        self.parked: list[AttachRequest] = []
         self.execs: dict[str, Exec] = {}
         self.health_task: asyncio.Task[None] | None = None
         self.restart_timer: asyncio.TimerHandle | None = None
@@ -84,6 +84,12 @@ class Container:
         if self.stopped.done():
             self.stopped = loop.create_future()
 
+    def next_end(self) -> asyncio.Future[None]:
+        """The end of the present run, or of the next one."""
+        if self.stopped.done():
+            self.stopped = asyncio.get_running_loop().create_future()
+        return self.stopped
+
     def end_run(self, *, for_good: bool) -> None:
         """Wake who waits for the end; `for_good` when the policy does not start it again."""
         if not self.run_ended.done():
@@ -96,14 +102,14 @@ class Container:
             self.restart_timer.cancel()
             self.restart_timer = None
 
-    def park(self, attach: Attach) -> None:
+    def park(self, attach: AttachRequest) -> None:
         """Keep a client's connection until start; it belongs to this container from now on."""
         if len(self.parked) >= PARKED_MOST:
             os.close(attach.fd)
             raise Conflict(f"too many clients wait for container {self.id} to start")
         self.parked.append(attach)
 
-    def take_parked(self) -> list[Attach]:
+    def take_parked(self) -> list[AttachRequest]:
         taken, self.parked = self.parked, []
         return taken
 
@@ -112,7 +118,7 @@ class Container:
         close_attaches(self.take_parked())
 
 
-def close_attaches(attaches: list[Attach]) -> None:
+def close_attaches(attaches: list[AttachRequest]) -> None:
     for attach in attaches:
         os.close(attach.fd)
 

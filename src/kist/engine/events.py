@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Collection, Mapping
 from typing import Any
 
 from kist.engine import times
+from kist.errors import InvalidParameter
 
 Json = dict[str, Any]
 Filters = Mapping[str, Collection[str]]
@@ -25,6 +26,10 @@ class Events:
     def __init__(self) -> None:
         self._ring: deque[Json] = deque(maxlen=RING)
         self._queues: set[asyncio.Queue[Json | None]] = set()
+
+    @property
+    def listeners(self) -> int:
+        return len(self._queues)
 
     def publish(self, kind: str, action: str, actor: str, attributes: Mapping[str, str] | None = None) -> None:
         """`kind` container, image, volume, network or daemon; `actor` the object's id or name."""
@@ -48,10 +53,16 @@ class Events:
             elif queue.qsize() == LAG:
                 queue.put_nowait(None)
 
-    async def subscribe(self, *, since: int = 0, until: int = 0, filters: Filters | None = None,
-                        ) -> AsyncIterator[Json]:
-        """Past events from `since` (0: none), then live ones up to `until` (0: without end), both in ns."""
-        wanted = filters or {}
+    def subscribe(self, *, since: float | None = None, until: float | None = None,
+                  filters: Filters | None = None) -> AsyncIterator[Json]:
+        """Past events from `since` on (None: none), then live ones up to `until` (None: without end), both in
+        seconds. Raises for filters that don't exist."""
+        for name in filters or {}:
+            if name not in FILTERS:
+                raise InvalidParameter(f"invalid filter '{name}'")
+        return self._subscribe(int((since or 0) * 1e9), int((until or 0) * 1e9), filters or {})
+
+    async def _subscribe(self, since: int, until: int, wanted: Filters) -> AsyncIterator[Json]:
         queue: asyncio.Queue[Json | None] = asyncio.Queue()
         past = [event for event in self._ring if event["timeNano"] >= since] if since else []
         self._queues.add(queue)

@@ -67,7 +67,7 @@ def normalize(body: bodies.HostConfig | None, config: Config, machine: Machine) 
             raise InvalidParameter(text.format(value=host[field]))
     check_limits(host, machine)
     _fill(host, config)
-    _check_restart(host)
+    check_restart(host)
     _check_security(host)
     _check_log(host["LogConfig"])
     return host
@@ -133,7 +133,7 @@ def _check_log(log: Json) -> None:
             raise InvalidParameter("max-file cannot be less than 1")
 
 
-def _check_restart(host: Json) -> None:
+def check_restart(host: Json) -> None:
     policy = host["RestartPolicy"]
     name, count = policy["Name"], policy["MaximumRetryCount"]
     if name not in RESTART_POLICIES:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from functools import lru_cache
 
@@ -94,3 +95,28 @@ def human_duration(seconds: float) -> str:
         if hours < bound:
             return text
     return f"{int(seconds / 3600 / 24 / 365)} years"
+
+
+_GO_UNITS = {"ns": 1, "us": 1000, "µs": 1000, "ms": 1_000_000, "s": 1_000_000_000, "m": 60_000_000_000,
+             "h": 3_600_000_000_000}
+
+
+def parse_duration(text: str) -> int:
+    """Go's durations, `1h30m`, `1.5s`, as ns; raises ValueError."""
+    parts = re.findall(r"(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h)", text)
+    if not parts or "".join(number + unit for number, unit in parts) != text.lstrip("+"):
+        raise ValueError(f"invalid duration: {text!r}")
+    return sum(int(float(number) * _GO_UNITS[unit]) for number, unit in parts)
+
+
+def parse_until(text: str) -> int:
+    """A filter's `until`: a duration before now, a date, or a timestamp, as ns; raises ValueError."""
+    try:
+        return now() - parse_duration(text)
+    except ValueError:
+        pass
+    if re.fullmatch(r"\d{4}-\d{2}-\d{2}", text):
+        return parse_rfc3339(f"{text}T00:00:00Z")
+    if "T" in text and re.fullmatch(r".*T[\d:.]+", text):
+        text += "Z"
+    return parse_timestamp(text)

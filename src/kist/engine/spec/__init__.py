@@ -95,7 +95,7 @@ def compile_spec(record: ContainerRecord, facts: Facts) -> Json:
 
 def is_late(host: Json) -> bool:
     """Whether a part of the specification can be known only at start."""
-    return any(joined(host[name] or "") is not None for name in FIELDS)
+    return any(joined(host[name] or "") is not None for name in FIELDS if name != "NetworkMode")
 
 
 def exec_process(record: ContainerRecord, body: Json, user: User, *,

@@ -17,15 +17,16 @@ def joined(mode: str) -> str | None:
 
 
 def namespaces(host: Json, paths: dict[str, str]) -> list[Json]:
-    """`paths`: OCI type → namespace file of the container that is joined; known only at start."""
+    """`paths`: OCI type → namespace file of the container that is joined; known only at start. A joined network
+    namespace has none: the launcher is given its descriptor."""
     found: list[Json] = [{"type": "mount"}]
     for field, kind in FIELDS.items():
         mode = host[field] or "private"
         if mode == "host":
             continue
         entry: Json = {"type": kind}
-        if joined(mode) is not None:
-            entry["path"] = paths.get(kind, "")
+        if kind in paths:
+            entry["path"] = paths[kind]
         found.append(entry)
     return found
 

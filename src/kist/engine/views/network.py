@@ -1,80 +1,47 @@
 """NetworkSettings and ports of a container. Pure.
 
-`record.endpoint` is what engine/network tells about the container's address while it runs:
-``{"network_id", "name", "ip", "prefixlen", "gateway", "mac", "ports"?, …}``.
+`record.endpoint` is the record of its `Endpoint` while it runs.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+from kist.engine.network.model import Attachment, Endpoint
 from kist.engine.records import ContainerRecord
 from kist.engine.spec.namespaces import joined
 
 Json = dict[str, Any]
 
 
-def endpoint_settings(record: ContainerRecord, endpoint: Json | None) -> Json:
-    """One entry of NetworkSettings.Networks; empty addresses while the container does not run."""
-    asked: Json = next(iter(record.networks.values()), None) or {}
-    found = endpoint or {}
-    return {
-        "IPAMConfig": asked.get("IPAMConfig"),
-        "Links": None,
-        "Aliases": asked.get("Aliases"),
-        "MacAddress": found.get("mac") or "",
-        "DriverOpts": asked.get("DriverOpts"),
-        "GwPriority": 0,
-        "NetworkID": found.get("network_id") or "",
-        "EndpointID": record.id if found.get("ip") else "",
-        "Gateway": found.get("gateway") or "",
-        "IPAddress": found.get("ip") or "",
-        "IPPrefixLen": found.get("prefixlen") or 0,
-        "IPv6Gateway": found.get("gateway6") or "",
-        "GlobalIPv6Address": found.get("ip6") or "",
-        "GlobalIPv6PrefixLen": found.get("prefixlen6") or 0,
-        "DNSNames": None,
-    }
-
-
 def networks(record: ContainerRecord) -> Json:
+    """NetworkSettings.Networks; addresses are empty while the container does not run."""
+    if record.endpoint is not None:
+        found: Json = Endpoint.from_record(record.endpoint).settings()["Networks"]
+        return found
     mode = record.host["NetworkMode"]
     if joined(mode) is not None:
         return {}
-    name = (record.endpoint or {}).get("name") or mode
-    return {name: endpoint_settings(record, record.endpoint)}
+    names = list(record.networks) or [mode]
+    return {name: Attachment(network="", network_name=name, endpoint_id="",
+                             asked=record.networks.get(name) or {}).settings() for name in names}
 
 
 def network_settings(record: ContainerRecord) -> Json:
-    found = networks(record)
-    first: Json = next(iter(found.values()), {})
-    on_default = record.host["NetworkMode"] == "bridge"
-    old = {key: first.get(key, 0 if key.endswith("Len") else "") if on_default else
-           (0 if key.endswith("Len") else "")
-           for key in ("EndpointID", "Gateway", "GlobalIPv6Address", "GlobalIPv6PrefixLen", "IPAddress",
-                       "IPPrefixLen", "IPv6Gateway", "MacAddress")}
-    return {
-        "Bridge": "",
-        "SandboxID": record.id if record.endpoint else "",
-        "SandboxKey": f"/proc/{record.pid}/ns/net" if record.pid else "",
-        "Ports": port_map(record),
-        "HairpinMode": False,
-        "LinkLocalIPv6Address": "",
-        "LinkLocalIPv6PrefixLen": 0,
-        "SecondaryIPAddresses": None,
-        "SecondaryIPv6Addresses": None,
-        **old,
-        "Networks": found,
-    }
+    if record.endpoint is not None:
+        found = Endpoint.from_record(record.endpoint).settings()
+        found["SandboxKey"] = f"/proc/{record.pid}/ns/net" if record.pid else ""
+        return found
+    found = Endpoint(container_id=record.id, mode=record.host["NetworkMode"]).settings()
+    return {**found, "SandboxID": "", "Ports": {}, "Networks": networks(record)}
 
 
 def port_map(record: ContainerRecord) -> Json:
-    """`{"80/tcp": [{"HostIp", "HostPort"}] | None}` of a running container."""
-    if record.endpoint is None:
-        return {}
-    published: Json = record.endpoint.get("ports") or {}
-    exposed = {_with_protocol(port): None for port in record.config.get("ExposedPorts") or {}}
-    return {**exposed, **published}
+    """`{"80/tcp": [{"HostIp", "HostPort"}] | None}` of a running container, else what is exposed."""
+    if record.endpoint is not None:
+        found: Json = Endpoint.from_record(record.endpoint).port_map()
+        return found
+    return {}
 
 
 def port_list(record: ContainerRecord) -> list[Json]:
@@ -90,7 +57,3 @@ def port_list(record: ContainerRecord) -> list[Json]:
         for binding in bindings or ():
             found.append({"IP": binding["HostIp"], "PublicPort": int(binding["HostPort"]), **plain})
     return found
-
-
-def _with_protocol(port: str) -> str:
-    return port if "/" in port else f"{port}/tcp"

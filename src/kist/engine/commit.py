@@ -1,0 +1,79 @@
+"""Commit: what a container changed becomes a layer, and its configuration the one of a new image."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import msgspec
+
+from kist.api import bodies
+from kist.engine import changes as dockerfile
+from kist.engine import times
+from kist.engine.container import Container
+from kist.engine.parts import Parts
+from kist.errors import InvalidParameter, NotFound
+from kist.oci import reference
+from kist.oci.digest import Digest
+from kist.oci.image import ImageConfig
+from kist.oci.manifest import Descriptor
+from kist.store.compress import decompress
+from kist.store.images import Image
+from kist.store.make import put_manifest
+
+Json = dict[str, Any]
+# What of a container's Config describes the image and not this one container.
+_OF_IMAGE = ("User", "ExposedPorts", "Env", "Entrypoint", "Cmd", "Volumes", "WorkingDir", "Labels", "StopSignal",
+             "StopTimeout", "Healthcheck", "Shell", "OnBuild")
+
+
+class Commit:
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    async def run(self, container: Container, *, repo: str, tag: str, comment: str, author: str, pause: bool,
+                  changes: list[str], config: bodies.ContainerConfig | None) -> str:
+        """The new image's id. A running container is paused meanwhile unless told otherwise."""
+        container.check("read")
+        name = str(reference.parse(f"{repo}:{tag}" if tag else repo).with_default_tag()) if repo else None
+        settings = {key: container.record.config[key] for key in _OF_IMAGE if container.record.config.get(key)}
+        if config is not None:
+            given = msgspec.to_builtins(config)
+            settings |= {key: given[key] for key in _OF_IMAGE if given.get(key)}
+        settings = dockerfile.apply(settings, changes)
+        async with container.lock:
+            paused = pause and container.state == "running"
+            link = container.link
+            if paused and link is not None:
+                await link.pause()
+            try:
+                image = await asyncio.to_thread(self._store, container, name, settings, comment, author)
+            finally:
+                if paused and link is not None and not link.exited.done():
+                    await link.resume()
+        return image.id
+
+    def _store(self, container: Container, name: str | None, settings: Json, comment: str, author: str) -> Image:
+        store = self._parts.store
+        record = container.record
+        with store.lease(), store.layer_sink() as sink:
+            base, blobs = self._base(record.image_id)
+            store.snapshots.commit(container.id, sink)
+            blob, diff_id = sink.commit()
+            history = [*msgspec.to_builtins(base.history or []),
+                       {"created": times.rfc3339(times.now()), "created_by": " ".join([record.path, *record.args]),
+                        **({"author": author} if author else {}), **({"comment": comment} if comment else {})}]
+            document = dockerfile.image_document(settings, base.platform, [*base.diff_ids, diff_id], history,
+                                                 author=author, comment=comment)
+            target = put_manifest(store.content, document, [*blobs, blob])
+            with store.content.open(blob.digest) as file:
+                store.layers.apply(decompress(file), diff_id, Digest(record.chain_id) if record.chain_id else None)
+            return store.images.put(name, target)
+
+    def _base(self, image_id: str) -> tuple[ImageConfig, list[Descriptor]]:
+        store = self._parts.store
+        try:
+            found = store.images.get(Digest(image_id))
+        except NotFound as error:
+            raise InvalidParameter(f"the image {image_id[:19]} of the container is gone") from error
+        return store.images.config(found.id), list(store.images.manifest(found.id).layers)

@@ -1,0 +1,125 @@
+"""Create: name, image, checked configuration, snapshot, files, record. Nothing runs yet.
+
+The record is written last: whatever a crash leaves without one is cleared at the next start.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from kist.api import bodies
+from kist.engine import hostconfig, merge, mountpoints, names, signals, times
+from kist.engine.container import Container
+from kist.engine.parts import Parts
+from kist.engine.records import ContainerRecord, Mount
+from kist.engine.spec.namespaces import FIELDS, joined
+from kist.engine.start import Start
+from kist.errors import Conflict, InvalidParameter
+
+if TYPE_CHECKING:
+    from kist.engine.images import Image, Images
+    from kist.engine.volumes import Volumes
+
+Json = dict[str, Any]
+
+
+class Create:
+    def __init__(self, parts: Parts, images: Images, volumes: Volumes, start: Start) -> None:
+        self._parts = parts
+        self._images = images
+        self._volumes = volumes
+        self._start = start
+
+    async def run(self, name: str, body: bodies.ContainerCreate, platform: str) -> Json:
+        register = self._parts.register
+        container_id = names.new_id()
+        name = name or names.random_name(register.taken)
+        async with AsyncExitStack() as undo:
+            register.reserve(name, container_id)
+            undo.callback(register.release, name, container_id)
+            image = await self._images.resolve(body.Image, platform)
+            record, warnings = self._record(container_id, name, body, image)
+            container = Container(record)
+            await self._storage(container, image, undo)
+            await self._start.compile(container)
+            await self._parts.records.save(record)
+            register.add(container)
+            undo.pop_all()
+        self._parts.events.publish("container", "create", container_id, container.attributes())
+        return {"Id": container_id, "Warnings": warnings}
+
+    def _record(self, container_id: str, name: str, body: bodies.ContainerCreate, image: Image,
+                ) -> tuple[ContainerRecord, list[str]]:
+        parts = self._parts
+        warnings: list[str] = []
+        host = hostconfig.normalize(body.HostConfig, parts.config, parts.host.limits)
+        config = merge.merge(body, image.config.run)
+        path, args = merge.command(config)
+        self._join_containers(host)
+        self._host_name(config, host, container_id)
+        if config.get("StopSignal"):
+            signals.parse_signal(config["StopSignal"])
+        if host["Memory"] and host["OomKillDisable"]:
+            warnings.append("OOM killer is disabled for the container: it hangs when its memory is used up.")
+        record = ContainerRecord(
+            id=container_id, name=name, created=times.now(), image=body.Image, image_id=image.id,
+            chain_id=image.chain_id, manifest=image.descriptor, config=config, host=host,
+            networks=_networks(body), path=path, args=args)
+        record.mounts = mountpoints.mount_points(host, config["Volumes"] or (), self._volumes_from(host),
+                                                 names.new_id)
+        return record, warnings
+
+    def _join_containers(self, host: Json) -> None:
+        """`container:NAME` becomes `container:ID`, so that a rename does no harm."""
+        for field in FIELDS:
+            ref = joined(host[field] or "")
+            if ref is not None:
+                host[field] = f"container:{self._parts.register.get(ref).id}"
+
+    def _host_name(self, config: Json, host: Json, container_id: str) -> None:
+        mode = host["NetworkMode"]
+        if joined(mode) is not None:
+            if config["Hostname"]:
+                raise InvalidParameter("conflicting options: hostname and the network mode")
+            config["Hostname"] = self._parts.register.get(joined(mode) or "").record.config["Hostname"]
+        elif not config["Hostname"]:
+            on_host = mode == "host" or host["UTSMode"] == "host"
+            config["Hostname"] = self._parts.host.name if on_host else container_id[:12]
+
+    def _volumes_from(self, host: Json) -> list[Mount]:
+        found = []
+        for text in host["VolumesFrom"] or ():
+            ref, writable = mountpoints.parse_volumes_from(text)
+            for mount in self._parts.register.get(ref).record.mounts:
+                copy = msgspec.structs.replace(mount)
+                copy.rw = mount.rw if writable is None else writable and mount.rw
+                found.append(copy)
+        return found
+
+    async def _storage(self, container: Container, image: Image, undo: AsyncExitStack) -> None:
+        """Snapshot, directories and volumes."""
+        store, places, key = self._parts.store, self._parts.places, container.id
+
+        def make() -> None:
+            store.snapshots.prepare(key, image.chain)
+            places.make(key)
+
+        def unmake() -> None:
+            store.snapshots.remove(key)
+            places.discard(key)
+
+        undo.push_async_callback(asyncio.to_thread, unmake)
+        await asyncio.to_thread(make)
+        if container.record.mounts:
+            await self._volumes.attach(container.record, undo)
+
+
+def _networks(body: bodies.ContainerCreate) -> Json:
+    asked = body.NetworkingConfig.EndpointsConfig if body.NetworkingConfig else None
+    if asked and len(asked) > 1 and (body.HostConfig is None or body.HostConfig.NetworkMode in ("host", "none")):
+        raise Conflict("Container cannot be connected to network endpoints: " + ", ".join(asked))
+    return {name: msgspec.to_builtins(settings) if settings else {} for name, settings in (asked or {}).items()}

@@ -1,0 +1,286 @@
+"""Files in and out of containers: cp (archive), export, diff. All look-ups stay inside of the container's root."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import posixpath
+import stat as modes
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from kist.engine import rootview, times
+from kist.engine.container import Container
+from kist.engine.parts import Parts
+from kist.engine.transfer import ToThread, from_thread
+from kist.errors import EngineFailure, Forbidden, InvalidParameter, NotFound
+from kist.linux.openat2 import Root
+from kist.store import tree
+from kist.store.extract import Extractor
+from kist.store.tarformat import DIRECTORY, HARDLINK, REGULAR, SYMLINK, Entry
+from kist.store.tarread import Source, TarReader
+from kist.store.tarwrite import Sink, TarWriter
+
+Json = dict[str, Any]
+_KINDS = {"A": 1, "C": 0, "D": 2}  # the API's numbers of changes
+_CHUNK = 1 << 18
+# Go's os.FileMode bits for what is no plain file.
+_GO_MODES = ((modes.S_ISDIR, 1 << 31), (modes.S_ISLNK, 1 << 27), (modes.S_ISFIFO, 1 << 25), (modes.S_ISSOCK, 1 << 24),
+             (modes.S_ISBLK, 1 << 26), (modes.S_ISCHR, (1 << 26) | (1 << 21)))
+_GO_BITS = ((modes.S_ISUID, 1 << 23), (modes.S_ISGID, 1 << 22), (modes.S_ISVTX, 1 << 20))
+
+
+async def changes(parts: Parts, container: Container) -> list[Json]:
+    container.check("read")
+    found = await asyncio.to_thread(parts.store.snapshots.diff, container.id)
+    return [{"Path": change.path, "Kind": _KINDS[change.kind]} for change in found]
+
+
+async def export(parts: Parts, container: Container) -> AsyncIterator[bytes]:
+    container.check("read")
+    parts.events.publish("container", "export", container.id, container.attributes())
+    return from_thread(lambda sink: parts.store.snapshots.export(container.id, sink))
+
+
+# Out
+
+
+async def stat(parts: Parts, container: Container, path: str) -> Json:
+    container.check("read")
+
+    def look() -> Json:
+        with rootview.of_container(parts.store, container) as root:
+            return path_stat(root, path, container.name)
+
+    return await asyncio.to_thread(look)
+
+
+async def get(parts: Parts, container: Container, path: str) -> tuple[Json, AsyncIterator[bytes]]:
+    """What `path` is, and it (with everything below) as a tar."""
+    found = await stat(parts, container, path)
+    parts.events.publish("container", "archive-path", container.id, container.attributes(path=path))
+
+    def write(sink: Sink) -> None:
+        with rootview.of_container(parts.store, container) as root:
+            pack(root, path, sink)
+
+    return found, from_thread(write)
+
+
+def path_stat(root: Root, path: str, container: str) -> Json:
+    """The API's ContainerPathStat. A link as last component is not followed unless a slash comes after it."""
+    with _resolved(root, path, container) as (fd, _):
+        info = os.fstat(fd)
+        target = ""
+        if modes.S_ISLNK(info.st_mode):
+            link = os.readlink("", dir_fd=fd)
+            target = posixpath.normpath(posixpath.join(posixpath.dirname(_plain(path)), link))
+    return {"name": base_name(path), "size": info.st_size, "mode": go_mode(info.st_mode),
+            "mtime": times.rfc3339(info.st_mtime_ns), "linkTarget": target}
+
+
+def go_mode(mode: int) -> int:
+    found = mode & 0o777
+    for test, bits in _GO_MODES:
+        found |= bits if test(mode) else 0
+    for bit, bits in _GO_BITS:
+        found |= bits if mode & bit else 0
+    return found
+
+
+def base_name(path: str) -> str:
+    """The first part of the archive's names: `b` of /a/b, `.` of /a/. and `/` of the root."""
+    if _plain(path) == "/" and not path.endswith("/."):
+        return "/"
+    return "." if path.endswith("/.") or path == "." else posixpath.basename(_plain(path))
+
+
+def pack(root: Root, path: str, sink: Sink) -> None:
+    with _resolved(root, path, "") as (fd, name):
+        info = os.fstat(fd)
+        if modes.S_ISDIR(info.st_mode):
+            writer: TarWriter = _Rebased(sink, name)
+            writer.add(_entry(b"", DIRECTORY, info))
+            with _reopened(fd, os.O_RDONLY | os.O_DIRECTORY) as directory:
+                tree.export(directory, writer)
+        else:
+            writer = TarWriter(sink)
+            _pack_file(fd, name, info, writer)
+        writer.close()
+
+
+def _pack_file(fd: int, name: str, info: os.stat_result, writer: TarWriter) -> None:
+    raw = os.fsencode(name)
+    if modes.S_ISLNK(info.st_mode):
+        entry = _entry(raw, SYMLINK, info)
+        entry.linkname = os.fsencode(os.readlink("", dir_fd=fd))
+        writer.add(entry)
+    elif modes.S_ISREG(info.st_mode):
+        with _reopened(fd, os.O_RDONLY) as file:
+            entry = _entry(raw, REGULAR, info)
+            entry.size = left = os.fstat(file).st_size
+            writer.add(entry)
+            while left:
+                piece = os.read(file, min(left, _CHUNK)) or bytes(min(left, _CHUNK))
+                writer.write(piece)
+                left -= len(piece)
+    else:
+        raise InvalidParameter(f"{name} is neither a file nor a directory nor a link")
+
+
+def _entry(name: bytes, kind: bytes, info: os.stat_result) -> Entry:
+    return Entry(name, kind, mode=modes.S_IMODE(info.st_mode), uid=info.st_uid, gid=info.st_gid,
+                 mtime=info.st_mtime_ns)
+
+
+class _Rebased(TarWriter):
+    """Puts all names below another one."""
+
+    def __init__(self, sink: Sink, base: str) -> None:
+        super().__init__(sink)
+        self._base = b"" if base == "/" else os.fsencode(base)
+
+    def add(self, entry: Entry) -> None:
+        below = self._base + b"/" + entry.name if entry.name else self._base or b"/"
+        entry.name = below
+        if entry.type == HARDLINK:
+            entry.linkname = self._base + b"/" + entry.linkname
+        super().add(entry)
+
+
+# In
+
+
+async def put(parts: Parts, container: Container, path: str, chunks: AsyncIterator[bytes], *,
+              no_overwrite_dir_non_dir: bool, copy_uid_gid: bool) -> None:
+    """Unpack a tar in the directory `path`; it is not begun unless that exists and may be written."""
+    container.check("read")
+    if container.record.host["ReadonlyRootfs"] and not _on_volume(container, path):
+        raise Forbidden("container rootfs is marked read-only")
+    async with container.lock:
+        source = ToThread(chunks)
+        writing = asyncio.create_task(asyncio.to_thread(
+            lambda: _unpack(parts, container, path, source, keep_directories=no_overwrite_dir_non_dir,
+                            chown=copy_uid_gid)))
+        try:
+            await source.pump(writing)
+            await writing
+        finally:
+            source.end()
+            await asyncio.wait({writing})
+    parts.events.publish("container", "extract-to-dir", container.id, container.attributes(path=path))
+
+
+def _unpack(parts: Parts, container: Container, path: str, source: Source, *, keep_directories: bool,
+            chown: bool) -> None:
+    owner = None
+    if chown:
+        user = rootview.container_user(parts.store, container, container.record.config["User"])
+        owner = (user.uid, user.gid)
+    with rootview.of_container_to_write(parts.store, container) as root:
+        with _resolved(root, path.rstrip("/") + "/", container.name) as (fd, _):
+            if not modes.S_ISDIR(os.fstat(fd).st_mode):
+                raise InvalidParameter("extraction point is not a directory")
+            inside = _inside(root, fd)
+        check = _guard(root) if keep_directories else None
+        try:
+            with Extractor(f"/proc/self/fd/{root.fd}") as extractor:
+                extractor.unpack(_Below(source, inside, owner, check))
+                extractor.finish([])
+        except OSError as error:
+            raise EngineFailure(f"unpack in {path}: {error.strerror or error}") from error
+
+
+def _inside(root: Root, fd: int) -> bytes:
+    """The path of a directory below the root, links resolved."""
+    base, full = os.readlink(f"/proc/self/fd/{root.fd}"), os.readlink(f"/proc/self/fd/{fd}")
+    return os.fsencode(full[len(base.rstrip("/")):].strip("/") if full.startswith(base) else full.strip("/"))
+
+
+class _Below(TarReader):
+    """A tar whose entries are placed below a directory of the root."""
+
+    def __init__(self, source: Source, inside: bytes, owner: tuple[int, int] | None,
+                 check: Callable[[Entry], None] | None) -> None:
+        super().__init__(source)
+        self._inside, self._owner, self._check = inside, owner, check
+
+    def next(self) -> Entry | None:
+        entry = super().next()
+        if entry is None:
+            return None
+        parts = [part for part in entry.name.split(b"/") if part not in (b"", b".")]
+        if b".." in parts or any(part.startswith(b".wh.") for part in parts):
+            raise InvalidParameter(f"invalid name in the archive: {os.fsdecode(entry.name)!r}")
+        entry.name = b"/".join([self._inside, *parts] if self._inside else parts) or b"."
+        if entry.type == HARDLINK:
+            entry.linkname = b"/".join([self._inside, entry.linkname.lstrip(b"./")] if self._inside
+                                       else [entry.linkname])
+        if self._owner is not None:
+            entry.uid, entry.gid = self._owner
+        if self._check is not None:
+            self._check(entry)
+        return entry
+
+
+def _guard(root: Root) -> Callable[[Entry], None]:
+    """noOverwriteDirNonDir: directories and other files don't replace each other."""
+
+    def check(entry: Entry) -> None:
+        name = os.fsdecode(entry.name)
+        try:
+            there = root.stat(name, follow=False)
+        except OSError:
+            return
+        if modes.S_ISDIR(there.st_mode) and entry.type != DIRECTORY:
+            raise InvalidParameter(f'cannot overwrite directory "/{name}" with non-directory')
+        if not modes.S_ISDIR(there.st_mode) and entry.type == DIRECTORY:
+            raise InvalidParameter(f'cannot overwrite non-directory "/{name}" with directory')
+
+    return check
+
+
+def _on_volume(container: Container, path: str) -> bool:
+    where = _plain(path)
+    return any(mount.rw and (where == mount.target or where.startswith(mount.target + "/"))
+               for mount in container.record.mounts)
+
+
+# Below
+
+
+def _plain(path: str) -> str:
+    return posixpath.normpath("/" + path.lstrip("/"))
+
+
+@contextmanager
+def _resolved(root: Root, path: str, container: str) -> Iterator[tuple[int, str]]:
+    """An O_PATH descriptor of what `path` means and the name it goes by in an archive."""
+    follow = path.endswith(("/", "/."))
+    try:
+        fd = root.resolve(_plain(path), follow=follow)
+    except FileNotFoundError:
+        raise NotFound(f"Could not find the file {path} in container {container}") from None
+    except NotADirectoryError:
+        raise NotFound(f"Could not find the file {path} in container {container}") from None
+    except OSError as error:
+        raise EngineFailure(f"{path}: {error.strerror}") from None
+    try:
+        if path.endswith("/") and _plain(path) != "/" and not modes.S_ISDIR(os.fstat(fd).st_mode):
+            raise InvalidParameter("extraction point is not a directory" if not container else "not a directory")
+        yield fd, base_name(path)
+    finally:
+        os.close(fd)
+
+
+@contextmanager
+def _reopened(fd: int, flags: int) -> Iterator[int]:
+    """An O_PATH descriptor opened for real; the file itself was resolved safely already."""
+    opened = os.open(f"/proc/self/fd/{fd}", flags | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        yield opened
+    finally:
+        os.close(opened)
+
+

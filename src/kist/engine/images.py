@@ -1,0 +1,280 @@
+"""Images: what is in the local cache, by whatever name, and getting more of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from kist.api import bodies
+from kist.api.options import Filters
+from kist.engine import selection
+from kist.engine.commit import Commit
+from kist.engine.parts import Parts
+from kist.engine.pull import Pull
+from kist.engine.transfer import Transfer
+from kist.engine.views import images as views
+from kist.errors import Conflict, InvalidParameter, NotFound, NotSupported
+from kist.oci import platform as platforms
+from kist.oci import reference
+from kist.oci.digest import Digest
+from kist.oci.image import ImageConfig
+from kist.oci.platform import Platform
+from kist.store import images as stored
+
+Json = dict[str, Any]
+Rows = list[Json]
+Texts = list[str]
+Progress = Callable[[Json], None]
+KEPT_CONFIGS = 256
+FILTERS = frozenset({"before", "dangling", "label", "label!", "reference", "since", "until"})
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """What create needs to know."""
+
+    id: str
+    chain: Digest | None
+    config: ImageConfig
+    descriptor: Json
+
+    @property
+    def chain_id(self) -> str:
+        return self.chain or ""
+
+
+class Images:
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._pull = Pull(parts.config, parts.store)
+        self._commit = Commit(parts)
+        self._transfer = Transfer(parts, self._pull)
+        self._configs: OrderedDict[str, ImageConfig] = OrderedDict()
+        self._here = platforms.from_uname("Linux", parts.host.machine)
+
+    # Looking up
+
+    async def resolve(self, name: str, platform: str = "") -> Image:
+        """The image for a new container; raises NotFound so that the client pulls."""
+        if not name:
+            raise InvalidParameter("no image specified")
+        return await asyncio.to_thread(self._resolve, name, platform)
+
+    def _resolve(self, name: str, platform: str) -> Image:
+        found = self._parts.store.images.resolve(name)
+        config = self._config(found.id)
+        if platform:
+            _check_platform(name, config, platforms.parse(platform, self._here))
+        return Image(found.id, found.chain_id, config, self._descriptor(found))
+
+    def _config(self, image_id: str) -> ImageConfig:
+        config = self._configs.get(image_id) or self._parts.store.images.config(Digest(image_id))
+        self._configs[image_id] = config
+        self._configs.move_to_end(image_id)
+        while len(self._configs) > KEPT_CONFIGS:
+            self._configs.popitem(last=False)
+        return config
+
+    def _descriptor(self, found: stored.Image) -> Json:
+        size = self._parts.store.content.size(found.manifest)
+        return {"mediaType": found.manifest_type, "digest": found.manifest, "size": size}
+
+    def ids_for(self, name: str) -> set[str]:
+        """The image that a name means and those built on its layers (`ps --filter ancestor=`)."""
+        try:
+            wanted = self._parts.store.images.resolve(name)
+        except NotFound:
+            return set()
+        chain = [layer.chain_id for layer in self._parts.store.layers.stack(wanted.chain_id)]
+        found = {str(wanted.id)}
+        for image in self._parts.store.images.list():
+            stack = [layer.chain_id for layer in self._parts.store.layers.stack(image.chain_id)]
+            if chain and stack[:len(chain)] == chain:
+                found.add(image.id)
+        return found
+
+    # The API
+
+    async def pull(self, ref: str, *, platform: str, auth: bodies.AuthConfig | None, progress: Progress) -> None:
+        wanted = reference.parse_tagged(ref)
+        where = platforms.parse(platform, self._here) if platform else self._here
+        await self._pull.run(wanted, where, auth, progress, strict=bool(platform))
+        self._parts.events.publish("image", "pull", wanted.familiar, {"name": wanted.familiar_name})
+
+    async def list(self, *, all: bool = False, digests: bool = False, shared_size: bool = False,
+                   filters: Filters | None = None) -> Rows:
+        selection.check(filters or {}, FILTERS)
+        return await asyncio.to_thread(self._list, filters or {})
+
+    def _list(self, filters: Filters) -> Rows:
+        store = self._parts.store.images
+        found = store.list()
+        for name, later in (("before", False), ("since", True)):
+            for value in filters.get(name, ()):
+                bound = store.resolve(value)
+                found = [image for image in found if image.id != bound.id
+                         and (image.created_seconds > bound.created_seconds) == later]
+        users = self._users()
+        return [views.summary(image, self._config(image.id), containers=len(users.get(image.id, ())))
+                for image in found if views.matches(image, self._config(image.id), filters)]
+
+    async def inspect(self, name: str, *, platform: str = "") -> Json:
+        def look() -> Json:
+            found = self._parts.store.images.resolve(name)
+            layers = [layer.path for layer in self._parts.store.layers.stack(found.chain_id)]
+            mirror = found.source if self._is_mirror(found) else ""
+            return views.inspect(found, self._config(found.id), layers=layers, mirror=mirror,
+                                 descriptor=self._descriptor(found))
+        return await asyncio.to_thread(look)
+
+    def _is_mirror(self, found: stored.Image) -> bool:
+        """Whether the image came from somewhere else than the registry that its name says."""
+        hosts = {reference.parse_full(name).domain for name in found.names}
+        return bool(found.source) and not any(host in found.source for host in hosts)
+
+    async def history(self, name: str) -> Rows:
+        def look() -> Rows:
+            found = self._parts.store.images.resolve(name)
+            sizes = [layer.size for layer in self._parts.store.layers.stack(found.chain_id)]
+            return views.history(found, self._config(found.id), sizes)
+        return await asyncio.to_thread(look)
+
+    async def tag(self, name: str, repo: str, tag: str) -> None:
+        wanted = reference.parse(f"{repo}:{tag}" if tag else repo)
+        if wanted.digest:
+            raise InvalidParameter("refusing to create a tag with a digest reference")
+        full = wanted.with_default_tag()
+
+        def work() -> str:
+            found = self._parts.store.images.resolve(name)
+            self._parts.store.images.tag(str(full), found.id)
+            return found.id
+
+        image_id = await asyncio.to_thread(work)
+        self._parts.events.publish("image", "tag", image_id, {"name": full.familiar})
+
+    async def remove(self, name: str, *, force: bool = False, prune: bool = True) -> Rows:
+        """Untag, and delete what has no name left (Docker's rules for ids, names and containers in the way)."""
+        done = await asyncio.to_thread(self._remove, name, force=force)
+        for row in done:
+            action, value = next(iter(row.items()))
+            self._parts.events.publish("image", "untag" if action == "Untagged" else "delete", value, {"name": value})
+        return done
+
+    def _remove(self, name: str, *, force: bool) -> Rows:
+        store = self._parts.store.images
+        image = store.resolve(name)
+        by_id = image.id.startswith(name) or image.id.removeprefix("sha256:").startswith(name)
+        named = _names_to_remove(image, name, by_id=by_id)
+        if by_id and len({reference.parse_full(one).name for one in image.names}) > 1 and not force:
+            raise Conflict(f"conflict: unable to delete {image.id[7:19]} (must be forced) - image is referenced in "
+                           "multiple repositories")
+        last = set(named) >= set(image.names)
+        if last:
+            self._check_unused(image, name, by_id=by_id, force=force)
+        rows: Rows = []
+        for one in named:
+            store.untag(one)
+            rows.append({"Untagged": reference.familiar(one)})
+        if last:
+            layers = [layer.chain_id for layer in self._parts.store.layers.stack(image.chain_id)]
+            store.delete(image.id)
+            rows.append({"Deleted": image.id})
+            rows += [{"Deleted": layer} for layer in reversed(layers) if not self._parts.store.layers.has(layer)]
+        return rows
+
+    def _check_unused(self, image: stored.Image, name: str, *, by_id: bool, force: bool) -> None:
+        """A running container always keeps its image, a stopped one unless forced."""
+        verb = "delete" if by_id else "remove repository reference"
+        shown = image.id[7:19] if by_id else f'"{name}"'
+        for container in self._parts.register.all():
+            if container.record.image_id != image.id:
+                continue
+            if container.alive:
+                raise Conflict(f"conflict: unable to {verb} {shown} (cannot be forced) - image is being used by "
+                               f"running container {container.id[:12]}")
+            if not force:
+                tail = f"image is being used by stopped container {container.id[:12]}" if by_id else \
+                    f"container {container.id[:12]} is using its referenced image {image.id[7:19]}"
+                raise Conflict(f"conflict: unable to {verb} {shown} (must force) - {tail}")
+
+    def _users(self) -> dict[str, Texts]:
+        found: dict[str, Texts] = {}
+        for container in self._parts.register.all():
+            found.setdefault(container.record.image_id, []).append(container.id)
+        return found
+
+    async def prune(self, filters: Filters) -> Json:
+        """Images that nothing uses: without any name, or (dangling=false) all of them."""
+        selection.check(filters, frozenset({"dangling", "label", "label!", "until"}))
+        everything = any(value.lower() in ("false", "0") for value in filters.get("dangling", ()))
+        rest = {name: values for name, values in filters.items() if name != "dangling"}
+
+        def work() -> tuple[Rows, int]:
+            before = self._parts.store.size()
+            users, rows = self._users(), Rows()
+            for image in self._parts.store.images.list():
+                if image.id in users or (image.tags and not everything) \
+                        or not views.matches(image, self._config(image.id), rest):
+                    continue
+                rows += self._remove(image.id, force=True)
+            return rows, max(0, before - self._parts.store.size())
+
+        rows, freed = await asyncio.to_thread(work)
+        self._parts.events.publish("image", "prune", "", {"reclaimed": str(freed)})
+        return {"ImagesDeleted": rows or None, "SpaceReclaimed": freed}
+
+    async def commit(self, container: str, *, repo: str, tag: str, comment: str, author: str, pause: bool,
+                     changes: Texts, config: bodies.ContainerConfig | None) -> Json:
+        found = self._parts.register.get(container)
+        image_id = await self._commit.run(found, repo=repo, tag=tag, comment=comment, author=author, pause=pause,
+                                          changes=changes, config=config)
+        self._parts.events.publish("container", "commit", found.id, found.attributes(comment=comment))
+        return {"Id": image_id}
+
+    async def push(self, name: str, tag: str, *, auth: bodies.AuthConfig | None, progress: Progress) -> None:
+        await self._transfer.push(name, tag, auth, progress)
+
+    async def search(self, term: str, limit: int, filters: Filters) -> Rows:
+        raise NotSupported("searching registries is not supported by Kist")
+
+    async def save(self, names: Texts, *, platform: str) -> AsyncIterator[bytes]:
+        return await self._transfer.save(names)
+
+    async def load(self, chunks: AsyncIterator[bytes], *, platform: str, progress: Progress) -> None:
+        where = platforms.parse(platform, self._here) if platform else self._here
+        await self._transfer.load(chunks, where, progress)
+
+    async def import_(self, chunks: AsyncIterator[bytes], *, repo: str, tag: str, message: str, changes: Texts,
+                      platform: str, progress: Progress) -> None:
+        where = platforms.parse(platform, self._here) if platform else self._here
+        await self._transfer.import_(chunks, repo=repo, tag=tag, message=message, changes=changes, platform=where,
+                                     tell=progress)
+
+    async def distribution(self, name: str, *, auth: bodies.AuthConfig | None) -> Json:
+        return await self._transfer.distribution(name, auth)
+
+
+def _names_to_remove(image: stored.Image, name: str, *, by_id: bool) -> list[str]:
+    """All names for an id. A tag takes the digests of its repository along when it is the last tag there."""
+    if by_id:
+        return list(image.names)
+    wanted = reference.parse(name)
+    full = str(wanted.with_digest(wanted.digest)) if wanted.digest else str(wanted.with_default_tag())
+    tags = [one for one in image.names if "@" not in one and reference.parse_full(one).name == wanted.name]
+    if "@" in full or tags != [full]:
+        return [full]
+    return [full, *(one for one in image.names if "@" in one and reference.parse_full(one).name == wanted.name)]
+
+
+def _check_platform(name: str, config: ImageConfig, wanted: Platform) -> None:
+    have = config.platform.normalised()
+    if (have.os, have.architecture, have.variant) != (wanted.os, wanted.architecture, wanted.variant):
+        raise NotFound(f"image with reference {name} was found but its platform ({have}) does not match the specified "
+                       f"platform ({wanted})")
+
+
+__all__ = ["Image", "Images"]

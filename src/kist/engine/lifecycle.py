@@ -1,0 +1,256 @@
+"""What happens to a container between create and remove: start, stop, kill, pause, its end, its restarts.
+
+Each change of state is made under the container's lock; waiting for an end is done without it, so that `kill`
+works while a `stop` waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+from kist.engine import restarts, signals, states, times
+from kist.engine.container import Container
+from kist.engine.health import Health
+from kist.engine.parts import Parts
+from kist.engine.start import Start
+from kist.errors import Conflict, EngineFailure, KistError, NotModified
+from kist.launcher.client import LaunchError
+
+if TYPE_CHECKING:
+    from kist.launcher.client import Exit, MonitorLink
+
+KILL_PATIENCE = 10.0  # seconds that the kernel may take to end a killed process
+
+
+class Lifecycle:
+    """`on_gone` removes a container that was started with --rm, once it has ended."""
+
+    def __init__(self, parts: Parts, start: Start, health: Health,
+                 on_gone: Callable[[Container], Awaitable[None]]) -> None:
+        self._parts = parts
+        self._start = start
+        self._health = health
+        self._on_gone = on_gone
+
+    # Start
+
+    async def start(self, container: Container) -> None:
+        async with container.lock:
+            container.check("start")
+            container.last_delay = 0.0
+            container.record.restart_count = 0
+            try:
+                await self._begin(container)
+            except KistError:
+                container.end_run(for_good=True)
+                self._remove_if_asked(container)
+                raise
+
+    async def _begin(self, container: Container) -> None:
+        await self._start.run(container)
+        self._publish(container, "start")
+        self.watch(container)
+
+    def watch(self, container: Container) -> None:
+        """From now on the end of the present run is seen, and its health looked at."""
+        link = container.link
+        assert link is not None
+        link.exited.add_done_callback(lambda future: self._notice(container, link, future))
+        self._health.watch(container)
+
+    # End
+
+    def _notice(self, container: Container, link: MonitorLink, future: asyncio.Future[Exit]) -> None:
+        if not future.cancelled():
+            self._parts.background.spawn(self._ended(container, link, future), f"end of {container.id[:12]}")
+
+    async def _ended(self, container: Container, link: MonitorLink, future: asyncio.Future[Exit]) -> None:
+        async with container.lock:
+            if container.link is not link:
+                return
+            end = future.result()
+            container.link = None
+            await self.ended(container, status=end.status, oom=end.oom,
+                             finished_at=int(end.finished_at * 1e9) or times.now())
+
+    async def ended(self, container: Container, *, status: int, oom: bool, finished_at: int) -> None:
+        """The run is over: record it, give the network back, and start again if the policy says so."""
+        record = container.record
+        self._health.forget(container)
+        record.exit_code, record.oom_killed, record.finished_at = status, oom, finished_at
+        record.state, record.pid = states.EXITED, 0
+        decision = self._decide(container)
+        if decision is not None:
+            record.state = states.RESTARTING
+        if oom:
+            self._publish(container, "oom")
+        self._publish(container, "die", exitCode=str(status),
+                      execDuration=str(max(0, finished_at - record.started_at) // 1_000_000_000))
+        self._parts.records.save(record)
+        for running in container.execs.values():
+            running.container_ended()
+        await self._release(container)
+        container.end_run(for_good=decision is None)
+        if decision is not None:
+            self._restart_after(container, decision.delay)
+        else:
+            self._remove_if_asked(container)
+
+    async def _release(self, container: Container) -> None:
+        if container.endpoint is not None or container.record.endpoint is not None:
+            container.endpoint = container.record.endpoint = None
+            await self._parts.networks.release(container.id)
+
+    def _remove_if_asked(self, container: Container) -> None:
+        if container.record.host["AutoRemove"] and not container.kept:
+            self._parts.background.spawn(self._gone(container), f"removal of {container.id[:12]}")
+
+    async def _gone(self, container: Container) -> None:
+        await self._on_gone(container)
+
+    # Restarts by policy
+
+    def _decide(self, container: Container) -> restarts.Decision | None:
+        record = container.record
+        ran = (record.finished_at - record.started_at) / 1e9
+        decision = restarts.decide(
+            record.host["RestartPolicy"], exit_code=record.exit_code, restart_count=record.restart_count,
+            stopped_by_user=record.stopped_by_user, ran_seconds=ran, last_delay=container.last_delay)
+        container.last_delay = decision.delay if decision else 0.0
+        return decision
+
+    def _restart_after(self, container: Container, delay: float) -> None:
+        container.restart_timer = asyncio.get_running_loop().call_later(
+            delay, lambda: self._parts.background.spawn(self.start_again(container),
+                                                        f"restart of {container.id[:12]}"))
+
+    async def start_again(self, container: Container) -> None:
+        """The policy's start. One that fails counts as a run that ended with the failure's status."""
+        async with container.lock:
+            container.restart_timer = None
+            if container.state != states.RESTARTING:
+                return
+            container.record.restart_count += 1
+            try:
+                await self._begin(container)
+            except KistError:
+                status = container.record.exit_code
+                container.record.started_at = container.record.finished_at = times.now()
+                await self.ended(container, status=status, oom=False, finished_at=times.now())
+
+    # Stop, kill, restart
+
+    async def stop(self, container: Container, timeout: int | None, signal: str | None) -> None:
+        """StopSignal, wait, SIGKILL. A negative timeout waits without end."""
+        number = signals.parse_signal(signal or container.record.config.get("StopSignal") or "SIGTERM")
+        container.check("stop")
+        if container.state == states.RESTARTING:
+            await self._stop_restarting(container)
+            return
+        container.record.stopped_by_user = True
+        ended = container.run_ended
+        await self._signal(container, number)
+        if container.state == states.PAUSED:
+            await self.unpause(container)
+        if not await _done_within(ended, self._patience(container, timeout)):
+            await self.kill_and_wait(container)
+        self._publish(container, "stop")
+
+    async def _stop_restarting(self, container: Container) -> None:
+        async with container.lock:
+            if container.state != states.RESTARTING:
+                raise NotModified("")
+            container.cancel_restart()
+            container.record.state, container.record.stopped_by_user = states.EXITED, True
+            self._parts.records.save(container.record)
+            container.end_run(for_good=True)
+        self._publish(container, "stop")
+
+    def _patience(self, container: Container, timeout: int | None) -> float | None:
+        seconds = timeout if timeout is not None else container.record.config.get("StopTimeout")
+        if seconds is None:
+            seconds = self._parts.config.stop_timeout
+        return None if seconds < 0 else float(seconds)
+
+    async def kill(self, container: Container, signal: str) -> None:
+        number = signals.parse_signal(signal)
+        try:
+            container.monitor("kill")
+        except Conflict as error:
+            raise Conflict(f"cannot kill container: {container.name}: {error}") from None
+        if number in (signals.NUMBERS["KILL"], signals.parse_signal(
+                container.record.config.get("StopSignal") or "SIGTERM")):
+            # By hand: a policy must not bring it back (moby: Kill sets HasBeenManuallyStopped).
+            container.record.stopped_by_user = True
+        ended = container.run_ended
+        await self._signal(container, number)
+        if number == signals.NUMBERS["KILL"]:
+            await _done_within(ended, KILL_PATIENCE)
+
+    async def kill_and_wait(self, container: Container) -> None:
+        """SIGKILL; returns when the run has ended. Raises when the kernel doesn't let go of it."""
+        if not container.alive:
+            return
+        container.record.stopped_by_user = True
+        ended = container.run_ended
+        await self._signal(container, signals.NUMBERS["KILL"])
+        if not await _done_within(ended, KILL_PATIENCE):
+            raise EngineFailure(f"cannot stop container: {container.id}: tried to kill container, but did not "
+                                "receive an exit event")
+
+    async def restart(self, container: Container, timeout: int | None, signal: str | None) -> None:
+        container.check("restart")
+        container.kept += 1
+        try:
+            try:
+                await self.stop(container, timeout, signal)
+            except NotModified:
+                pass
+            await self.start(container)
+        finally:
+            container.kept -= 1
+        self._publish(container, "restart")
+
+    async def _signal(self, container: Container, number: int) -> None:
+        link = container.link
+        if link is None:
+            return
+        try:
+            await link.kill(number)
+        except (OSError, LaunchError) as error:
+            if container.alive and not link.exited.done():
+                raise EngineFailure(f"cannot kill container: {container.id}: {error}") from None
+        self._publish(container, "kill", signal=str(number))
+
+    # Pause
+
+    async def pause(self, container: Container) -> None:
+        async with container.lock:
+            await self._ask(container.monitor("pause").pause(), "pause", container)
+            container.record.state = states.PAUSED
+            self._parts.records.save(container.record)
+        self._publish(container, "pause")
+
+    async def unpause(self, container: Container) -> None:
+        async with container.lock:
+            await self._ask(container.monitor("unpause").resume(), "unpause", container)
+            container.record.state = states.RUNNING
+            self._parts.records.save(container.record)
+        self._publish(container, "unpause")
+
+    @staticmethod
+    async def _ask(request: Awaitable[None], what: str, container: Container) -> None:
+        try:
+            await request
+        except (OSError, LaunchError) as error:
+            raise EngineFailure(f"cannot {what} container {container.id}: {error}") from None
+
+    def _publish(self, container: Container, action: str, **attributes: str) -> None:
+        self._parts.events.publish("container", action, container.id, container.attributes(**attributes))
+
+
+async def _done_within(future: asyncio.Future[None], seconds: float | None) -> bool:
+    done, _ = await asyncio.wait({future}, timeout=seconds)
+    return bool(done)

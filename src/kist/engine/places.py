@@ -1,0 +1,103 @@
+"""Where a container's files are, and making and removing them. Blocking: called in threads.
+
+::
+
+    <data>/containers/<id>/   hostname hosts resolv.conf exit.json <id>-json.log*      lives as long as the record
+    <run>/containers/<id>/    config.json monitor.sock state.json                      vanishes with a reboot
+    <run>/root/               empty; each container's init mounts its root there, in its own mount namespace
+
+A directory here without a record in the database is a leftover of a create or remove that was cut short.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+import msgspec
+
+from kist.engine.config import Config
+from kist.store.trash import Trash
+
+Json = dict[str, Any]
+_encode = msgspec.json.Encoder().encode
+
+
+class Places:
+    def __init__(self, config: Config) -> None:
+        self.containers = config.containers_dir
+        self.runs = config.containers_run_dir
+        self.root = os.path.join(config.run, "root")
+        self.log_of_launcher = os.path.join(config.run, "launcher.log")
+        for path in (config.data, config.run):
+            os.makedirs(path, 0o711, exist_ok=True)
+        for path in (self.containers, self.runs, self.root, config.volumes_dir):
+            os.makedirs(path, 0o711, exist_ok=True)
+        self.trash = Trash(os.path.join(config.data, "containers.trash"))
+
+    def data_dir(self, container_id: str) -> str:
+        return f"{self.containers}/{container_id}"
+
+    def run_dir(self, container_id: str) -> str:
+        return f"{self.runs}/{container_id}"
+
+    def log_path(self, container_id: str) -> str:
+        return f"{self.containers}/{container_id}/{container_id}-json.log"
+
+    def make(self, container_id: str) -> None:
+        os.mkdir(self.data_dir(container_id), 0o710)
+        self.make_run(container_id)
+
+    def make_run(self, container_id: str) -> None:
+        os.makedirs(self.run_dir(container_id), 0o700, exist_ok=True)
+
+    def write_spec(self, container_id: str, spec: Json) -> None:
+        """config.json; a half-written one is never read: the engine remembers which ones it finished."""
+        with open(f"{self.run_dir(container_id)}/config.json", "wb") as file:
+            file.write(_encode(spec))
+
+    def write_etc(self, container_id: str, files: dict[str, str]) -> None:
+        for name, text in files.items():
+            with open(f"{self.data_dir(container_id)}/{name}", "w", encoding="utf-8") as file:
+                file.write(text)
+
+    def read_exit(self, container_id: str) -> Json | None:
+        """What the monitor wrote when the container ended."""
+        return self._read(f"{self.data_dir(container_id)}/exit.json")
+
+    def read_state(self, container_id: str) -> Json | None:
+        """What the monitor wrote when the container started."""
+        return self._read(f"{self.run_dir(container_id)}/state.json")
+
+    def drop_exit(self, container_id: str) -> None:
+        """Before a start: an old status must not be taken for the new run's."""
+        for path in (f"{self.data_dir(container_id)}/exit.json", f"{self.run_dir(container_id)}/state.json"):
+            try:
+                os.unlink(path)
+            except FileNotFoundError:
+                pass
+
+    def discard(self, container_id: str) -> None:
+        """Both directories away: renamed at once, deleted in the background (the trash is on the data's disk)."""
+        self.trash.throw(self.data_dir(container_id))
+        run = self.run_dir(container_id)
+        try:
+            for name in os.listdir(run):
+                os.unlink(f"{run}/{name}")
+            os.rmdir(run)
+        except FileNotFoundError:
+            pass
+
+    def known(self) -> set[str]:
+        """Ids of all containers that have a directory."""
+        return set(os.listdir(self.containers)) | set(os.listdir(self.runs))
+
+    @staticmethod
+    def _read(path: str) -> Json | None:
+        try:
+            with open(path, "rb") as file:
+                found = json.load(file)
+        except (OSError, ValueError):
+            return None
+        return found if isinstance(found, dict) else None

@@ -1,0 +1,102 @@
+"""A container's files before it can start: config.json and its /etc files. Blocking: called in threads."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kist.engine import host
+from kist.engine.container import Container
+from kist.engine.network import files as network_files
+from kist.engine.parts import Parts
+from kist.engine.places import Places
+from kist.engine.rootview import Accounts
+from kist.engine.spec import Facts, compile_spec
+from kist.engine.spec.mounts import ETC_FILES
+from kist.engine.spec.namespaces import joined
+from kist.errors import InvalidParameter
+
+Json = dict[str, Any]
+
+
+class Prepare:
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._accounts = Accounts(parts.store)
+
+    def spec(self, container: Container, namespace_paths: dict[str, str] | None = None) -> None:
+        """Compile the OCI configuration and write it where the monitor reads it."""
+        parts, record = self._parts, container.record
+        settings = record.host
+        facts = Facts(
+            root=parts.places.root,
+            rootfs=[dict(mount) for mount in parts.store.snapshots.mounts(record.id)],
+            etc=etc_paths(parts.places, container),
+            cgroup=cgroup_path(settings["CgroupParent"] or parts.config.cgroup_parent, record.id),
+            user=self._accounts.user(container),
+            devices=host.devices(settings),
+            numbers=host.block_numbers(settings),
+            namespace_paths=namespace_paths or {},
+            init=_init(settings),
+            machine=parts.host.machine,
+            kernel=parts.host.release,
+            known_capabilities=parts.host.known_capabilities,
+            apparmor=parts.host.apparmor,
+            host_name=parts.host.name,
+        )
+        parts.places.make_run(record.id)
+        parts.places.write_spec(record.id, compile_spec(record, facts))
+
+    def etc(self, container: Container, *, ip: str, gateway: str) -> None:
+        """hostname, hosts and resolv.conf, anew at each start: the address may be another one."""
+        config, settings = container.record.config, container.record.host
+        mode = settings["NetworkMode"]
+        if joined(mode) is not None:
+            return
+        name = config["Hostname"]
+        full = f"{name}.{config['Domainname']}" if config.get("Domainname") else ""
+        names = [full, name] if full else [name]
+        self._parts.places.write_etc(container.id, {
+            "hostname": f"{name}\n",
+            "hosts": network_files.hosts([ip] if ip else [], names, settings["ExtraHosts"] or (),
+                                         gateway=gateway or "127.0.0.1"),
+            "resolv.conf": self._resolv(settings),
+        })
+
+    def _resolv(self, settings: Json) -> str:
+        config = self._parts.config
+        of_host = _read("/etc/resolv.conf")
+        servers = settings["Dns"] or list(config.dns)
+        search = settings["DnsSearch"] or list(config.dns_search)
+        options = settings["DnsOptions"] or list(config.dns_options)
+        if settings["NetworkMode"] == "host" and not (servers or search or options):
+            return of_host
+        return network_files.resolv_conf(of_host, upstream=_read("/run/systemd/resolve/resolv.conf"),
+                                         nameservers=servers, search=search or None, options=options)
+
+
+def etc_paths(places: Places, container: Container) -> dict[str, str]:
+    """A container in another one's network shares that one's /etc files (moby does so)."""
+    owner = joined(container.record.host["NetworkMode"]) or container.id
+    return {name: f"{places.data_dir(owner)}/{name}" for name in ETC_FILES}
+
+
+def cgroup_path(parent: str, container_id: str) -> str:
+    return "/" + f"{parent}/{container_id}".strip("/")
+
+
+def _init(settings: Json) -> str | None:
+    if not settings["Init"]:
+        return None
+    found = host.find_init()
+    if found is None:
+        raise InvalidParameter("--init needs a static init program on the server's machine: install the package "
+                               "tini (or catatonit, or docker-init)")
+    return found
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read(1 << 20)
+    except OSError:
+        return ""

@@ -1,0 +1,160 @@
+"""Pull: registry → store. Layers side by side, each in one pass: socket → hash → inflate → hash → files.
+
+::
+
+    resolve the name ─▶ configuration ─▶ layers, several at once (store.assemble) ─▶ name
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from kist.api import bodies, progress
+from kist.engine.config import Config
+from kist.errors import EngineFailure, NotFound, Unauthorized, Unavailable
+from kist.oci import image as configs
+from kist.oci.digest import Digest
+from kist.oci.manifest import Descriptor
+from kist.oci.platform import Platform
+from kist.oci.reference import DEFAULT_DOMAIN, OFFICIAL, Reference
+from kist.registry import pull as registry
+from kist.registry.client import RegistryClient
+from kist.registry.credentials import Credentials
+from kist.registry.settings import ClientConfig
+from kist.store import ingest
+from kist.store.assemble import assemble
+from kist.store.images import ManifestTarget
+from kist.store.store import Store
+
+Json = dict[str, Any]
+Progress = Callable[[Json], None]
+PARALLEL = 3  # layers at once, as Docker's default
+BAR_EVERY = 0.1  # seconds between two bars of a layer
+
+
+def credentials(auth: bodies.AuthConfig | None) -> Credentials | None:
+    if auth is None:
+        return None
+    return Credentials(auth.username, auth.password, auth.identitytoken, auth.registrytoken)
+
+
+class Pull:
+    def __init__(self, config: Config, store: Store) -> None:
+        self._config = config
+        self._store = store
+        self._client_config = ClientConfig(registries=config.registries)
+
+    def client(self, host: str, auth: bodies.AuthConfig | None) -> RegistryClient:
+        return RegistryClient(host, self._client_config, credentials(auth))
+
+    async def run(self, reference: Reference, platform: Platform, auth: bodies.AuthConfig | None,
+                  tell: Progress, *, strict: bool) -> bool:
+        """Get the image and name it; whether anything is new. Raises with Docker's words."""
+        loop = asyncio.get_running_loop()
+        report = _Report(lambda message: loop.call_soon_threadsafe(tell, message))
+        report(progress.status(f"Pulling from {reference.path}", reference.tag or str(reference.digest)))
+        client = self.client(reference.domain, auth)
+        cancelled = threading.Event()
+        try:
+            return await asyncio.to_thread(self._run, reference, platform, client, report, cancelled, strict=strict)
+        except (Unavailable, NotFound, Unauthorized) as error:
+            raise type(error)(error.message + self._hint(reference)) from None
+        finally:
+            cancelled.set()
+            client.close()
+
+    def _run(self, reference: Reference, platform: Platform, client: RegistryClient, report: _Report,
+             cancelled: threading.Event, *, strict: bool) -> bool:
+        with self._store.lease():
+            found = registry.resolve(reference, platform, client, strict=strict)
+            self._keep_documents(found)
+            _check_image(found)
+            config = configs.parse(self._store.content.read(found.manifest.config.digest, configs.MAX_CONFIG))
+            for blob in found.manifest.layers:
+                report(progress.step(_short(blob.digest), "Pulling fs layer"))
+            layers = _Layers(found, report, cancelled)
+            assemble(self._store, found.manifest, config, layers.source, workers=PARALLEL, report=layers.happened)
+            new = self._name(reference, found)
+        report(progress.status(f"Digest: {found.top.digest}"))
+        word = "Downloaded newer image for" if new else "Image is up to date for"
+        report(progress.status(f"Status: {word} {reference.familiar}"))
+        return new
+
+    def _keep_documents(self, found: registry.Resolved) -> None:
+        content = self._store.content
+        for _, data in found.indexes:
+            content.put(data)
+        content.put(found.content)
+        ingest.fetch(content, found.manifest.config, lambda offset: registry.fetch_blob(
+            found, found.manifest.config, offset=offset, verify=False))
+
+    def _name(self, reference: Reference, found: registry.Resolved) -> bool:
+        images = self._store.images
+        before = {image.id: set(image.names) for image in images.list()}
+        target = ManifestTarget(found.descriptor.digest, found.top.digest)
+        tag = str(reference.with_tag(reference.tag)) if reference.tag and not reference.digest else None
+        image = images.put(tag, target, source=found.source, media_type=found.descriptor.media_type)
+        images.tag(str(reference.with_digest(found.top.digest)), image.id)
+        wanted = tag or str(reference.with_digest(found.top.digest))
+        return wanted not in before.get(image.id, set())
+
+    def _hint(self, reference: Reference) -> str:
+        """For a library image that can't be had: the local Hub can make it."""
+        name = reference.path.removeprefix(OFFICIAL)
+        if reference.domain != DEFAULT_DOMAIN or name not in self._config.hub_library:
+            return ""
+        return (f"\n{name} is in Kist's library: `kist hub library build {name}` makes it, `kist hub` serves it, and a "
+                'mirror of "docker.io" in the server\'s configuration says where to look first')
+
+
+class _Layers:
+    """Where the layers' bytes come from, and what is said about them. Called from several threads."""
+
+    def __init__(self, found: registry.Resolved, report: _Report, cancelled: threading.Event) -> None:
+        self._found, self._report, self._cancelled = found, report, cancelled
+
+    def source(self, blob: Descriptor, offset: int) -> Iterator[bytes]:
+        last, got, name = 0.0, offset, _short(blob.digest)
+        for chunk in registry.fetch_blob(self._found, blob, offset=offset, verify=False):
+            if self._cancelled.is_set():
+                raise Unavailable("the pull was cancelled")
+            got += len(chunk)
+            now = time.monotonic()
+            if now - last >= BAR_EVERY:
+                last = now
+                self._report(progress.bar(name, "Downloading", got, blob.size))
+            yield chunk
+
+    def happened(self, event: str, blob: Descriptor) -> None:
+        self._report(progress.step(_short(blob.digest), _STEPS[event]))
+
+
+_STEPS = {"exists": "Already exists", "fetched": "Download complete", "complete": "Pull complete"}
+
+
+class _Report:
+    """Progress from any thread."""
+
+    def __init__(self, tell: Callable[[Json], object]) -> None:
+        self._tell = tell
+
+    def __call__(self, message: Json) -> None:
+        try:
+            self._tell(message)
+        except RuntimeError:  # the loop is closed: the server ends
+            pass
+
+
+def _check_image(found: registry.Resolved) -> None:
+    if not found.manifest.is_image:
+        raise EngineFailure(f"{found.reference.familiar} is not an image, but {found.manifest.config.media_type}")
+
+
+def _short(digest: Digest) -> str:
+    return digest.partition(":")[2][:12]
+
+

@@ -1,0 +1,139 @@
+"""At start: bring records, monitors and files in line, however the last server ended.
+
+::
+
+    record says            there is              so it
+    ─────────────────────  ────────────────────  ─────────────────────────────────────────────
+    running, paused        a monitor             runs on: adopt it
+                           an exit.json          has ended meanwhile: that status
+                           neither               was taken down with the machine: 255
+    created, exited        a monitor             was being started when the server died: adopt it
+    removing               –                     is removed
+    (no record)            directories,          was being created or removed: cleared away
+                           snapshot
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from kist.engine import restarts, states, times
+from kist.engine.container import Container
+from kist.engine.parts import Parts
+from kist.engine.records import ContainerRecord
+from kist.errors import KistError
+from kist.launcher.client import LaunchError, MonitorLink, cleanup, read_exit
+
+if TYPE_CHECKING:
+    from kist.engine.execs import Execs
+    from kist.engine.lifecycle import Lifecycle
+    from kist.engine.remove import Remove
+
+log = logging.getLogger(__name__)
+KILLED_WITH_THE_MACHINE = 255  # the status that Docker gives
+
+
+class Recovery:
+    def __init__(self, parts: Parts, lifecycle: Lifecycle, remove: Remove, execs: Execs) -> None:
+        self._parts = parts
+        self._lifecycle = lifecycle
+        self._remove = remove
+        self._execs = execs
+        self._to_start: list[Container] = []
+
+    async def run(self) -> None:
+        """All containers are known and right when this returns; policies start theirs afterwards."""
+        records = await asyncio.to_thread(self._parts.records.containers)
+        for record in records:
+            self._parts.register.add(Container(record))
+        await asyncio.to_thread(self._clear_leftovers, {record.id for record in records})
+        await asyncio.gather(*(self._one(container) for container in self._parts.register.all()))
+
+    def _clear_leftovers(self, known: set[str]) -> None:
+        """Directories and snapshots without a record."""
+        parts = self._parts
+        for container_id in (parts.places.known() | set(parts.store.snapshots.chains())) - known:
+            try:
+                cleanup(parts.places.run_dir(container_id))
+                parts.store.snapshots.remove(container_id)
+                parts.places.discard(container_id)
+            except (OSError, KistError) as error:
+                log.warning("clearing what is left of container %s: %s", container_id, error)
+        parts.places.trash.empty()
+
+    async def _one(self, container: Container) -> None:
+        try:
+            await self._restore(container)
+        except (KistError, LaunchError, OSError) as error:
+            log.error("restoring container %s: %s", container.id, error)
+
+    async def _restore(self, container: Container) -> None:
+        record = container.record
+        if record.state in (states.REMOVING, states.DEAD):
+            record.state = states.DEAD
+            await self._remove.run(container, self._lifecycle, force=True, volumes=False)
+            return
+        try:
+            link = await MonitorLink.connect(self._parts.places.run_dir(record.id))
+        except (OSError, LaunchError):
+            await self._not_running(container)
+            return
+        await self._adopt(container, link)
+
+    async def _adopt(self, container: Container, link: MonitorLink) -> None:
+        """It runs: network, execs, health and end are followed again."""
+        record = container.record
+        container.link = link
+        container.begin_run()
+        record.pid, record.was_started = link.pid, True
+        record.state = states.PAUSED if link.paused else states.RUNNING
+        record.started_at = int(link.started_at * 1e9)
+        record.exit_code, record.error = 0, ""
+        if record.endpoint is not None:
+            container.endpoint = await self._parts.networks.adopt(record.id, record.endpoint, link.pid)
+        self._execs.adopt(container)
+        self._lifecycle.watch(container)
+        self._parts.records.save(record)
+
+    async def _not_running(self, container: Container) -> None:
+        record = container.record
+        was_running = record.state in (states.RUNNING, states.PAUSED)
+        if was_running or record.state == states.RESTARTING:
+            await asyncio.to_thread(cleanup, self._parts.places.run_dir(record.id))
+            self._record_end(record)
+        record.endpoint = None
+        container.end_run(for_good=True)
+        if record.host["AutoRemove"] and (was_running or record.state == states.EXITED):
+            await self._remove.auto(container)
+            return
+        if (record.was_started or was_running) and restarts.at_server_start(
+                record.host["RestartPolicy"], exit_code=record.exit_code, restart_count=record.restart_count,
+                stopped_by_user=record.stopped_by_user, was_running=was_running):
+            self._to_start.append(container)
+
+    def _record_end(self, record: ContainerRecord) -> None:
+        end = read_exit(self._parts.places.data_dir(record.id))
+        if end is not None and int(end.finished_at * 1e9) >= record.started_at:
+            record.exit_code, record.oom_killed = end.status, end.oom
+            record.finished_at = int(end.finished_at * 1e9)
+        else:
+            record.exit_code, record.finished_at = KILLED_WITH_THE_MACHINE, times.now()
+        record.state, record.pid = states.EXITED, 0
+        self._parts.events.publish("container", "die", record.id, {
+            **(record.config.get("Labels") or {}), "image": record.image, "name": record.name,
+            "exitCode": str(record.exit_code)})
+        self._parts.records.save(record)
+
+    def start_by_policy(self) -> None:
+        """Once everything is open: what `--restart` wants up, without holding the server's start."""
+        for container in self._to_start:
+            self._parts.background.spawn(self._start(container), f"start of {container.id[:12]}")
+        self._to_start = []
+
+    async def _start(self, container: Container) -> None:
+        try:
+            await self._lifecycle.start(container)
+        except KistError as error:
+            log.warning("restarting container %s: %s", container.id, error)

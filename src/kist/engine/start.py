@@ -1,0 +1,144 @@
+"""Start: network, /etc files, one message to the launcher, running. What fails takes everything back.
+
+Nothing here waits for the disk: what is running is known from the monitor, so the record's commit overlaps.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Any
+
+from kist.engine import hostconfig, states, times
+from kist.engine.container import Container, close_attaches
+from kist.engine.parts import Parts
+from kist.engine.prepare import Prepare
+from kist.engine.spec import is_late
+from kist.engine.spec.namespaces import FIELDS, joined
+from kist.errors import Conflict, EngineFailure, InvalidParameter, KistError
+from kist.launcher.client import NOT_EXECUTABLE, NOT_FOUND, LaunchError, StartRequest
+from kist.launcher.protocol import STATUS_OF_KIND
+
+if TYPE_CHECKING:
+    from kist.launcher.client import AttachRequest, MonitorLink
+
+Json = dict[str, Any]
+# Exit status of a container whose start failed before the launcher was asked (Docker: 128).
+NOT_STARTED = 128
+_FRAME = "failed to create task for container: failed to create shim task: OCI runtime create failed: " \
+         "kist: container init: {}: unknown"
+
+
+class Start:
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._prepare = Prepare(parts)
+
+    async def compile(self, container: Container) -> None:
+        """At create: do what start would have to do. What can't be done yet is left to start, which will say why."""
+        if is_late(container.record.host):
+            return
+        try:
+            await asyncio.to_thread(self._prepare.spec, container)
+        except KistError:
+            return
+        container.spec_ready = True
+
+    async def run(self, container: Container) -> None:
+        """From created or exited to running; the caller holds the lock and has checked the state."""
+        attaches = container.take_parked()
+        try:
+            async with AsyncExitStack() as undo:
+                endpoint = await self._connect(container, undo)
+                await self._files(container)
+                request = self._request(container, endpoint, attaches)
+                attaches = []  # the launcher's from here on
+                link = await self._parts.launcher.start(request)
+                undo.pop_all()
+        except LaunchError as error:
+            raise self._failed(container, _words(error), STATUS_OF_KIND[error.kind],
+                               InvalidParameter if error.kind in (NOT_FOUND, NOT_EXECUTABLE) else EngineFailure
+                               ) from None
+        except KistError as error:
+            raise self._failed(container, error.message, NOT_STARTED, type(error)) from None
+        except OSError as error:
+            raise self._failed(container, str(error), NOT_STARTED, EngineFailure) from error
+        finally:
+            close_attaches(attaches)
+        self._started(container, link)
+
+    async def _connect(self, container: Container, undo: AsyncExitStack) -> int | None:
+        """The network; answers the namespace's descriptor for the launcher."""
+        record, host, config = container.record, container.record.host, container.record.config
+        endpoint = await self._parts.networks.connect(
+            record.id, "none" if config.get("NetworkDisabled") else host["NetworkMode"], config["Hostname"],
+            name=record.name, endpoints=record.networks, ports=host["PortBindings"],
+            exposed=config.get("ExposedPorts"), publish_all=host["PublishAllPorts"],
+            mac=config.get("MacAddress") or "")
+        undo.push_async_callback(self._parts.networks.release, record.id)
+        container.endpoint = endpoint
+        record.endpoint = endpoint.record()
+        return endpoint.netns_fd
+
+    async def _files(self, container: Container) -> None:
+        """config.json unless create has made it and it still holds, and the /etc files."""
+        record = container.record
+        paths = self._joined_paths(container)
+        endpoint = container.endpoint
+        ip, gateway = (endpoint.ip or "", endpoint.gateway or "") if endpoint is not None else ("", "")
+        if not container.spec_ready or paths or record.was_started:
+            await asyncio.to_thread(self._prepare.spec, container, paths)
+        self._prepare.etc(container, ip=ip, gateway=gateway)
+
+    def _joined_paths(self, container: Container) -> dict[str, str]:
+        """Namespace files of the containers whose namespaces this one joins."""
+        found = {}
+        for field, kind in FIELDS.items():
+            other_id = joined(container.record.host[field] or "")
+            if other_id is None or kind == "network":  # the network's namespace is given as a descriptor
+                continue
+            other = self._parts.register.get(other_id)
+            if not other.alive:
+                raise Conflict(f"cannot join {kind.upper()} of a non running container: {other.id}")
+            found[kind] = f"/proc/{other.record.pid}/ns/{kind}"
+        return found
+
+    def _request(self, container: Container, netns_fd: int | None, attaches: list[AttachRequest]) -> StartRequest:
+        record, places = container.record, self._parts.places
+        log = record.host["LogConfig"]
+        size, files = hostconfig.log_limits(log, self._parts.config)
+        return StartRequest(
+            id=record.id,
+            bundle_dir=places.run_dir(record.id),
+            run_dir=places.run_dir(record.id),
+            data_dir=places.data_dir(record.id),
+            log={"driver": log["Type"], "path": places.log_path(record.id), "max_size": size, "max_file": files},
+            tty=container.tty,
+            open_stdin=bool(record.config["OpenStdin"]),
+            stdin_once=bool(record.config["StdinOnce"]),
+            netns_fd=netns_fd,
+            attaches=attaches,
+        )
+
+    def _started(self, container: Container, link: MonitorLink) -> None:
+        record = container.record
+        container.link = link
+        container.begin_run()
+        record.state, record.pid = states.RUNNING, link.pid
+        record.exit_code, record.error, record.oom_killed = 0, "", False
+        record.started_at, record.stopped_by_user, record.was_started = times.now(), False, True
+        self._parts.records.save(record)
+
+    def _failed(self, container: Container, words: str, status: int, kind: type[KistError]) -> KistError:
+        """Docker: the state stays as it was, error and exit status are recorded."""
+        record = container.record
+        container.endpoint = record.endpoint = None
+        record.error, record.exit_code, record.pid = words, status, 0
+        if record.state == states.RESTARTING:
+            record.state = states.EXITED
+        self._parts.records.save(record)
+        return kind(words)
+
+
+def _words(error: LaunchError) -> str:
+    return _FRAME.format(str(error))
