@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from kist.api import bodies
 from kist.server import message
 from kist.server.message import Request
@@ -13,29 +15,14 @@ async def list_(request: Request, engine: Engine) -> message.Response:
 
 
 async def inspect(request: Request, engine: Engine) -> message.Response:
-    query = request.query
-    return message.json(await engine.networks.inspect(request.args["id"], verbose=query.flag("verbose"),
-                                                      scope=query.text("scope")))
+    return message.json(await engine.networks.inspect(request.args["id"]))
 
 
 async def create(request: Request, engine: Engine) -> message.Response:
-    return message.json(await engine.networks.create(await request.decode(bodies.NetworkCreate)), 201)
+    body = await request.decode(bodies.NetworkCreate)
+    return message.json(await engine.networks.create(msgspec.to_builtins(body)), 201)
 
 
 async def remove(request: Request, engine: Engine) -> message.Response:
     await engine.networks.remove(request.args["id"])
     return message.no_content()
-
-
-async def connect(request: Request, engine: Engine) -> message.Response:
-    await engine.networks.connect(request.args["id"], await request.decode(bodies.NetworkConnect))
-    return message.Response(200)
-
-
-async def disconnect(request: Request, engine: Engine) -> message.Response:
-    await engine.networks.disconnect(request.args["id"], await request.decode(bodies.NetworkDisconnect))
-    return message.Response(200)
-
-
-async def prune(request: Request, engine: Engine) -> message.Response:
-    return message.json(await engine.networks.prune(request.query.filters()))
