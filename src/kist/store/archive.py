@@ -29,7 +29,7 @@ from kist.store.assemble import assemble
 from kist.store.compress import decompress
 from kist.store.content import DiskContent
 from kist.store.errors import InvalidArchive
-from kist.store.images import Image, ManifestTarget, content_of
+from kist.store.images import Image, ManifestTarget
 from kist.store.make import put_manifest
 from kist.store.store import Store
 from kist.store.streams import Bounded
@@ -311,8 +311,3 @@ def _add_name(store: Store, found: dict[Digest, Loaded], image: Image, names: li
         store.images.tag(name, image.id)
     known = found[image.id].names if image.id in found else []
     found[image.id] = Loaded(store.images.get(image.id), [*known, *(n for n in names if n not in known)])
-
-
-def content_size(store: Store, image: Image) -> int:
-    """Bytes of the contents that an image needs."""
-    return sum(store.content.size(digest) for digest in dict.fromkeys(content_of(image, store.content)))

@@ -41,7 +41,7 @@ class Writer(Protocol):
         """Append; raises `DigestMismatch` when more comes than the announced size."""
 
     def commit(self) -> None:
-        """Verify and publish; raises `DigestMismatch`, and then nothing of it is kept."""
+        """Verify and publish; raises `DigestMismatch`, and then nothing is kept of bytes that are wrong."""
 
     def restart(self) -> None:
         """Forget what came so far (the source can't go on in the middle)."""
@@ -86,15 +86,21 @@ class _Hashing:
     def _add(self, data: bytes | memoryview) -> None:
         self._count += len(data)
         if self.size is not None and self._count > self.size:
+            self.restart()
             raise DigestMismatch(f"{self.digest}: more than the announced {self.size} bytes")
         self._hash.update(data)
 
     def _verify(self) -> None:
-        if self.size is not None and self._count != self.size:
+        if self.size is not None and self._count < self.size:
+            # Nothing wrong with it so far: the next writer may go on from here.
             raise DigestMismatch(f"{self.digest}: {self._count} of the announced {self.size} bytes")
         found = digests.from_hash(self._hash)
         if found != self.digest:
+            self.restart()
             raise DigestMismatch(f"{self.digest}: the content's digest is {found}")
+
+    def restart(self) -> None:
+        raise NotImplementedError
 
     def _reset(self) -> None:
         self._hash = digests.hasher(self.digest)
@@ -140,11 +146,7 @@ class _DiskWriter(_Hashing):
     def commit(self) -> None:
         if self.complete:
             return
-        try:
-            self._verify()
-        except DigestMismatch:
-            self.restart()
-            raise
+        self._verify()
         with storage_errors(f"write {self.digest}"):
             os.fsync(self._fd)
             self._store.publish(self._partial, self.digest)
@@ -325,11 +327,7 @@ class _MemoryWriter(_Hashing):
     def commit(self) -> None:
         if self.complete:
             return
-        try:
-            self._verify()
-        except DigestMismatch:
-            self.restart()
-            raise
+        self._verify()
         self._store.blobs[self.digest] = bytes(self._data)
         self.complete = True
 

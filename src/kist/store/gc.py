@@ -9,13 +9,12 @@ a collection holds a lease itself, so it spares what was touched since it looked
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from kist.oci.digest import Digest
 from kist.store.content import DiskContent
-from kist.store.errors import NoSuchContent
-from kist.store.images import Image, Images, content_of
+from kist.store.images import Image, Images
 from kist.store.layers import Layers
 from kist.store.leases import Leases
 from kist.store.snapshots import Driver
@@ -50,8 +49,8 @@ class Collector:
     def forget(self, image: Image, contents: Iterable[Digest]) -> Freed:
         """What only *image* (which is no longer recorded) needed."""
         with self._leases.lease():
-            chain = [layer.chain_id for layer in self._layers.stack(image.chain_id)]
-            return self._remove(contents, chain, self._needed())
+            parents = {layer.chain_id: layer.parent for layer in self._layers.list()}
+            return self._remove(contents, _chain(image.chain_id, parents), self._needed())
 
     def in_use(self) -> set[Digest]:
         """The chain ids that snapshots stand on."""
@@ -63,16 +62,10 @@ class Collector:
         for image in self._images().list():
             if image.chain_id is not None:
                 chains.add(image.chain_id)
-            try:
-                needed.update(content_of(image, self._content))
-            except NoSuchContent:
-                continue    # `check` is for this
+            needed.update(self._images().contents(image))
         parents = {layer.chain_id: layer.parent for layer in self._layers.list()}
         for chain in chains:
-            at: Digest | None = chain
-            while at is not None and at not in needed:
-                needed.add(at)
-                at = parents.get(at)
+            needed.update(_chain(chain, parents))
         return needed
 
     def _remove(self, contents: Iterable[Digest], chains: Iterable[Digest], needed: set[Digest]) -> Freed:
@@ -102,3 +95,10 @@ class Collector:
                     del known[chain]
                     count, size = count + 1, size + freed
         return count, size
+
+
+def _chain(top: Digest | None, parents: Mapping[Digest, Digest | None]) -> Iterator[Digest]:
+    """*top* and all below it, as far as they are there."""
+    while top is not None and top in parents:
+        yield top
+        top = parents[top]

@@ -11,7 +11,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
@@ -80,7 +80,7 @@ class Images:
     """The images of a store."""
 
     def __init__(self, db: Database, content: ContentStore, layers: Layers,
-                 removed: Callable[[Image], None], touch: Callable[..., None]) -> None:
+                 removed: Callable[[Image, Sequence[Digest]], None], touch: Callable[..., None]) -> None:
         self._db, self._content, self._layers = db, content, layers
         self._removed, self._touch = removed, touch
 
@@ -174,9 +174,19 @@ class Images:
     def delete(self, id: Digest) -> Image:
         """Remove the image with all of its names, and what only it needed. Containers keep their layers."""
         image = self.get(id)
+        contents = self.contents(image)     # while its record still protects them
         self._db.run("DELETE FROM images WHERE id = ?", id)
-        self._removed(image)
+        self._removed(image, contents)
         return image
+
+    def contents(self, image: Image) -> Sequence[Digest]:
+        """Every content that the image needs, as far as its manifest is there."""
+        found = dict.fromkeys([image.target, image.manifest])
+        try:
+            manifest = self._read_manifest(image.manifest, image.manifest_type)
+        except NoSuchContent:
+            return list(found)
+        return list(found | dict.fromkeys(blob.digest for blob in manifest.blobs))
 
     def touch(self, id: Digest) -> None:
         """The image was used just now (the least recently used go first when the store gets full)."""
@@ -221,16 +231,6 @@ class Images:
         if not isinstance(found, Manifest):
             raise manifests.InvalidManifest(f"{digest} is an index, not an image")
         return found
-
-
-def content_of(image: Image, content: ContentStore) -> Iterable[Digest]:
-    """Every content that the image needs."""
-    yield image.target
-    yield image.manifest
-    found = manifests.parse(content.read(image.manifest, manifests.MAX_MANIFEST), image.manifest_type)
-    if isinstance(found, Manifest):
-        for blob in found.blobs:
-            yield blob.digest
 
 
 def _image(row: sqlite3.Row, names: list[str]) -> Image:

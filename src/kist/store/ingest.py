@@ -13,8 +13,9 @@ from contextlib import ExitStack, contextmanager
 
 from kist.oci.digest import Digest
 from kist.oci.manifest import Descriptor
-from kist.store.compress import decompress
+from kist.store.compress import CompressionError, decompress
 from kist.store.content import DiskContent, Writer
+from kist.store.errors import DigestMismatch, InvalidLayer
 from kist.store.layers import Layers, Staged
 from kist.store.streams import Ahead, Joined
 from kist.store.tarread import CHUNK, Source
@@ -43,13 +44,23 @@ def fetch_layer(content: DiskContent, layers: Layers, blob: Descriptor, diff_id:
         with ExitStack() as pipe:
             writer = pipe.enter_context(content.writer(blob.digest, blob.size))
             arriving = pipe.enter_context(Ahead(_Tee(content, blob.digest, writer, source)))
-            staged = stack.enter_context(layers.stage(decompress(arriving), diff_id, limit_bytes=limit_bytes,
-                                                      limit_entries=limit_entries))
-            while arriving.read(CHUNK):     # what follows the compressed stream belongs to the blob, too
-                pass
-            writer.commit()
+            try:
+                staged = stack.enter_context(layers.stage(decompress(arriving), diff_id, limit_bytes=limit_bytes,
+                                                          limit_entries=limit_entries))
+            except (CompressionError, InvalidLayer, DigestMismatch):
+                # Bytes that nobody verified yet: if they aren't the blob's, that is what is wrong.
+                _finish(arriving, writer)
+                raise
+            _finish(arriving, writer)
         # The writer is free again here: an image may have one blob twice, and is published in order.
         yield staged
+
+
+def _finish(arriving: Ahead, writer: Writer) -> None:
+    """What follows the compressed stream belongs to the blob, too."""
+    while arriving.read(CHUNK):
+        pass
+    writer.commit()
 
 
 class _Tee:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -78,6 +79,9 @@ class Layers:
         row = self._db.row("SELECT * FROM layers WHERE chain_id = ?", chain_id)
         if row is None:
             raise NoSuchContent(f"layer {chain_id} not found")
+        return self._layer(row)
+
+    def _layer(self, row: sqlite3.Row) -> Layer:
         return Layer(Digest(row["chain_id"]), row["parent"] and Digest(row["parent"]), Digest(row["diff_id"]),
                      f"{self._path}/{row['directory']}/fs", row["size"], row["entries"], row["stored"])
 
@@ -94,7 +98,7 @@ class Layers:
         return stack
 
     def list(self) -> list[Layer]:
-        return [self.get(Digest(row[0])) for row in self._db.rows("SELECT chain_id FROM layers")]
+        return [self._layer(row) for row in self._db.rows("SELECT * FROM layers")]
 
     # -- making --------------------------------------------------------------------------------------
 
@@ -161,9 +165,11 @@ class Layers:
             os.rename(staged.path, f"{self._path}/{number}")
             fsync_directory(self._path)
         self._touch(chain)
-        with self._db.transaction():
+        try:
             self._db.run("INSERT INTO layers VALUES (?, ?, ?, ?, ?, ?, ?)", chain, parent, staged.diff_id, number,
                          staged.extractor.size, staged.extractor.entries, time.time())
+        except sqlite3.IntegrityError:
+            raise NoSuchContent(f"layer {parent} not found") from None
 
     def _flush(self) -> None:
         fd = os.open(self._path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -175,9 +181,15 @@ class Layers:
     # -- removing ------------------------------------------------------------------------------------
 
     def remove(self, chain_id: Digest) -> int:
-        """Forget a layer that nothing stands on; the bytes it had. Its files go in the background."""
-        layer = self.get(chain_id)
-        self._db.run("DELETE FROM layers WHERE chain_id = ?", chain_id)
+        """Forget a layer; the bytes it had, 0 if it isn't there or another one stands on it by now.
+
+        Its files go in the background.
+        """
+        try:
+            layer = self.get(chain_id)
+            self._db.run("DELETE FROM layers WHERE chain_id = ?", chain_id)
+        except (NoSuchContent, sqlite3.IntegrityError):
+            return 0
         self._trash.throw(os.path.dirname(layer.path))
         return layer.size
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
 from kist.errors import InvalidParameter
@@ -23,7 +23,7 @@ from kist.store.content import DiskContent
 from kist.store.db import Database
 from kist.store.errors import StoreInUse, storage_errors
 from kist.store.gc import Collector, Freed
-from kist.store.images import Image, Images, content_of
+from kist.store.images import Image, Images
 from kist.store.layers import Layers
 from kist.store.leases import Leases
 from kist.store.make import LayerSink
@@ -127,8 +127,8 @@ class Store:
         """Return when all that was removed is off the disk."""
         self._trash.wait()
 
-    def _image_removed(self, image: Image) -> None:
-        self._collector.forget(image, content_of(image, self.content))
+    def _image_removed(self, image: Image, contents: Sequence[Digest]) -> None:
+        self._collector.forget(image, contents)
 
 
 @contextmanager
