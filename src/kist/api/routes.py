@@ -33,7 +33,7 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/info", "SystemInfo", "system.info"),
     Route("GET", "/events", "SystemEvents", "system.events"),
     Route("GET", "/system/df", "SystemDataUsage", "system.disk_usage"),
-    Route("POST", "/auth", "SystemAuth", "system.auth"),
+    Route("POST", "/auth", "SystemAuth", "system.auth", "Kist can't check registry credentials yet"),
     # -- containers
     Route("GET", "/containers/json", "ContainerList", "containers.list_"),
     Route("POST", "/containers/create", "ContainerCreate", "containers.create"),
@@ -68,7 +68,7 @@ ROUTES: tuple[Route, ...] = (
     # -- images
     Route("GET", "/images/json", "ImageList", "images.list_"),
     Route("POST", "/images/create", "ImageCreate", "images.create"),
-    Route("GET", "/images/search", "ImageSearch", "images.search"),
+    Route("GET", "/images/search", "ImageSearch", "images.search", "Kist can't search registries yet"),
     Route("POST", "/images/prune", "ImagePrune", "images.prune"),
     Route("GET", "/images/get", "ImageGetAll", "images.save"),
     Route("POST", "/images/load", "ImageLoad", "images.load"),
