@@ -17,6 +17,7 @@ from kist.engine.execs import Execs
 from kist.engine.host import Host
 from kist.engine.images import Images
 from kist.engine.network.networks import Networks
+from kist.engine.networkapi import NetworkApi
 from kist.engine.parts import Parts
 from kist.engine.places import Places
 from kist.engine.records import Records
@@ -33,7 +34,7 @@ class Engine:
     containers: Containers
     execs: Execs
     images: Images
-    networks: Networks
+    networks: NetworkApi
     volumes: Volumes
     events: Events
     system: System
@@ -57,7 +58,7 @@ class Engine:
             self.images = Images(parts)
             self.execs = Execs(parts)
             self.containers = Containers(parts, self.images, self.volumes, self.execs)
-            self.networks = parts.networks
+            self.networks = NetworkApi(parts)
             self.system = System(parts, self.containers, self.images, self.volumes)
             recovery = Recovery(parts, self.containers.lifecycle, self.containers.remover, self.execs)
             await recovery.run()

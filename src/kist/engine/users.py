@@ -62,7 +62,7 @@ def resolve(spec: str, accounts: list[Account], groups: list[Group], added: Iter
     else:
         additional = [group.gid for group in groups if account.name and account.name in group.members]
     additional += [_group(word, groups) for word in added]
-    seen = dict.fromkeys(additional)
+    seen = dict.fromkeys([gid, *additional])  # the own group too (CVE-2022-36109)
     return User(uid=account.uid, gid=gid, additional=tuple(seen), home=account.home or "/")
 
 

@@ -1,0 +1,126 @@
+"""Networks as the API speaks of them: `engine.network` does the work, this adds containers by name, and events."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Sequence
+from typing import Any, TypeVar
+
+import msgspec
+
+from kist.api import bodies
+from kist.api.options import Filters
+from kist.engine import selection, times
+from kist.engine.container import Container
+from kist.engine.network.networks import Networks
+from kist.engine.parts import Parts
+from kist.errors import Conflict, InvalidParameter, KistError, NotFound, NotSupported
+
+Json = dict[str, Any]
+Rows = Sequence[Json]
+T = TypeVar("T")
+FILTERS = frozenset({"dangling", "driver", "id", "label", "name", "scope", "type"})
+
+
+class NetworkApi:
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._networks: Networks = parts.networks
+
+    async def list(self, filters: Filters | None = None) -> Rows:
+        selection.check(filters or {}, FILTERS)
+        return await self._networks.list(filters)
+
+    async def inspect(self, id: str, *, verbose: bool = False, scope: str = "") -> Json:
+        if scope not in ("", "local"):
+            raise NotFound(f"network {id} not found")
+        return await self._networks.inspect(id)
+
+    async def create(self, body: bodies.NetworkCreate) -> Json:
+        made = await self._whole(self._networks.create(msgspec.to_builtins(body)))
+        self._publish("create", await self._networks.inspect(made["Id"]))
+        return made
+
+    async def remove(self, id: str) -> None:
+        found = await self._networks.inspect(id)
+        await self._whole(self._networks.remove(found["Id"]))
+        self._publish("destroy", found)
+
+    async def prune(self, filters: Filters) -> Json:
+        """Networks of users that no container, running or not, is on."""
+        selection.check(filters, frozenset({"label", "label!", "until"}))
+        used = {name for container in self._parts.register.all()
+                for name in (container.record.host["NetworkMode"], *container.record.networks)}
+        gone = []
+        for found in await self._networks.list():
+            if found["Name"] in ("bridge", "host", "none") or found["Name"] in used or found["Id"] in used \
+                    or not _chosen(found, filters):
+                continue
+            try:
+                await self.remove(found["Id"])
+            except KistError:
+                continue
+            gone.append(found["Name"])
+        return {"NetworksDeleted": gone or None}
+
+    async def connect(self, id: str, body: bodies.NetworkConnect) -> None:
+        """The container is on the network from its next start on."""
+        found = await self._networks.inspect(id)
+        container = self._parts.register.get(body.Container)
+        settings = msgspec.to_builtins(body.EndpointConfig) if body.EndpointConfig else {}
+        async with container.lock:
+            _check_mode(container)
+            if container.alive:
+                if found["Name"] in _networks(container):
+                    raise Conflict(f"endpoint with name {container.name} already exists in network {found['Name']}")
+                raise NotSupported("Kist can't connect a running container to a network yet: stop it first")
+            container.record.networks = {**_networks(container), found["Name"]: settings}
+            await self._parts.records.save(container.record)
+        self._publish("connect", found, container=container.id)
+
+    async def disconnect(self, id: str, body: bodies.NetworkDisconnect) -> None:
+        found = await self._networks.inspect(id)
+        container = self._parts.register.get(body.Container)
+        async with container.lock:
+            names = _networks(container)
+            if found["Name"] not in names:
+                raise InvalidParameter(f"container {container.id} is not connected to network {found['Name']}")
+            if container.alive:
+                raise NotSupported("Kist can't disconnect a running container from a network yet: stop it first")
+            names.pop(found["Name"])
+            container.record.networks = names
+            if container.record.host["NetworkMode"] in (found["Name"], found["Id"]):
+                container.record.host["NetworkMode"] = next(iter(names), "none")
+            await self._parts.records.save(container.record)
+        self._publish("disconnect", found, container=container.id)
+
+    @staticmethod
+    async def _whole(work: Coroutine[Any, Any, T]) -> T:
+        """Carried out to its end, also when the client hangs up."""
+        return await asyncio.shield(asyncio.ensure_future(work))
+
+    def _publish(self, action: str, found: Json, **attributes: str) -> None:
+        self._parts.events.publish("network", action, found["Id"],
+                                   {"name": found["Name"], "type": found["Driver"], **attributes})
+
+
+def _networks(container: Container) -> Json:
+    """What it is on: what was asked for, or the one that its mode names."""
+    return dict(container.record.networks) or {container.record.host["NetworkMode"]: {}}
+
+
+def _check_mode(container: Container) -> None:
+    mode = container.record.host["NetworkMode"]
+    if mode == "host":
+        raise InvalidParameter("container cannot be connected to network endpoints: host")
+    if mode.startswith("container:"):
+        raise InvalidParameter("container sharing network namespace with another container or host cannot be "
+                               "connected to any other network")
+
+
+def _chosen(found: Json, filters: Filters) -> bool:
+    labels = found["Labels"] or {}
+    created = times.parse_rfc3339(found["Created"])
+    return (all(selection.has_label(labels, value) for value in filters.get("label", ()))
+            and not any(selection.has_label(labels, value) for value in filters.get("label!", ()))
+            and all(created < times.parse_until(value) for value in filters.get("until", ())))
