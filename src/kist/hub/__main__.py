@@ -12,6 +12,7 @@ from kist.errors import KistError
 from kist.hub.app import make_app, open_hub
 from kist.hub.config import HubConfig, load, split_listen
 from kist.hub.server import bind_unix, make_server
+from kist.registry.settings import is_loopback
 from kist.version import VERSION
 
 
@@ -19,7 +20,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     try:
         config = load(options.config, data=options.data, listen=options.listen, uds=options.uds,
-                      access_log=options.access_log, max_blob=options.max_blob)
+                      access_log=options.access_log, max_blob=options.max_blob, accounts=options.accounts,
+                      certificate=options.certificate, key=options.key)
         _logs(config)
         host, port = split_listen(config.listen)
         app = make_app(open_hub(config))
@@ -27,7 +29,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (KistError, OSError, RuntimeError) as error:
         print(f"kist hub: {error}", file=sys.stderr)
         return 125
-    server = make_server(app, host=host, port=port)
+    if not config.accounts and not config.uds and not is_loopback(config.listen):
+        logging.getLogger("kist.hub").warning("%s is not loopback, and without accounts anybody may push", host)
+    server = make_server(app, host=host, port=port, certificate=config.certificate, key=config.key,
+                         proxies=config.proxies)
     server.run(sockets)
     return 0 if server.started else 1
 
@@ -39,6 +44,9 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--listen", metavar="HOST:PORT", help="default 127.0.0.1:5555")
     command.add_argument("--uds", metavar="PATH", help="listen on a unix socket instead")
     command.add_argument("--access-log", metavar="FILE", help='"-" is standard error (default), "" none')
+    command.add_argument("--accounts", action="store_true", default=None, help="users, tokens and permissions")
+    command.add_argument("--certificate", metavar="FILE", help="PEM file: serve over TLS")
+    command.add_argument("--key", metavar="FILE", help="PEM file of the certificate's key")
     command.add_argument("--max-blob", metavar="BYTES", type=int, help="refuse larger blobs")
     command.add_argument("--version", action="version", version=f"Kist Hub {VERSION}")
     return command

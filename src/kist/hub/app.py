@@ -16,8 +16,10 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from kist.errors import InvalidParameter
-from kist.hub.access import OpenAccess
+from kist.hub import gc, token
+from kist.hub.access import Access, AccountAccess, OpenAccess
 from kist.hub.accesslog import AccessLog
+from kist.hub.accounts import Accounts
 from kist.hub.blobs import DiskBlobs
 from kist.hub.config import HubConfig
 from kist.hub.content import Content
@@ -33,19 +35,22 @@ FLUSH_EVERY = 5.0  # seconds; so many pulls may go uncounted after a kill
 _ALL_METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 
-def open_content(data: Path, *, max_blob: int = 0) -> Content:
+def open_content(data: Path, *, max_blob: int = 0, private: bool = False) -> Content:
     """The content of a data folder, which is made where there is none."""
-    data.mkdir(parents=True, exist_ok=True)
-    return Content(DiskBlobs(data), Metadata(Database(data / "hub.db")), max_blob=max_blob)
+    data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return Content(DiskBlobs(data), Metadata(Database(data / "hub.db")), max_blob=max_blob, private=private)
 
 
 def open_hub(config: HubConfig) -> Hub:
-    content = open_content(config.data, max_blob=config.max_blob)
+    content = open_content(config.data, max_blob=config.max_blob, private=config.private)
     upstreams = make_upstreams(config.upstreams, f"kist-hub/{VERSION}")
     if config.mirror_of and config.mirror_of not in upstreams:
         raise InvalidParameter(f'mirror-of: there is no [upstreams."{config.mirror_of}"]')
     cache = Cache(content, upstreams, mirror_of=config.mirror_of, tag_life=config.tag_life)
-    return Hub(config, content, OpenAccess(), cache)
+    access: Access = OpenAccess()
+    if config.accounts:
+        access = AccountAccess(Accounts(content.metadata), cache.upstream_of, url=config.url)
+    return Hub(config, content, access, cache)
 
 
 def make_app(hub: Hub) -> Starlette:
@@ -53,6 +58,7 @@ def make_app(hub: Hub) -> Starlette:
         routes=[
             Route("/healthz", healthz),
             Route("/metrics", metrics),
+            Route("/token", token.token, methods=["GET", "POST"]),
             Route("/v2/{path:path}", v2.dispatch, methods=_ALL_METHODS),
             Route("/v2", v2.dispatch, methods=_ALL_METHODS),
         ],
@@ -103,6 +109,7 @@ async def _keep_house(hub: Hub) -> None:
             if time.monotonic() - swept > hub.config.sweep_every or not swept:
                 swept = time.monotonic()
                 await in_thread(hub.content.sweep_uploads, hub.config.upload_life)
+                await in_thread(gc.collect, hub.content, grace=hub.config.gc_grace, untagged=hub.config.gc_untagged)
         except Exception:
             log.exception("housekeeping failed")
         await asyncio.sleep(FLUSH_EVERY)

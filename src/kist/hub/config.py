@@ -4,6 +4,15 @@
     listen = "127.0.0.1:5555"
     max-blob = 0              # bytes, 0 is no limit
     upload-life = 86400       # seconds after which an abandoned upload is swept
+    gc-grace = 3600           # seconds that what nothing names is kept, for pushes in progress
+    gc-untagged = false       # also collect manifests without a tag
+
+    accounts = true           # users, tokens and permissions; else everybody may do everything
+    url = "https://hub.example.com"  # as clients see it; else what their requests say
+    certificate = "/etc/…"    # TLS, PEM files
+    key = "/etc/…"
+    proxies = "127.0.0.1"     # whose X-Forwarded-* headers are believed
+    private = false           # what new repositories are
 
     mirror-of = "docker.io"   # pull-through for clients that don't say whose content they mean
     tag-life = 300            # seconds before an upstream is asked again what a tag points at
@@ -34,6 +43,14 @@ class HubConfig:
     max_blob: int = 0
     upload_life: int = 24 * 3600
     sweep_every: int = 3600
+    gc_grace: int = 3600
+    gc_untagged: bool = False
+    accounts: bool = False
+    private: bool = False
+    url: str = ""
+    certificate: str = ""
+    key: str = ""
+    proxies: str = "127.0.0.1"
     mirror_of: str = ""
     tag_life: int = 300
     upstreams: Mapping[str, Mapping[str, object]] = field(default_factory=dict)

@@ -47,10 +47,13 @@ class _Progress:
 class Content:
     """A Hub's content: ``blobs`` holds the bytes, ``metadata`` the names."""
 
-    def __init__(self, blobs: BlobStorage, metadata: Metadata, *, max_blob: int = 0) -> None:
+    def __init__(
+        self, blobs: BlobStorage, metadata: Metadata, *, max_blob: int = 0, private: bool = False
+    ) -> None:
         self.blobs = blobs
         self.metadata = metadata
         self.max_blob = max_blob  # bytes; 0 is no limit
+        self.private = private  # what a repository is when it is made by a push
         self._progress: OrderedDict[str, _Progress] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -81,7 +84,7 @@ class Content:
         with self.metadata.transaction():
             if self.metadata.linked_size(source, digest) is None:
                 return False
-            self.metadata.link(self.metadata.ensure_repository(repository), digest)
+            self.metadata.link(self.metadata.ensure_repository(repository, private=self.private), digest)
         return True
 
     def adopt(self, repository: str, digest: Digest) -> bool:
@@ -89,7 +92,7 @@ class Content:
         with self.metadata.transaction():
             if self.metadata.blob_size(digest) is None:
                 return False
-            self.metadata.link(self.metadata.ensure_repository(repository), digest)
+            self.metadata.link(self.metadata.ensure_repository(repository, private=self.private), digest)
         return True
 
     # --- uploads ------------------------------------------------------------------------------------------
@@ -142,7 +145,7 @@ class Content:
             if self.blobs.size(digest) is None:
                 self.blobs.publish(upload, digest)
             self.metadata.add_blob(digest, size)
-            self.metadata.link(self.metadata.ensure_repository(repository), digest)
+            self.metadata.link(self.metadata.ensure_repository(repository, private=self.private), digest)
             self.metadata.end_upload(upload)
         self.blobs.discard(upload)
         self._forget(upload)
@@ -225,7 +228,8 @@ class Content:
             known = self.metadata.repository(repository)
             if ":" not in reference and known and known.immutable:
                 _check_immutable(self.metadata.manifest_of_tag(repository, reference), digest, reference)
-            number = self.metadata.ensure_repository(repository, upstream=upstream)
+            private = self.private and upstream is None
+            number = self.metadata.ensure_repository(repository, private=private, upstream=upstream)
             self.metadata.put_manifest(number, stored, children(parsed))
             if ":" not in reference:
                 self.metadata.tag(number, reference, digest)

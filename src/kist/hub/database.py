@@ -53,6 +53,29 @@ MIGRATIONS = (
         day TEXT NOT NULL, count INTEGER NOT NULL, PRIMARY KEY (repository, day)
     ) WITHOUT ROWID;
     """,
+    """
+    CREATE TABLE users (
+        id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, password TEXT NOT NULL, admin INTEGER NOT NULL DEFAULT 0,
+        created REAL NOT NULL
+    );
+    CREATE TABLE tokens (   -- personal access tokens; the secret is kept as its SHA-256
+        id TEXT PRIMARY KEY, user INTEGER NOT NULL REFERENCES users ON DELETE CASCADE, secret TEXT NOT NULL,
+        label TEXT NOT NULL, level TEXT NOT NULL, created REAL NOT NULL, used REAL, expires REAL
+    ) WITHOUT ROWID;
+    CREATE TABLE sessions (   -- of the web pages; by the SHA-256 of the cookie
+        id TEXT PRIMARY KEY, user INTEGER NOT NULL REFERENCES users ON DELETE CASCADE, expires REAL NOT NULL
+    ) WITHOUT ROWID;
+    CREATE TABLE organisations (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, created REAL NOT NULL);
+    CREATE TABLE members (
+        organisation INTEGER NOT NULL REFERENCES organisations ON DELETE CASCADE,
+        user INTEGER NOT NULL REFERENCES users ON DELETE CASCADE, level TEXT NOT NULL, PRIMARY KEY (organisation, user)
+    ) WITHOUT ROWID;
+    CREATE TABLE grants (   -- one repository to one user
+        repository TEXT NOT NULL, user INTEGER NOT NULL REFERENCES users ON DELETE CASCADE, level TEXT NOT NULL,
+        PRIMARY KEY (repository, user)
+    ) WITHOUT ROWID;
+    CREATE TABLE secrets (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+    """,
 )
 
 

@@ -42,6 +42,7 @@ class Upstream:
     alias: str
     host: str
     client: RegistryClient
+    private: bool = False  # we have credentials there: what they open is not for everybody
 
 
 def make_upstreams(settings: Mapping[str, Mapping[str, object]], user_agent: str) -> dict[str, Upstream]:
@@ -52,7 +53,7 @@ def make_upstreams(settings: Mapping[str, Mapping[str, object]], user_agent: str
         host = str(rest.pop("host", alias))
         credentials = Credentials(str(rest.pop("username", "")), str(rest.pop("password", "")))
         config = ClientConfig.from_mapping({host: rest}, user_agent=user_agent)
-        upstreams[alias] = Upstream(alias, host, RegistryClient(host, config, credentials))
+        upstreams[alias] = Upstream(alias, host, RegistryClient(host, config, credentials), bool(credentials))
     return upstreams
 
 
@@ -138,10 +139,10 @@ class Cache:
 
     # --- manifests ----------------------------------------------------------------------------------------
 
-    def manifest(self, repository: str, reference: str, namespace: str = "") -> tuple[str, StoredManifest]:
-        """The repository where it was found, and the manifest; raises HubError."""
+    def manifest(self, names: list[str], reference: str) -> tuple[str, StoredManifest]:
+        """The first of the repositories ``names`` that has it, and the manifest; raises HubError."""
         problem: HubError | None = None
-        for name in self.names(repository, namespace):
+        for name in names:
             upstream = self.upstream_of(name)
             try:
                 if upstream is None:
@@ -204,9 +205,9 @@ class Cache:
 
     # --- blobs ----------------------------------------------------------------------------------------------
 
-    def blob(self, repository: str, digest: Digest, namespace: str = "", *, for_push: bool = False) -> str | Fetch:
-        """The repository that has the blob, or the fetch that brings it; raises HubError."""
-        for name in self.names(repository, namespace):
+    def blob(self, names: list[str], digest: Digest, *, for_push: bool = False) -> str | Fetch:
+        """The first of the repositories that has the blob, or the fetch that brings it; raises HubError."""
+        for name in names:
             if self._content.metadata.linked_size(name, digest) is not None:
                 self._content.blob_size(name, digest, for_push=for_push)
                 return name

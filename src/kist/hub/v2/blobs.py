@@ -20,8 +20,7 @@ _FOREVER = "public, max-age=31536000, immutable"  # a digest's content never cha
 async def get(request: Request, name: str, digest: str) -> Response:
     hub = hub_of(request)
     wanted = names.digest(digest)
-    found = await in_thread(hub.cache.blob, name, wanted, request.query_params.get("ns", ""),
-                            for_push=request.method == "HEAD")
+    found = await in_thread(hub.cache.blob, request.scope["kist.names"], wanted, for_push=request.method == "HEAD")
     headers = {"Docker-Content-Digest": wanted, "ETag": f'"{wanted}"', "Accept-Ranges": "bytes",
                "Cache-Control": _FOREVER, "Content-Type": "application/octet-stream"}
     if request.headers.get("if-none-match") == headers["ETag"]:

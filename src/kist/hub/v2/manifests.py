@@ -22,8 +22,7 @@ REFERRERS_PAGE = 1000
 
 async def get(request: Request, name: str, reference: str) -> Response:
     hub = hub_of(request)
-    where, found = await in_thread(hub.cache.manifest, name, names.tag_or_digest(reference),
-                                   request.query_params.get("ns", ""))
+    where, found = await in_thread(hub.cache.manifest, request.scope["kist.names"], names.tag_or_digest(reference))
     headers = {"Docker-Content-Digest": found.digest, "ETag": f'"{found.digest}"', "Content-Type": found.media_type}
     if request.headers.get("if-none-match") == headers["ETag"]:
         return Response(status_code=304, headers=headers)

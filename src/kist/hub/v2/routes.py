@@ -67,12 +67,25 @@ async def _dispatched(request: Request, path: str) -> Response:
         if request.method not in methods:
             raise _wrong_method(tuple(methods))
         action, handler = methods[request.method]
-        await in_thread(access.check, request, action, params["name"])
-        if action is PUSH and hub_of(request).cache.upstream_of(params["name"]):
-            raise HubError("DENIED", f'{params["name"]} is a cache: push to the registry itself')
+        await in_thread(_permit, request, action, params["name"])
         return await handler(request, **params)
     raise HubError("NAME_UNKNOWN", "no such endpoint")
 
 
 def _wrong_method(allowed: tuple[str, ...]) -> HubError:
     return HubError("UNSUPPORTED", headers={"Allow": ", ".join(allowed)})
+
+
+def _permit(request: Request, action: Action, name: str) -> None:
+    """Let the request pass, or raise. ``kist.names``: the repositories that a pull may be answered from."""
+    hub = hub_of(request)
+    if action is PULL:
+        candidates = hub.cache.names(name, request.query_params.get("ns", ""))
+        allowed = [one for one in candidates if hub.access.may_pull(request, one)]
+        if not allowed:
+            hub.access.check(request, action, name)
+        request.scope["kist.names"] = allowed
+        return
+    hub.access.check(request, action, name)
+    if action is PUSH and hub.cache.upstream_of(name):
+        raise HubError("DENIED", f"{name} is a cache: push to the registry itself")
