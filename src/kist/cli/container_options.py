@@ -44,7 +44,7 @@ CONTAINER_OPTIONS: tuple[Option, ...] = (
     ("env", "e", "list", "Set environment variables"),
     ("env-file", "", "list", "Read environment variables from a file"),
     ("expose", "", "list", "Expose a port or a range of ports"),
-    ("gpus", "", "string", "Add GPUs ('all', or how many and which)"),
+    ("gpus", "", "gpu-request", "Add GPUs ('all', or how many and which)"),
     ("group-add", "", "list", "Add supplementary groups"),
     ("health-cmd", "", "string", "Command that checks the container's health"),
     ("health-interval", "", "duration", "Time between checks (ms|s|m|h)"),

@@ -175,15 +175,19 @@ def csv_fields(text: str) -> list[str]:
     return [*fields, field]
 
 
-def gpus(value: str) -> list[Body]:
+def gpus(values: list[str]) -> list[Body]:
     """`all`, a number, or `count=…,device=…,capabilities=…,driver=…`."""
+    return [_gpu_request(value) for value in values]
+
+
+def _gpu_request(value: str) -> Body:
     request: Body = {"Count": 1, "Capabilities": [["gpu"]]}
     for field in csv_fields(value):
         key, mark, text = field.partition("=")
         if not mark:
             key, text = "count", field
         if key == "count":
-            request["Count"] = -1 if text == "all" else integer(text)
+            request["Count"] = -1 if text == "all" else _number(text, value)
         elif key == "device":
             request["DeviceIDs"] = text.split(",")
             request.pop("Count", None)
@@ -193,7 +197,14 @@ def gpus(value: str) -> list[Body]:
             request["Driver"] = text
         else:
             raise BadValue(value, f"unexpected key '{key}' in '{field}'")
-    return [request]
+    return request
+
+
+def _number(text: str, value: str) -> int:
+    try:
+        return integer(text)
+    except ValueError as error:
+        raise BadValue(value, str(error)) from None
 
 
 def add_devices(body: Body, args: Arguments, _settings: Settings) -> None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     Option = tuple[str, str, str, str] | tuple[str, str, str, str, Any]
 
-REPEATED = frozenset(("list", "map", "filter", "mount", "network", "ulimit", "strings"))
+REPEATED = frozenset(("list", "map", "filter", "mount", "network", "ulimit", "gpu-request", "strings"))
 TRUE = frozenset(("1", "t", "T", "TRUE", "true", "True"))
 FALSE = frozenset(("0", "f", "F", "FALSE", "false", "False"))
 HELP: Option = ("help", "", "", "Print usage")

@@ -19,7 +19,7 @@ def run(args: Arguments, session: Session) -> int:
     path = args.text("input")
     if not path and sys.stdin.isatty():
         raise CliError("requested load from stdin, but stdin is empty")
-    platforms = [platform_json(word) for word in args.list("platform")]
+    platforms = [platform_json(args.text("platform"))] if args.text("platform") else []
     steps = session.client.images.load(read_pieces(path), quiet=args.flag("quiet"), platforms=platforms)
     show(steps, sys.stdout, color=not session.settings.no_color)
     return 0
@@ -29,7 +29,7 @@ COMMAND = Command(
     "Load an image from a tar archive or STDIN", "[OPTIONS]", run,
     options=(
         ("input", "i", "string", "Read this file, not STDIN"),
-        ("platform", "", "strings", "Load only these variants (os/arch)"),
+        ("platform", "", "string", "Load only this variant (os/arch)"),
         ("quiet", "q", "", "Show no progress"),
     ),
     requests=("ImageLoad",))

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def run(args: Arguments, session: Session) -> int:
     refuse_terminal(args.text("output"))
-    platforms = [platform_json(word) for word in args.list("platform")]
+    platforms = [platform_json(args.text("platform"))] if args.text("platform") else []
     write_archive(session.client.images.save(args.words, platforms=platforms).chunks(), args.text("output"))
     return 0
 
@@ -31,6 +31,6 @@ COMMAND = Command(
     arity=(1, None),
     options=(
         ("output", "o", "string", "Write to this file, not to STDOUT"),
-        ("platform", "", "strings", "Save only these variants (os/arch)"),
+        ("platform", "", "string", "Save only this variant (os/arch)"),
     ),
     requests=("ImageGetAll",))
