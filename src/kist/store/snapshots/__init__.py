@@ -45,7 +45,7 @@ class Driver(Protocol):
         """The mounts that make up its root, for each start."""
 
     def view(self, key: str) -> AbstractContextManager[int]:
-        """A descriptor of the whole root file system, for reading; the container may run meanwhile."""
+        """An O_PATH descriptor of the whole root file system, for reading; the container may run meanwhile."""
 
     def view_image(self, chain_id: Digest | None) -> AbstractContextManager[int]:
         """The same of a stack of layers without a container on it."""

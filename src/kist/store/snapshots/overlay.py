@@ -26,7 +26,7 @@ from kist.store.leases import Leases
 from kist.store.merged import merged
 from kist.store.snapshots import Mount, Sink
 from kist.store.tarwrite import TarWriter
-from kist.store.trash import Trash
+from kist.store.trash import Trash, remove_tree
 from kist.store.tree import Change, Usage
 
 #: mount(2) hands over one page of options.
@@ -77,10 +77,7 @@ class OverlaySnapshots:
         volatile = os.path.lexists(f"{self._path}/{key}/volatile")
         if volatile:
             # overlayfs leaves this mark and refuses a second mount, since the first may have lost data.
-            try:
-                os.rmdir(f"{self._path}/{key}/work/work/incompat/volatile")
-            except FileNotFoundError:
-                pass
+            remove_tree(f"{self._path}/{key}/work/work/incompat")
         return self._mounts(key, lowers, volatile=volatile)
 
     @contextmanager
