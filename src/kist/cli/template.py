@@ -88,8 +88,9 @@ class Template:
         body, end = self._block(("end", "else"))
         other: list[Any] = []
         if end[0][1] == "else":
-            if len(end) > 1:  # {{else if …}}
-                other = [self._branch(end[1][1], end[2:])]
+            chained = [n for n, token in enumerate(end) if token[0] == "word"][1:]
+            if chained:  # {{else if …}}
+                other = [self._branch(end[chained[0]][1], end[chained[0] + 1:])]
             else:
                 other, _ = self._block(("end",))
         return word, names, pipe, body, other
@@ -139,7 +140,8 @@ def _tokens(text: str) -> tuple[list[Token], str, bool]:
         if text.startswith("-}}", at) and at and text[at - 1].isspace():
             return tokens, text[at + 3:], True
         if letter.isspace():
-            tokens.append(("space", " "))
+            if tokens:
+                tokens.append(("space", " "))
             at += 1
         elif letter in "|()=,":
             tokens.append((letter, letter))
