@@ -136,7 +136,7 @@ async def test_a_new_server_finds_everything(world: World, make_networks: MakeNe
         new = make_networks()
         await new.open()
         assert world.ask(f"tcp:{HOST4}:8080", world.outside.netns_fd) == "198.51.100.2"
-        adopted = await new.adopt(endpoint.container_id, record, init.pid, name="web")
+        adopted = await new.adopt(endpoint.container_id, record, init.pid)
         await new.ready()
         assert adopted.record() == record
         assert new.named("bridge").id == old.named("bridge").id

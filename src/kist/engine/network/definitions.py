@@ -100,6 +100,21 @@ def complete(
         subnet.gateway = subnet.gateway or str(pool_of(subnet).gateway)
 
 
+def choose_default(
+    network: Network, present: tuple[str, int] | None, configured: str, taken: list[Net],
+    pools: tuple[tuple[str, int], ...],
+) -> None:
+    """The default network's subnet: that of the bridge that is there (`present`: its address); else the
+    configured one, unless it touches what is `taken`; else the next free one."""
+    if present is not None:
+        network.subnets = [Subnet(str(parse_subnet(f"{present[0]}/{present[1]}")), present[0])]
+        return
+    chosen = parse_subnet(configured)
+    if overlapping(chosen, taken):
+        chosen = free_subnet(pools, taken)
+    network.subnets = [Subnet(str(chosen), str(chosen[1]))]
+
+
 def unique_local(identity: str) -> str:
     """A /64 of the unique local range whose 40 random bits are the network's id (RFC 4193)."""
     digits = identity[:10]

@@ -128,14 +128,14 @@ class Host:
         except OSError:
             pass  # a host without IPv6
 
-    def ensure_forwarding(self, *, ipv6: bool = False) -> None:
+    def ensure_forwarding(self, *, ipv6: bool) -> None:
         """Let the host forward packets. What it was before is written down first."""
-        name = "ipv6/conf/all/forwarding" if ipv6 else "ipv4/ip_forward"
-        if read_sysctl(name) not in ("1", ""):
-            before = self._read_state()
-            before.setdefault(name, read_sysctl(name))
-            self._write_state(before)
-            write_sysctl(name, "1")
+        for name in ("ipv4/ip_forward", *(["ipv6/conf/all/forwarding"] if ipv6 else [])):
+            if read_sysctl(name) not in ("1", ""):
+                before = self._read_state()
+                before.setdefault(name, read_sysctl(name))
+                self._write_state(before)
+                write_sysctl(name, "1")
 
     def restore_forwarding(self) -> None:
         for name, value in self._read_state().items():
@@ -149,14 +149,25 @@ class Host:
         self._delete(self.rules.relay_out)
         self.restore_forwarding()
 
+    def has_table(self, name: str) -> bool:
+        return ("inet", name) in self.nftables.tables()
+
     def filter(self, commands: str) -> None:
         if commands:
             self.nftables.run(commands)
 
     # -- a container's side ---------------------------------------------------------------------------------
 
-    def wire_default(self, sandbox: Sandbox, bridge: str) -> None:
-        wire(sandbox, self.netlink, self._indexes[bridge], veth_name())
+    def new_sandbox(self, bridge: str) -> Sandbox:
+        """A fresh namespace, with an `eth0` on `bridge` unless that is ""."""
+        sandbox = self.namespaces.new()
+        try:
+            if bridge:
+                wire(sandbox, self.netlink, self._indexes[bridge], veth_name())
+        except BaseException:
+            sandbox.close()
+            raise
+        return sandbox
 
     def address_default(self, sandbox: Sandbox, attachment: Attachment) -> None:
         """The short way for a container on the default network: three messages in one datagram."""
@@ -186,9 +197,9 @@ class Host:
             mtu=network.mtu, peer_address=attachment.mac,
         ))
 
-    def detach(self, netns_fd: int, attachment: Attachment) -> None:
+    def detach(self, netns_fd: int, interface: str) -> None:
         with self.namespaces.inside(netns_fd) as netlink:
-            netlink.run(request.delete_link(attachment.interface))
+            netlink.run(request.delete_link(interface))
 
     def set_default_routes(self, netns_fd: int, gateway: str, gateway6: str) -> None:
         """Make these the namespace's default routes; "" leaves it without one."""

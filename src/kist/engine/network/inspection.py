@@ -53,18 +53,18 @@ def _member(name: str, attachment: Attachment) -> Json:
 FILTERS = ("dangling", "driver", "id", "label", "name", "scope", "type", "until", "label!")
 
 
-def matches(one: Network, filters: Mapping[str, Iterable[str]], in_use: bool) -> bool:
+def matches(one: Network, filters: Mapping[str, Iterable[str]], *, in_use: bool) -> bool:
     """Whether the network passes the API's filters: any value of a filter, all filters, all labels."""
     for name, values in filters.items():
         wanted = list(values)
         if name not in FILTERS:
             raise InvalidParameter(f"invalid filter '{name}'")
-        if wanted and not _passes(one, name, wanted, in_use):
+        if wanted and not _passes(one, name, wanted, in_use=in_use):
             return False
     return True
 
 
-def _passes(one: Network, name: str, wanted: list[str], in_use: bool) -> bool:
+def _passes(one: Network, name: str, wanted: list[str], *, in_use: bool) -> bool:
     if name == "dangling":
         return (wanted[0].lower() in ("1", "true", "t")) == (not in_use and not one.predefined)
     if name == "type":

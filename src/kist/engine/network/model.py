@@ -112,6 +112,7 @@ class Endpoint(msgspec.Struct, omit_defaults=True):
 
     container_id: str
     mode: str
+    container_name: str = ""
     attachments: list[Attachment] = []
     ports: list[Port] = []
     exposed: list[str] = []

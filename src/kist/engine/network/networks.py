@@ -19,24 +19,23 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from kist.engine.network import definitions, inspection
+from kist.engine.network.addressing import Addresses, gateways, way_out
 from kist.engine.network.firewall import Bridge, Published, Rules
 from kist.engine.network.host import Host
-from kist.engine.network.ipam import DEFAULT_POOLS, Pool, free_subnet, mac_for, overlapping, parse_subnet
-from kist.engine.network.model import BRIDGE, HOST, NONE, Attachment, Endpoint, Network, Port, Subnet, new_id
-from kist.engine.network.ports import EVERYWHERE, HostPorts, wanted_ports
-from kist.engine.network.sandbox import Pool as SandboxPool
+from kist.engine.network.ipam import DEFAULT_POOLS, parse_subnet
+from kist.engine.network.model import BRIDGE, HOST, NONE, Attachment, Endpoint, Network, new_id
+from kist.engine.network.ports import EVERYWHERE, HostPorts, Wanted, wanted_ports
 from kist.engine.network.sandbox import Sandbox
+from kist.engine.network.warm import WarmPool
 from kist.errors import Conflict, EngineFailure, Forbidden, InvalidParameter, NotFound
 
 Json = dict[str, Any]
 T = TypeVar("T")
-
-REFILL_AFTER = 0.15  # seconds without a start before the pool is filled up again
 
 
 class Networks:
@@ -52,71 +51,54 @@ class Networks:
         self._bridge, self._subnet, self._address_pools = bridge, subnet, pools
         self._rules = Rules(table, f"{bridge[:13]}-o", f"{bridge[:13]}-i", respect_host_firewall)
         self._networks: dict[str, Network] = {}
-        self._pools: dict[str, list[Pool]] = {}  # by network id
         self._endpoints: dict[str, Endpoint] = {}
-        self._names: dict[str, str] = {}  # container id -> name
+        self._addresses = Addresses()
         self._ports = HostPorts()
-        self._sandboxes = SandboxPool(wired=warm[0], blank=warm[1])
+        self._warm = WarmPool(self._new_sandbox, wired=warm[0], blank=warm[1])
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="kist-network")
         self._host: Host | None = None
         self._settled = False
-        self._refill: asyncio.TimerHandle | None = None
 
     # -- the server's life ----------------------------------------------------------------------------------
 
     async def open(self) -> None:
         """Find or make the bridges and the tables. Rules that an earlier server left stay as they are until
-        `ready`, so published ports of running containers never stop working."""
-        self._host = await self._do(lambda _: Host(self._rules, self._state_file), opening=True)
-        stored = self._definitions.load() or definitions.predefined(self._bridge)
-        for network in stored:
+        `ready`, so the published ports of running containers never stop working."""
+        self._host = await self._in_thread(lambda: Host(self._rules, self._state_file))
+        for network in self._definitions.load() or definitions.predefined(self._bridge):
             self._networks[network.id] = network
         default = self.named("bridge")
         default.bridge = self._bridge
         await self._do(lambda host: self._open_bridges(host, default))
         for network in self._networks.values():
-            self._pools[network.id] = [definitions.pool_of(subnet) for subnet in network.subnets]
+            self._addresses.add(network)
 
     def _open_bridges(self, host: Host, default: Network) -> None:
-        self._choose_default_subnet(host, default)
+        """In the network thread."""
+        present = host.bridge_address(self._bridge)
+        others = [parse_subnet(one.subnet) for other in self._networks.values() if other is not default
+                  for one in other.subnets]
+        definitions.choose_default(default, present, self._subnet, others + host.subnets(), self._address_pools)
+        host.ensure_relay()
+        host.ensure_forwarding(ipv6=any(network.ipv6 for network in self._networks.values()))
         for network in self._networks.values():
             if network.driver == BRIDGE:
                 host.ensure_bridge(network)
                 self._rules.add_bridge(rules_of(network))
-        host.ensure_relay()
-        host.ensure_forwarding()
-        if any(network.ipv6 for network in self._networks.values()):
-            host.ensure_forwarding(ipv6=True)
-        if ("inet", self._rules.table) not in host.nftables.tables():
-            host.filter(self._rules.everything())
-        for network in self._networks.values():
             if network.predefined:
                 self._definitions.save(network)
-
-    def _choose_default_subnet(self, host: Host, network: Network) -> None:
-        """The subnet of the bridge that is there; else the one of last time or of the configuration, unless
-        the host has a route there meanwhile; else the next free one."""
-        present = host.bridge_address(self._bridge)
-        if present:
-            subnet = parse_subnet(f"{present[0]}/{present[1]}")
-            network.subnets = [Subnet(str(subnet), present[0])]
-            return
-        taken = host.subnets() + [parse_subnet(one.subnet) for other in self._networks.values()
-                                  if other is not network for one in other.subnets]
-        configured = parse_subnet(self._subnet)
-        free = configured if not overlapping(configured, taken) else free_subnet(self._address_pools, taken)
-        network.subnets = [Subnet(str(free), str(free[1]))]
+        if not host.has_table(self._rules.table):
+            host.filter(self._rules.everything())
 
     async def ready(self) -> None:
-        """All containers that still run are adopted: bring the rules in line, start to fill the pool."""
+        """All containers that still run are adopted: bring the rules in line, begin to fill the pool."""
         self._settled = True
         await self._do(lambda host: host.filter(self._rules.everything()))
-        self._fill_later(0.0)
+        self._warm.fill_later(0.0)
 
     async def close(self, *, remove: bool = False) -> None:
         """Let go of everything; containers, bridges and rules stay unless `remove` is true."""
-        if self._refill is not None:
-            self._refill.cancel()
+        await self._warm.close()
         self._ports.close()
         if self._host is not None:
             await self._do(lambda host: self._close(host, remove=remove))
@@ -127,7 +109,7 @@ class Networks:
         self._thread.shutdown(wait=True)
 
     def _close(self, host: Host, *, remove: bool) -> None:
-        self._sandboxes.drain()
+        """In the network thread."""
         if remove:
             host.remove()
             for network in self._networks.values():
@@ -146,34 +128,32 @@ class Networks:
         """A network namespace for a container that is about to start.
 
         `mode` is the API's NetworkMode: "default"/"bridge", "none", "host", "container:<id>" or a network's
-        name or id. `endpoints` are the API's EndpointsConfig (several networks: several entries), `ports`
-        its PortBindings, `exposed` the image's and user's `ExposedPorts` names (`80/tcp`). Nothing is left
-        when it fails."""
-        if container_id in self._endpoints:
-            await self.release(container_id)
-        self._names[container_id] = name or container_id[:12]
-        endpoint = Endpoint(container_id, mode, exposed=sorted(exposed or []))
+        name or id. `endpoints` are the API's EndpointsConfig: the networks to be on (none given: `mode`'s),
+        with their settings. `ports` are its PortBindings, `exposed` the names of the image's and user's
+        ExposedPorts (`80/tcp`). Nothing is left when it fails."""
+        await self.release(container_id)
+        endpoint = Endpoint(container_id, mode, name or container_id[:12], exposed=sorted(exposed or []))
+        self._endpoints[container_id] = endpoint
         try:
             await self._connect(endpoint, hostname, dict(endpoints or {}), mac)
-            await self._publish(endpoint, ports, publish_all=publish_all)
+            await self._publish(endpoint, wanted_ports(ports, endpoint.exposed, publish_all=publish_all))
         except BaseException:
             self._forget(endpoint)
             raise
-        self._fill_later(REFILL_AFTER)
         return endpoint
 
     async def _connect(self, endpoint: Endpoint, hostname: str, asked: dict[str, Json | None], mac: str) -> None:
         mode = "bridge" if endpoint.mode in ("", "default") else endpoint.mode
-        self._endpoints[endpoint.container_id] = endpoint
-        if mode == "host":
+        if mode.startswith("container:"):
+            self._share(endpoint, mode.partition(":")[2])
+        elif mode == "host":
             endpoint.attachments = [self._unaddressed("host")]
         elif mode == "none":
             endpoint.attachments = [self._unaddressed("none")]
             endpoint.netns_fd = await self._take_blank()
-        elif mode.startswith("container:"):
-            self._share(endpoint, mode.partition(":")[2])
         else:
-            self._plan(endpoint, hostname, mode, asked, mac)
+            for network, settings in self._wanted(mode, asked, mac):
+                endpoint.attachments.append(self._attachment(endpoint, network, settings, hostname))
             await self._wire(endpoint)
 
     def _unaddressed(self, name: str) -> Attachment:
@@ -186,85 +166,48 @@ class Networks:
         endpoint.shared = True
         endpoint.netns_fd = os.dup(other.netns_fd) if other.netns_fd is not None else None
 
-    def _plan(self, endpoint: Endpoint, hostname: str, mode: str, asked: dict[str, Json | None], mac: str) -> None:
-        """Addresses and names for each network; `mode`'s is the first."""
+    def _wanted(self, mode: str, asked: dict[str, Json | None], mac: str) -> Iterator[tuple[Network, Json]]:
+        """The networks to be on, `mode`'s first, with what is asked of each."""
         first = self.named(mode)
-        others = [self.named(name) for name in asked if name not in ("default", mode)]
-        wanted = {self.named(name).id: settings or {} for name, settings in asked.items() if name != "default"}
-        wanted[first.id] = asked.get("default") or wanted.get(first.id, {})
-        for network in [first, *(other for other in others if other is not first)]:
+        settings = {self.named(name).id: dict(given or {}) for name, given in asked.items()} or {first.id: {}}
+        if mac and first.id in settings:
+            settings[first.id].setdefault("MacAddress", mac)
+        for identity in sorted(settings, key=lambda one: one != first.id):
+            network = self._networks[identity]
             if network.driver in (HOST, NONE):
-                raise InvalidParameter(
-                    f"container cannot be connected to network endpoints: {first.name}, {network.name}")
-            settings = wanted.get(network.id, {})
-            if network is first and mac:
-                settings = {"MacAddress": mac, **settings}
-            attachment = self._attachment(endpoint.container_id, network, settings, hostname)
-            attachment.interface = f"eth{len(endpoint.attachments)}"
-            endpoint.attachments.append(attachment)
+                raise InvalidParameter(f"container cannot be connected to network endpoints: {first.name}, "
+                                       f"{network.name}")
+            yield network, settings[identity]
 
-    def _attachment(self, container_id: str, network: Network, asked: Json, hostname: str) -> Attachment:
-        ipam = asked.get("IPAMConfig") or {}
-        attachment = Attachment(
-            network.id, network.name, new_id(), asked=asked, mac=str(asked.get("MacAddress") or ""),
-            gateway_priority=int(asked.get("GwPriority") or 0), aliases=list(asked.get("Aliases") or []),
-        )
-        if network.predefined and (ipam.get("IPv4Address") or ipam.get("IPv6Address")):
-            raise InvalidParameter("user specified IP address is supported on user defined networks only")
-        own = [self._names[container_id], *attachment.aliases, container_id[:12], *([hostname] if hostname else [])]
-        attachment.names = [] if network.predefined else list(dict.fromkeys(own))
-        self._take_addresses(container_id, network, attachment, ipam)
-        attachment.mac = attachment.mac or mac_for(attachment.ip or attachment.ip6)
-        return attachment
-
-    def _take_addresses(self, owner: str, network: Network, attachment: Attachment, ipam: Json) -> None:
-        """One address of each family; from the pool that holds the address that was asked for, if any."""
-        for pool in self._pools[network.id]:
-            version = pool.subnet.version
-            wanted = str(ipam.get(f"IPv{version}Address") or "")
-            if wanted and not any(definitions.contains(one, wanted) for one in self._pools[network.id]):
-                raise InvalidParameter(f"invalid endpoint settings: no configured subnet contains IP address {wanted}")
-            have = attachment.ip if version == 4 else attachment.ip6
-            if have or (wanted and not definitions.contains(pool, wanted)):
-                continue
-            address = pool.take(owner, wanted)
-            gateway = str(pool.gateway) if not network.internal else ""
-            if version == 4:
-                attachment.ip, attachment.prefixlen, attachment.gateway = address, pool.prefixlen, gateway
-            else:
-                attachment.ip6, attachment.prefixlen6, attachment.gateway6 = address, pool.prefixlen, gateway
+    def _attachment(self, endpoint: Endpoint, network: Network, asked: Json, hostname: str) -> Attachment:
+        own = [endpoint.container_name, endpoint.container_id[:12], *([hostname] if hostname else [])]
+        taken = {one.interface for one in endpoint.attachments}
+        interface = next(name for name in (f"eth{n}" for n in range(1000)) if name not in taken)
+        return self._addresses.attachment(endpoint.container_id, network, asked, interface=interface, names=own)
 
     async def _wire(self, endpoint: Endpoint) -> None:
-        """The namespace with an interface for each attachment."""
+        """The namespace, with an interface for each attachment."""
         attachments = endpoint.attachments
-        default = self.named("bridge")
-        if len(attachments) == 1 and attachments[0].network == default.id and not attachments[0].ip6:
-            sandbox = self._sandboxes.take("wired")
-            endpoint.netns_fd = await self._do(lambda host: self._wire_default(host, sandbox, attachments[0]))
+        if [one.network_name for one in attachments] == ["bridge"] and not attachments[0].ip6:
+            sandbox = await self._warm.take("wired")
+            endpoint.netns_fd = sandbox.netns_fd
+            try:
+                await self._do(lambda host: host.address_default(sandbox, attachments[0]))
+            finally:
+                sandbox.netlink.close()
             return
         endpoint.netns_fd = await self._take_blank()
         await self._do(lambda host: self._wire_all(host, endpoint))
 
-    def _wire_default(self, host: Host, sandbox: Sandbox | None, attachment: Attachment) -> int:
-        sandbox = sandbox or self._new_sandbox(host, "wired")
-        try:
-            host.address_default(sandbox, attachment)
-            sandbox.netlink.close()
-        except BaseException:
-            sandbox.close()
-            raise
-        return sandbox.netns_fd
-
     def _wire_all(self, host: Host, endpoint: Endpoint) -> None:
+        """In the network thread."""
         assert endpoint.netns_fd is not None
         for attachment in endpoint.attachments:
             host.attach(endpoint.netns_fd, self._networks[attachment.network], attachment)
         host.set_default_routes(endpoint.netns_fd, *gateways(endpoint.attachments))
 
     async def _take_blank(self) -> int:
-        sandbox = self._sandboxes.take("blank")
-        if sandbox is None:
-            sandbox = await self._do(lambda host: self._new_sandbox(host, "blank"))
+        sandbox = await self._warm.take("blank")
         sandbox.netlink.close()
         return sandbox.netns_fd
 
@@ -273,79 +216,116 @@ class Networks:
         go with its namespace, which the kernel removes when the last process in it is gone."""
         endpoint = self._endpoints.get(container_id)
         if endpoint is not None:
-            withdrawn = self._rules.withdraw(_published(endpoint))
+            commands = self._rules.withdraw(published(endpoint))
             self._forget(endpoint)
-            if withdrawn:
-                await self._do(lambda host: host.filter(withdrawn))
+            await self._filter(commands)
 
     def _forget(self, endpoint: Endpoint) -> None:
         self._endpoints.pop(endpoint.container_id, None)
-        self._names.pop(endpoint.container_id, None)
         self._ports.let_go(endpoint.container_id)
         for attachment in endpoint.attachments:
-            self._give_back(attachment)
+            self._addresses.give_back(attachment)
         _close_namespace(endpoint)
 
-    def _give_back(self, attachment: Attachment) -> None:
-        for pool in self._pools.get(attachment.network, ()):
-            for address in (attachment.ip, attachment.ip6):
-                if address and definitions.contains(pool, address):
-                    pool.give_back(address)
-
-    async def adopt(self, container_id: str, record: Json, init_pid: int, *, name: str = "") -> Endpoint:
+    async def adopt(self, container_id: str, record: Json, init_pid: int) -> Endpoint:
         """Take over a container that an earlier server connected and that still runs as `init_pid`."""
         endpoint = Endpoint.from_record(record)
-        self._names[container_id] = name or container_id[:12]
         if endpoint.mode != "host":
             endpoint.netns_fd = os.open(f"/proc/{init_pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         for attachment in endpoint.attachments:
-            for pool in self._pools.get(attachment.network, ()):
-                for address in (attachment.ip, attachment.ip6):
-                    if address and definitions.contains(pool, address):
-                        pool.take(container_id, address)
+            self._addresses.take_back(container_id, attachment)
         self._endpoints[container_id] = endpoint
         self._ports.take_back(container_id, endpoint.ports)
-        commands = self._rules.publish(_published(endpoint))
-        if self._settled and commands:
-            await self._do(lambda host: host.filter(commands))
+        commands = self._rules.publish(published(endpoint))
+        await self._filter(commands if self._settled else "")
+        return endpoint
+
+    # -- changes while a container runs ---------------------------------------------------------------------
+
+    async def attach(self, container_id: str, network_name: str, asked: Json, hostname: str = "") -> Endpoint:
+        """Put a running container on one more network. `asked` is the API's EndpointSettings."""
+        endpoint, network = self._running(container_id), self.named(network_name)
+        if endpoint.netns_fd is None or endpoint.shared:
+            raise InvalidParameter("container sharing network namespace with another container or host cannot be "
+                                   "connected to any other network")
+        if network.driver in (HOST, NONE) or self._networks[endpoint.first.network].driver == NONE:
+            raise InvalidParameter("container cannot be connected to multiple networks with one of the networks in "
+                                   "private (none) mode")
+        if endpoint.on(network.id):
+            raise Forbidden(f"endpoint with name {endpoint.container_name} already exists in network {network.name}")
+        attachment = self._attachment(endpoint, network, asked, hostname)
+        netns = endpoint.netns_fd
+        try:
+            await self._do(lambda host: host.attach(netns, network, attachment))
+        except BaseException:
+            self._addresses.give_back(attachment)
+            raise
+        await self._changed(endpoint, [*endpoint.attachments, attachment])
+        return endpoint
+
+    async def detach(self, container_id: str, network_name: str) -> Endpoint:
+        """Take a running container off a network."""
+        endpoint, network = self._running(container_id), self.named(network_name)
+        attachment = endpoint.on(network.id)
+        if attachment is None or endpoint.netns_fd is None:
+            raise Forbidden(f"container {container_id} is not connected to network {network.name}")
+        netns, interface = endpoint.netns_fd, attachment.interface
+        if interface:
+            await self._do(lambda host: host.detach(netns, interface))
+        self._addresses.give_back(attachment)
+        await self._changed(endpoint, [one for one in endpoint.attachments if one is not attachment])
+        return endpoint
+
+    async def _changed(self, endpoint: Endpoint, attachments: list[Attachment]) -> None:
+        """Default routes and published ports follow the attachment that is now the way out."""
+        commands = self._rules.withdraw(published(endpoint))
+        endpoint.attachments = attachments
+        commands += self._rules.publish(published(endpoint))
+        netns = endpoint.netns_fd
+        if netns is not None:
+            await self._do(lambda host: host.set_default_routes(netns, *gateways(attachments)))
+        await self._filter(commands)
+
+    def _running(self, container_id: str) -> Endpoint:
+        endpoint = self._endpoints.get(container_id)
+        if endpoint is None:
+            raise Conflict(f"container {container_id} is not running")
         return endpoint
 
     # -- published ports ------------------------------------------------------------------------------------
 
-    async def _publish(self, endpoint: Endpoint, ports: Mapping[str, Any] | None, *, publish_all: bool) -> None:
+    async def _publish(self, endpoint: Endpoint, wanted: Sequence[Wanted]) -> None:
         """Hold the host's ports and tell the packet filter."""
-        wanted = wanted_ports(ports, endpoint.exposed, publish_all=publish_all)
-        first = gateway_attachment(endpoint.attachments)
-        if not wanted or first is None:
+        out = way_out(endpoint.attachments)
+        if not wanted or out is None:
             return
         try:
-            endpoint.ports = self._ports.hold(endpoint.container_id, wanted, ipv4=bool(first.ip), ipv6=bool(first.ip6))
+            endpoint.ports = self._ports.hold(endpoint.container_id, wanted, ipv4=bool(out.ip), ipv6=bool(out.ip6))
         except EngineFailure as error:
-            name = self._names[endpoint.container_id]
-            raise EngineFailure(f"driver failed programming external connectivity on endpoint {name} "
-                                f"({first.endpoint_id}): {error}") from None
-        commands = self._rules.publish(_published(endpoint))
-        await self._do(lambda host: host.publish(first.host_interface, commands))
+            raise EngineFailure(f"driver failed programming external connectivity on endpoint "
+                                f"{endpoint.container_name} ({out.endpoint_id}): {error}") from None
+        commands = self._rules.publish(published(endpoint))
+        await self._do(lambda host: host.publish(out.host_interface, commands))
 
     # -- networks -------------------------------------------------------------------------------------------
 
     def named(self, name: str) -> Network:
         """The network of this name, id or unique prefix of an id."""
-        name = {"default": "bridge"}.get(name, name)
+        name = "bridge" if name == "default" else name
         for network in self._networks.values():
             if name in (network.name, network.id):
                 return network
         found = [network for network in self._networks.values() if name and network.id.startswith(name)]
         if len(found) > 1:
-            raise InvalidParameter(f"network {name} is ambiguous ({len(found)} matches found on name)")
+            raise InvalidParameter(f"network {name} is ambiguous ({len(found)} matches found based on ID prefix)")
         if not found:
             raise NotFound(f"network {name} not found")
         return found[0]
 
-    async def list(self, filters: Mapping[str, Sequence[str]] | None = None) -> Sequence[Json]:
+    async def list(self, filters: Mapping[str, Iterable[str]] | None = None) -> Sequence[Json]:
         """The API's NetworkList."""
-        chosen = [one for one in self._networks.values() if inspection.matches(one, filters or {}, self._in_use(one))]
-        return [inspection.network(one, self._members(one)) for one in chosen]
+        return [inspection.network(network, self._members(network)) for network in self._networks.values()
+                if inspection.matches(network, filters or {}, in_use=bool(self._members(network)))]
 
     async def inspect(self, name: str) -> Json:
         """The API's NetworkInspect."""
@@ -359,18 +339,18 @@ class Networks:
             raise Conflict(f"network with name {network.name} already exists")
         await self._do(lambda host: self._create(host, network))
         self._networks[network.id] = network
-        self._pools[network.id] = [definitions.pool_of(subnet) for subnet in network.subnets]
+        self._addresses.add(network)
         self._definitions.save(network)
         return {"Id": network.id, "Warning": ""}
 
     def _create(self, host: Host, network: Network) -> None:
+        """In the network thread."""
         ours = [parse_subnet(one.subnet) for other in self._networks.values() for one in other.subnets]
         definitions.complete(network, ours, ours + host.subnets(), self._address_pools)
         if network.driver == BRIDGE:
             host.create_bridge(network)
             try:
-                if network.ipv6:
-                    host.ensure_forwarding(ipv6=True)
+                host.ensure_forwarding(ipv6=network.ipv6)
                 host.filter(self._rules.add_bridge(rules_of(network)))
             except BaseException:
                 host.remove_bridge(network.bridge)
@@ -380,103 +360,72 @@ class Networks:
         network = self.named(name)
         if network.predefined:
             raise Forbidden(f"{network.name} is a pre-defined network and cannot be removed")
-        for container_id, attachment in self._attached(network):
-            raise Forbidden(f'error while removing network: network {network.name} has active endpoints '
-                            f'(name:"{self._names[container_id]}" id:"{attachment.endpoint_id[:12]}")')
+        for _, container_name, attachment in self._members(network):
+            raise Forbidden(f"error while removing network: network {network.name} has active endpoints "
+                            f'(name:"{container_name}" id:"{attachment.endpoint_id[:12]}")')
         del self._networks[network.id]
-        self._pools.pop(network.id, None)
+        self._addresses.remove(network)
         self._definitions.remove(network)
         if network.bridge:
             commands = self._rules.remove_bridge(network.bridge)
             await self._do(lambda host: host.remove_bridge(network.bridge, commands))
 
-    def _attached(self, network: Network) -> Sequence[tuple[str, Attachment]]:
-        return [(container_id, attachment) for container_id, endpoint in self._endpoints.items()
-                if (attachment := endpoint.on(network.id)) is not None]
-
-    def _in_use(self, network: Network) -> bool:
-        return bool(self._attached(network))
+    async def prune(self, filters: Mapping[str, Iterable[str]] | None = None) -> Sequence[Network]:
+        """Remove the user networks that no running container is on; which they were."""
+        chosen = [network for network in self._networks.values() if not network.predefined
+                  and not self._members(network) and inspection.matches(network, filters or {}, in_use=False)]
+        for network in chosen:
+            await self.remove(network.id)
+        return chosen
 
     def _members(self, network: Network) -> Sequence[tuple[str, str, Attachment]]:
-        return [(container_id, self._names[container_id], one) for container_id, one in self._attached(network)]
+        return [(one.container_id, one.container_name, attachment) for one in self._endpoints.values()
+                if (attachment := one.on(network.id)) is not None]
 
-    # -- the thread and the pool ----------------------------------------------------------------------------
+    # -- the network thread ---------------------------------------------------------------------------------
 
-    async def _do(self, work: Callable[[Host], T], *, opening: bool = False) -> T:
-        """Carry out `work` in the network thread; what the kernel refuses becomes an EngineFailure."""
+    async def _do(self, work: Callable[[Host], T]) -> T:
+        """Carry out `work` in the network thread."""
         host = self._host
-        if host is None and not opening:
+        if host is None:
             raise EngineFailure("networking is not open")
+        return await self._in_thread(lambda: work(host))
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        """What the kernel refuses becomes an EngineFailure."""
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._thread, work, host)  # type: ignore[arg-type]
+            return await asyncio.get_running_loop().run_in_executor(self._thread, work)
         except OSError as error:
-            raise EngineFailure(f"network: {_words(error)}") from error
+            about = f"{error.filename}: " if error.filename else ""
+            raise EngineFailure(f"network: {about}{error.strerror or error}") from error
 
-    def _new_sandbox(self, host: Host, kind: str) -> Sandbox:
-        sandbox = host.namespaces.new()
-        if kind == "wired":
-            try:
-                host.wire_default(sandbox, self._bridge)
-            except BaseException:
-                sandbox.close()
-                raise
-        return sandbox
+    async def _filter(self, commands: str) -> None:
+        if commands:
+            await self._do(lambda host: host.filter(commands))
 
-    def _fill_later(self, delay: float) -> None:
-        """Fill the pool once no container has been started for `delay` seconds: a refill must not take the
-        processor from a start. One sandbox per turn, so a start that comes in between waits 1 ms at most."""
-        if not self._settled:
-            return
-        if self._refill is not None:
-            self._refill.cancel()
-        self._refill = asyncio.get_running_loop().call_later(delay, self._fill)
-
-    def _fill(self) -> None:
-        kind = self._sandboxes.lacks()
-        host = self._host
-        if kind and host is not None:
-            made = asyncio.get_running_loop().run_in_executor(self._thread, self._new_sandbox, host, kind)
-            made.add_done_callback(lambda done: self._filled(kind, done))
-
-    def _filled(self, kind: str, done: asyncio.Future[Sandbox]) -> None:
-        if not done.cancelled() and done.exception() is None:
-            self._sandboxes.put(kind, done.result())
-            if self._refill is not None and self._refill.when() <= asyncio.get_running_loop().time():
-                self._fill()
+    async def _new_sandbox(self, kind: str) -> Sandbox:
+        bridge = self._bridge if kind == "wired" else ""
+        return await self._do(lambda host: host.new_sandbox(bridge))
 
 
 def rules_of(network: Network) -> Bridge:
+    """What the packet filter must know of a bridge network."""
     return Bridge(
-        network.bridge, tuple(subnet.subnet for subnet in network.subnets), internal=network.internal, icc=network.flag("enable_icc", default=True),
+        network.bridge, tuple(subnet.subnet for subnet in network.subnets), internal=network.internal,
         masquerade=not network.internal and network.flag("enable_ip_masquerade", default=True),
-        routed=network.option("gateway_mode_ipv4") == "routed",
+        routed=network.option("gateway_mode_ipv4") == "routed", icc=network.flag("enable_icc", default=True),
     )
 
 
-def gateway_attachment(attachments: list[Attachment]) -> Attachment | None:
-    """The attachment whose gateway is the container's default route: the highest priority, then the name
-    that comes first, as Docker has it. Networks without a gateway (internal ones) only when there is no other."""
-    ranked = sorted(attachments, key=lambda one: (not (one.gateway or one.gateway6), -one.gateway_priority,
-                                                  one.network_name))
-    return ranked[0] if ranked and (ranked[0].ip or ranked[0].ip6) else None
-
-
-def gateways(attachments: list[Attachment]) -> tuple[str, str]:
-    """The default routes, IPv4 and IPv6, each from the first attachment in rank that has one."""
-    ranked = sorted(attachments, key=lambda one: (-one.gateway_priority, one.network_name))
-    return (next((one.gateway for one in ranked if one.gateway), ""),
-            next((one.gateway6 for one in ranked if one.gateway6), ""))
-
-
-def _published(endpoint: Endpoint) -> set[Published]:
+def published(endpoint: Endpoint) -> set[Published]:
     """The packet filter's words for the endpoint's ports."""
-    first = gateway_attachment(endpoint.attachments)
-    if first is None:
+    out = way_out(endpoint.attachments)
+    if out is None:
         return set()
     return {
         Published(port.proto, "" if port.host_ip in EVERYWHERE.values() else port.host_ip, port.host_port,
-                  first.ip6 if ":" in port.host_ip else first.ip, port.port)
-        for port in endpoint.ports
+                  out.ip6 if ":" in port.host_ip else out.ip, port.port)
+        for port in endpoint.ports if (out.ip6 if ":" in port.host_ip else out.ip)
     }
 
 
@@ -484,11 +433,3 @@ def _close_namespace(endpoint: Endpoint) -> None:
     if endpoint.netns_fd is not None:
         os.close(endpoint.netns_fd)
         endpoint.netns_fd = None
-
-
-def _words(error: OSError) -> str:
-    about = f"{error.filename}: " if error.filename else ""
-    return f"{about}{error.strerror or error}"
-
-
-__all__ = ["Networks", "Port"]

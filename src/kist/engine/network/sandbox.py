@@ -1,7 +1,7 @@
-"""Network namespaces for containers, and a few of them made ahead.
+"""Network namespaces for containers.
 
 Making a namespace and wiring it costs about 1 ms, most of it in the kernel. A container's start doesn't wait
-for it: it takes a namespace from the pool and adds its address. The pool's namespaces exist only by their
+for it: it takes a namespace that was made ahead (warm.py) and adds its address. Those exist only by their
 open descriptors, so they die with the server.
 
 Nothing is done to tear one down: when the last process and the last descriptor are gone, the kernel removes
@@ -123,31 +123,3 @@ def read_sysctl(name: str) -> str:
             return file.read().strip()
     except FileNotFoundError:
         return ""
-
-
-class Pool:
-    """Sandboxes made ahead: `blank` ones (for containers without a network, and as a start for any other)
-    and ones `wired` to the default bridge. Filled by the network thread."""
-
-    def __init__(self, *, wired: int = 4, blank: int = 2) -> None:
-        self._size = {"wired": wired, "blank": blank}
-        self._ready: dict[str, list[Sandbox]] = {"wired": [], "blank": []}
-
-    def take(self, kind: str) -> Sandbox | None:
-        ready = self._ready[kind]
-        return ready.pop() if ready else None
-
-    def lacks(self) -> str:
-        """The kind that should be made next, "" when the pool is full."""
-        for kind, ready in self._ready.items():
-            if len(ready) < self._size[kind]:
-                return kind
-        return ""
-
-    def put(self, kind: str, sandbox: Sandbox) -> None:
-        self._ready[kind].append(sandbox)
-
-    def drain(self) -> None:
-        for ready in self._ready.values():
-            while ready:
-                ready.pop().close()

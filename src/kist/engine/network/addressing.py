@@ -1,0 +1,103 @@
+"""Who has which address, and which of a container's networks is its way out. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from kist.engine.network.definitions import contains, pool_of
+from kist.engine.network.ipam import Pool, mac_for
+from kist.engine.network.model import Attachment, Network, new_id
+from kist.errors import InvalidParameter
+
+Json = dict[str, Any]
+
+
+class Addresses:
+    """The address pools of all networks."""
+
+    def __init__(self) -> None:
+        self._pools: dict[str, list[Pool]] = {}
+
+    def add(self, network: Network) -> None:
+        self._pools[network.id] = [pool_of(subnet) for subnet in network.subnets]
+
+    def remove(self, network: Network) -> None:
+        self._pools.pop(network.id, None)
+
+    def attachment(
+        self, owner: str, network: Network, asked: Json, *, interface: str, names: Iterable[str],
+    ) -> Attachment:
+        """A place on the network with the addresses that were asked for or are free. `asked` is the API's
+        EndpointSettings; `names` are the container's own, its aliases are added."""
+        ipam = asked.get("IPAMConfig") or {}
+        if network.predefined and (ipam.get("IPv4Address") or ipam.get("IPv6Address")):
+            raise InvalidParameter("user specified IP address is supported on user defined networks only")
+        if network.predefined and asked.get("Aliases"):
+            raise InvalidParameter("network-scoped alias is supported only for containers in user defined networks")
+        aliases = [str(alias) for alias in asked.get("Aliases") or []]
+        attachment = Attachment(
+            network.id, network.name, new_id(), interface=interface, asked=asked, aliases=aliases,
+            gateway_priority=int(asked.get("GwPriority") or 0), mac=str(asked.get("MacAddress") or "").lower(),
+            names=[] if network.predefined else list(dict.fromkeys([*names, *aliases])),
+        )
+        self._take(owner, network, attachment, ipam)
+        attachment.mac = attachment.mac or mac_for(attachment.ip or attachment.ip6)
+        return attachment
+
+    def _take(self, owner: str, network: Network, attachment: Attachment, ipam: Json) -> None:
+        """One address of each family, each from the pool that holds the one asked for, if any."""
+        pools = self._pools[network.id]
+        for version in (4, 6):
+            wanted = str(ipam.get(f"IPv{version}Address") or "")
+            fitting = [pool for pool in pools if pool.subnet.version == version
+                       and (not wanted or contains(pool, wanted))]
+            if wanted and not fitting:
+                raise InvalidParameter(
+                    f"invalid endpoint settings: no configured subnet contains IP address {wanted}")
+            if fitting:
+                try:
+                    self._give(owner, network, attachment, fitting[0], wanted)
+                except BaseException:
+                    self.give_back(attachment)
+                    raise
+
+    def _give(self, owner: str, network: Network, attachment: Attachment, pool: Pool, wanted: str) -> None:
+        address = pool.take(owner, wanted)
+        gateway = "" if network.internal else str(pool.gateway)
+        if pool.subnet.version == 4:
+            attachment.ip, attachment.prefixlen, attachment.gateway = address, pool.prefixlen, gateway
+        else:
+            attachment.ip6, attachment.prefixlen6, attachment.gateway6 = address, pool.prefixlen, gateway
+
+    def take_back(self, owner: str, attachment: Attachment) -> None:
+        """The addresses are this container's already (an earlier server gave them)."""
+        for pool, address in self._of(attachment):
+            pool.take(owner, address)
+
+    def give_back(self, attachment: Attachment) -> None:
+        for pool, address in self._of(attachment):
+            pool.give_back(address)
+
+    def _of(self, attachment: Attachment) -> list[tuple[Pool, str]]:
+        return [(pool, address) for pool in self._pools.get(attachment.network, ())
+                for address in (attachment.ip, attachment.ip6) if address and contains(pool, address)]
+
+
+def way_out(attachments: Sequence[Attachment]) -> Attachment | None:
+    """The attachment that published ports and the default route belong to: of those with a gateway the one
+    with the highest priority, then with the name that comes first, as Docker has it; else the first with an
+    address."""
+    addressed = [one for one in attachments if one.ip or one.ip6]
+    return min(addressed, key=lambda one: (not (one.gateway or one.gateway6), *_rank(one)), default=None)
+
+
+def gateways(attachments: Iterable[Attachment]) -> tuple[str, str]:
+    """The default routes, IPv4 and IPv6, each from the first attachment in rank that has one."""
+    ranked = sorted(attachments, key=_rank)
+    return (next((one.gateway for one in ranked if one.gateway), ""),
+            next((one.gateway6 for one in ranked if one.gateway6), ""))
+
+
+def _rank(one: Attachment) -> tuple[int, str]:
+    return -one.gateway_priority, one.network_name
