@@ -75,8 +75,9 @@ class ClientConfig:
         return RegistrySettings()
 
     def insecure(self, host: str) -> bool:
-        """Configured so, or on this machine's loopback, as Docker has it."""
-        return self.settings(host).insecure or is_loopback(host)
+        """Configured so, or on this machine's loopback (as Docker has it), unless a CA is configured for it."""
+        settings = self.settings(host)
+        return settings.insecure or (is_loopback(host) and settings.ca is None)
 
     def endpoints(self, host: str) -> tuple[Endpoint, ...]:
         """Where to ask for ``host``'s content, in order: mirrors, the registry, the registry without TLS."""

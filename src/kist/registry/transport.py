@@ -180,7 +180,10 @@ class Transport:
     def _make(self, scheme: str, host: str) -> urllib3.PoolManager:
         options: dict[str, Any] = {"num_pools": 2, "maxsize": 8}
         if scheme == "https":
-            options["ssl_context"] = tls_context(self._config.settings(host), verify=not self._config.insecure(host))
+            insecure = self._config.insecure(host)
+            options["ssl_context"] = tls_context(self._config.settings(host), verify=not insecure)
+            if insecure:  # the user has said so; urllib3 would say it again with each request
+                urllib3.disable_warnings(exceptions.InsecureRequestWarning)
         proxy = self._config.proxies.url_for(scheme, host)
         manager = urllib3.ProxyManager(proxy, **options) if proxy else urllib3.PoolManager(**options)
         manager.pool_classes_by_scheme = _pool_classes(self._config.patience.head)
