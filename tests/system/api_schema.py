@@ -18,7 +18,12 @@ PATH = Path(__file__).parents[3] / "shared" / "specs" / "engine-api-v1.51.yaml"
 
 # Sent by Docker 28, described nowhere.
 UNDESCRIBED = {"MacAddress", "ContainerIDFile", "CheckDuplicate", "KernelMemory", "Capabilities", "ClusterOptions",
-               "Healthcheck", "Annotations", "GraphDriver", "CgroupPermissions", "Health", "Attributes"}
+               "Healthcheck", "Annotations", "GraphDriver", "CgroupPermissions", "Health", "Attributes",
+               "status", "id", "from"}
+# What Kist adds: the mirror that an image came from (ImageInspect's Metadata).
+ADDED = {"Mirror"}
+# Docker 28 itself writes null in these (Go pointers that the description calls plain numbers and booleans).
+NULLABLE = {"MemorySwappiness", "OomKillDisable", "ExitCode"}
 _TYPES: dict[str, tuple[type, ...]] = {
     "string": (str,), "integer": (int,), "number": (int, float), "boolean": (bool,), "array": (list,),
     "object": (dict,),
@@ -46,7 +51,8 @@ def problems(value: Any, schema: dict[str, Any], at: str = "$") -> Iterator[str]
     schema = _whole(schema)
     kind = schema.get("type")
     if value is None:
-        if kind in ("string", "integer", "number", "boolean") and not schema.get("x-nullable"):
+        if (kind in ("string", "integer", "number", "boolean") and not schema.get("x-nullable")
+                and at.rpartition(".")[2] not in NULLABLE):
             yield f"{at}: null, expected {kind}"
         return
     if kind is not None and (not isinstance(value, _TYPES[kind]) or (kind != "boolean" and isinstance(value, bool))):
@@ -72,7 +78,7 @@ def _object_problems(value: dict[str, Any], schema: dict[str, Any], at: str) -> 
             yield from problems(item, known[name], f"{at}.{name}")
         elif isinstance(extra, dict):
             yield from problems(item, extra, f"{at}[{name}]")
-        elif known and name not in UNDESCRIBED:
+        elif known and name not in UNDESCRIBED | ADDED:
             yield f"{at}.{name}: not in the description"
 
 

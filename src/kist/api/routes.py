@@ -83,13 +83,11 @@ ROUTES: tuple[Route, ...] = (
     # -- networks
     Route("GET", "/networks", "NetworkList", "networks.list_"),
     Route("POST", "/networks/create", "NetworkCreate", "networks.create"),
-    Route("POST", "/networks/prune", "NetworkPrune", refusal="Kist can't prune networks yet"),
+    Route("POST", "/networks/prune", "NetworkPrune", "networks.prune"),
     Route("GET", "/networks/{id}", "NetworkInspect", "networks.inspect"),
     Route("DELETE", "/networks/{id}", "NetworkDelete", "networks.remove"),
-    Route("POST", "/networks/{id}/connect", "NetworkConnect",
-          refusal="Kist can't connect existing containers to networks yet"),
-    Route("POST", "/networks/{id}/disconnect", "NetworkDisconnect",
-          refusal="Kist can't disconnect containers from networks yet"),
+    Route("POST", "/networks/{id}/connect", "NetworkConnect", "networks.connect"),
+    Route("POST", "/networks/{id}/disconnect", "NetworkDisconnect", "networks.disconnect"),
     # -- volumes
     Route("GET", "/volumes", "VolumeList", "volumes.list_"),
     Route("POST", "/volumes/create", "VolumeCreate", "volumes.create"),

@@ -13,7 +13,7 @@ import secrets
 import signal as signals
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Sequence
+from collections.abc import AsyncIterator, Awaitable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -445,19 +445,28 @@ class FakeImages:
 
 
 class FakeNetworks:
-    async def list(self, filters: Filters | None = None) -> Sequence[Json]:
+    async def list(self, filters: Filters | None = None) -> Rows:
         return [{"Name": "bridge", "Id": "b" * 64, "Driver": "bridge", "Scope": "local"}]
 
-    async def inspect(self, name: str) -> Json:
-        if name not in ("bridge", "b" * 64):
-            raise NotFound(f"network {name} not found")
+    async def inspect(self, id: str, *, verbose: bool = False, scope: str = "") -> Json:
+        if id not in ("bridge", "b" * 64):
+            raise NotFound(f"network {id} not found")
         return (await self.list())[0]
 
-    async def create(self, body: Json) -> Json:
+    async def create(self, body: bodies.NetworkCreate) -> Json:
         return {"Id": "c" * 64, "Warning": ""}
 
-    async def remove(self, name: str) -> None:
-        await self.inspect(name)
+    async def remove(self, id: str) -> None:
+        await self.inspect(id)
+
+    async def connect(self, id: str, body: bodies.NetworkConnect) -> None:
+        await self.inspect(id)
+
+    async def disconnect(self, id: str, body: bodies.NetworkDisconnect) -> None:
+        await self.inspect(id)
+
+    async def prune(self, filters: Filters) -> Json:
+        return {"NetworksDeleted": []}
 
 
 class FakeVolumes:

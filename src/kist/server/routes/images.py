@@ -9,7 +9,7 @@ from kist.api import bodies
 from kist.errors import InvalidParameter
 from kist.server import message
 from kist.server.message import Request
-from kist.server.ports import Engine, Progress
+from kist.server.ports import Engine, Json, Progress
 from kist.server.progress import stream
 
 _AUTH_LIMIT = 64 << 10
@@ -81,14 +81,29 @@ async def save(request: Request, engine: Engine) -> message.Stream:
 
 async def list_(request: Request, engine: Engine) -> message.Response:
     query = request.query
-    return message.json(await engine.images.list(
-        all=query.flag("all"), digests=query.flag("digests"), shared_size=query.flag("shared-size"),
-        filters=query.filters()))
+    rows = await engine.images.list(all=query.flag("all"), digests=query.flag("digests"),
+                                    shared_size=query.flag("shared-size"), filters=query.filters())
+    return message.json([_of_version(request, row) for row in rows])
 
 
 async def inspect(request: Request, engine: Engine) -> message.Response:
-    return message.json(await engine.images.inspect(request.args["name"],
-                                                    platform=request.query.text("platform")))
+    found = await engine.images.inspect(request.args["name"], platform=request.query.text("platform"))
+    return message.json(_of_version(request, found))
+
+
+# An image's Config was a container's until API v1.50; these are no part of an image (OCI image-spec, config.md).
+_NO_IMAGE_CONFIG = frozenset({"Hostname", "Domainname", "AttachStdin", "AttachStdout", "AttachStderr", "Tty",
+                              "OpenStdin", "StdinOnce", "Image", "NetworkDisabled", "MacAddress"})
+
+
+def _of_version(request: Request, image: Json) -> Json:
+    """What the client's API version knows; ``VirtualSize`` was a second name of ``Size`` until v1.44."""
+    shown = {name: value for name, value in image.items() if name != "VirtualSize"}
+    if request.version < (1, 44):
+        shown["VirtualSize"] = image.get("Size", 0)
+    if request.version >= (1, 50) and isinstance(config := image.get("Config"), dict):
+        shown["Config"] = {name: value for name, value in config.items() if name not in _NO_IMAGE_CONFIG}
+    return shown
 
 
 async def history(request: Request, engine: Engine) -> message.Response:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import msgspec
-
 from kist.api import bodies
 from kist.server import message
 from kist.server.message import Request
@@ -15,14 +13,29 @@ async def list_(request: Request, engine: Engine) -> message.Response:
 
 
 async def inspect(request: Request, engine: Engine) -> message.Response:
-    return message.json(await engine.networks.inspect(request.args["id"]))
+    query = request.query
+    return message.json(await engine.networks.inspect(request.args["id"], verbose=query.flag("verbose"),
+                                                      scope=query.text("scope")))
 
 
 async def create(request: Request, engine: Engine) -> message.Response:
-    body = await request.decode(bodies.NetworkCreate)
-    return message.json(await engine.networks.create(msgspec.to_builtins(body)), 201)
+    return message.json(await engine.networks.create(await request.decode(bodies.NetworkCreate)), 201)
 
 
 async def remove(request: Request, engine: Engine) -> message.Response:
     await engine.networks.remove(request.args["id"])
     return message.no_content()
+
+
+async def connect(request: Request, engine: Engine) -> message.Response:
+    await engine.networks.connect(request.args["id"], await request.decode(bodies.NetworkConnect))
+    return message.Response(200)
+
+
+async def disconnect(request: Request, engine: Engine) -> message.Response:
+    await engine.networks.disconnect(request.args["id"], await request.decode(bodies.NetworkDisconnect))
+    return message.Response(200)
+
+
+async def prune(request: Request, engine: Engine) -> message.Response:
+    return message.json(await engine.networks.prune(request.query.filters()))
