@@ -14,7 +14,7 @@ from kist.engine import selection, times
 from kist.engine.container import Container
 from kist.engine.network.networks import Networks
 from kist.engine.parts import Parts
-from kist.errors import Conflict, InvalidParameter, KistError, NotFound, NotSupported
+from kist.errors import Forbidden, InvalidParameter, KistError, NotFound
 
 Json = dict[str, Any]
 Rows = Sequence[Json]
@@ -64,18 +64,19 @@ class NetworkApi:
         return {"NetworksDeleted": gone or None}
 
     async def connect(self, id: str, body: bodies.NetworkConnect) -> None:
-        """The container is on the network from its next start on."""
+        """At once when the container runs; else from its next start on."""
         found = await self._networks.inspect(id)
         container = self._parts.register.get(body.Container)
         settings = msgspec.to_builtins(body.EndpointConfig) if body.EndpointConfig else {}
         async with container.lock:
             _check_mode(container)
+            if found["Name"] in _networks(container):
+                raise Forbidden(f"endpoint with name {container.name} already exists in network {found['Name']}")
             if container.alive:
-                if found["Name"] in _networks(container):
-                    raise Conflict(f"endpoint with name {container.name} already exists in network {found['Name']}")
-                raise NotSupported("Kist can't connect a running container to a network yet: stop it first")
+                container.endpoint = await self._whole(self._networks.attach(
+                    container.id, found["Id"], settings, container.record.config["Hostname"]))
             container.record.networks = {**_networks(container), found["Name"]: settings}
-            await self._parts.records.save(container.record)
+            await self._save(container)
         self._publish("connect", found, container=container.id)
 
     async def disconnect(self, id: str, body: bodies.NetworkDisconnect) -> None:
@@ -86,13 +87,18 @@ class NetworkApi:
             if found["Name"] not in names:
                 raise InvalidParameter(f"container {container.id} is not connected to network {found['Name']}")
             if container.alive:
-                raise NotSupported("Kist can't disconnect a running container from a network yet: stop it first")
+                container.endpoint = await self._whole(self._networks.detach(container.id, found["Id"]))
             names.pop(found["Name"])
             container.record.networks = names
             if container.record.host["NetworkMode"] in (found["Name"], found["Id"]):
                 container.record.host["NetworkMode"] = next(iter(names), "none")
-            await self._parts.records.save(container.record)
+            await self._save(container)
         self._publish("disconnect", found, container=container.id)
+
+    async def _save(self, container: Container) -> None:
+        if container.endpoint is not None:
+            container.record.endpoint = container.endpoint.record()
+        await self._parts.records.save(container.record)
 
     @staticmethod
     async def _whole(work: Coroutine[Any, Any, T]) -> T:

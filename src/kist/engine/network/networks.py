@@ -370,14 +370,6 @@ class Networks:
             commands = self._rules.remove_bridge(network.bridge)
             await self._do(lambda host: host.remove_bridge(network.bridge, commands))
 
-    async def prune(self, filters: Mapping[str, Iterable[str]] | None = None) -> Sequence[Network]:
-        """Remove the user networks that no running container is on; which they were."""
-        chosen = [network for network in self._networks.values() if not network.predefined
-                  and not self._members(network) and inspection.matches(network, filters or {}, in_use=False)]
-        for network in chosen:
-            await self.remove(network.id)
-        return chosen
-
     def _members(self, network: Network) -> Sequence[tuple[str, str, Attachment]]:
         return [(one.container_id, one.container_name, attachment) for one in self._endpoints.values()
                 if (attachment := one.on(network.id)) is not None]
