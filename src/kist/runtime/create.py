@@ -18,6 +18,7 @@ from kist.linux import namespaces as ns
 from kist.linux.pidfd import pidfd_send_signal
 from kist.runtime import cgroup as cgroups
 from kist.runtime import wire
+from kist.runtime.devices import cgroup_rules
 from kist.runtime.errors import ExecError, RuntimeFailure, StepError, step_error
 from kist.runtime.init import Init
 from kist.runtime.init import main as init_main
@@ -75,8 +76,10 @@ class Created:
             pass
         try:
             os.waitpid(self.pid, 0)
-        except ChildProcessError:
-            pass
+        except ChildProcessError:  # a sibling: its parent reaps it
+            poll = select.poll()
+            poll.register(self.pidfd, select.POLLIN)
+            poll.poll(5000)
         self.destroy()
         self.sync.close()
         for fd in (self.console, self.listener, self.pidfd):
@@ -94,13 +97,14 @@ class Created:
 
 def create(spec: dict[str, Any], *, container_id: str, bundle: str, stdio: Stdio | None,
            netns_fd: int | None = None, seccomp: bytes | None = None, cgroup: Cgroup | None = None,
-           barrier: socket.socket | None = None, preserve_fds: int = 0, no_pivot: bool = False,
-           before_pivot: Callable[[int], None] | None = None, start_hooks: Callable[[], None] | None = None,
-           ) -> Created:
+           barrier: socket.socket | None = None, sibling: bool = False, preserve_fds: int = 0, no_pivot: bool = False,
+           before_pivot: Callable[[int], None] | None = None, container_hooks: Callable[[], None] | None = None,
+           start_hooks: Callable[[], None] | None = None) -> Created:
     """``spec`` is the OCI runtime configuration. StepError, SpecError or ExecError (program not found).
 
     ``seccomp`` is the compiled ``linux.seccomp``; without it the section is compiled here. ``barrier`` (a
-    listening SOCK_SEQPACKET socket) makes init wait there, so that another process may start it.
+    listening SOCK_SEQPACKET socket) makes init wait there, so that another process may start it. ``before_pivot``
+    is called here with init's pid, ``container_hooks`` (before the pivot) and ``start_hooks`` by init.
     """
     process = spec.get("process") or {}
     terminal = bool(process.get("terminal"))
@@ -113,11 +117,13 @@ def create(spec: dict[str, Any], *, container_id: str, bundle: str, stdio: Stdio
         context.stdio = (stdio.stdin, stdio.stdout, stdio.stderr)
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     init = Init(theirs, todo, namespaces, context)
-    init.hooks, init.start_hooks = before_pivot is not None, start_hooks
-    init.barrier, init.preserve_fds = barrier, preserve_fds
-    created = _launch(init, ours, (spec.get("linux") or {}).get("resources") or {})
+    init.hooks, init.container_hooks, init.start_hooks = before_pivot is not None, container_hooks, start_hooks
+    init.barrier, init.preserve_fds, init.sibling = barrier, preserve_fds, sibling
+    resources = (spec.get("linux") or {}).get("resources") or {}
+    created = _launch(init, ours, {**resources, "devices": cgroup_rules(resources)})
     try:
         _follow(created, namespaces, before_pivot)
+        context.cgroup.settled()
     except BaseException:
         created.abort()
         raise
@@ -161,7 +167,10 @@ def _fork(init: Init, ours: socket.socket) -> tuple[int, int]:
         if init.namespaces.staged():
             return _stage(init, ours, flags, group_fd)
         init.own_cgroup = group_fd is None
-        pid, pidfd = ns.clone3(flags, cgroup_fd=group_fd)
+        if init.sibling:
+            pid, pidfd = ns.clone3(flags | ns.CLONE_PARENT, cgroup_fd=group_fd, exit_signal=0)
+        else:
+            pid, pidfd = ns.clone3(flags, cgroup_fd=group_fd)
         if pid == 0:
             ours.close()
             init_main(init)
@@ -192,7 +201,7 @@ def _stage_main(init: Init, ours: socket.socket, flags: int, group_fd: int | Non
         ours.close()
         if group_fd is None:
             init.context.cgroup.join_self()
-        init.own_cgroup = init.join = False
+        init.own_cgroup = init.join = init.sibling = False
         init.namespaces.join()
         pid, pidfd = ns.clone3(flags | ns.CLONE_PARENT, cgroup_fd=group_fd, exit_signal=0)
         if pid == 0:
@@ -248,7 +257,11 @@ def _gone(created: Created) -> None:
 def _died_at_birth(pid: int) -> bool:
     """Ended already: of itself as the program, or by a signal before it was one? Its name in /proc tells: a
     zombie keeps the name of what it ran, and execve(2) changes it. Only asked when it has ended."""
-    info = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    try:
+        info = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:  # a sibling: proc_pid_stat(5), exit_code
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return int(file.read().rsplit(b")", 1)[1].split()[49]) & 0x7F == signal.SIGKILL
     return info is not None and info.si_status == signal.SIGKILL and info.si_code != os.CLD_EXITED
 
 

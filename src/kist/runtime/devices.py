@@ -24,7 +24,19 @@ DEFAULT: list[dict[str, Any]] = [
 # runtime-spec 1.2, runtime-linux.md#dev-symbolic-links
 LINKS = (("fd", "/proc/self/fd"), ("stdin", "/proc/self/fd/0"), ("stdout", "/proc/self/fd/1"),
          ("stderr", "/proc/self/fd/2"))
+# What every container may use, whatever the rules before say, and mknod of anything (without access to it).
+ALLOWED = [
+    {"allow": True, "type": kind, "access": "m"} for kind in ("c", "b")
+] + [
+    {"allow": True, "type": "c", "major": major, "minor": minor, "access": "rwm"}
+    for major, minor in ((1, 3), (1, 5), (1, 7), (1, 8), (1, 9), (5, 0), (5, 1), (5, 2), (136, None))
+]
 _TYPES = {"c": stat.S_IFCHR, "u": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_IFIFO}
+
+
+def cgroup_rules(resources: dict[str, Any]) -> list[dict[str, Any]]:
+    """The rules for the control group: those given (none: nothing is allowed), and the default devices."""
+    return [*(resources.get("devices") or [{"allow": False, "access": "rwm"}]), *ALLOWED]
 
 
 class Devices(Step):

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 class Init:
     """What init is given."""
 
-    __slots__ = ("barrier", "context", "hooks", "join", "namespaces", "own_cgroup", "plan", "preserve_fds",
-                 "start_hooks", "sync")
+    __slots__ = ("barrier", "container_hooks", "context", "hooks", "join", "namespaces", "own_cgroup", "plan",
+                 "preserve_fds", "sibling", "start_hooks", "sync")
 
     def __init__(self, sync: socket.socket, plan: Plan, namespaces: Namespaces, context: Context) -> None:
         self.sync = sync
@@ -39,9 +39,11 @@ class Init:
         self.own_cgroup = True                      # join it myself (version 1, or a stage was needed)
         self.join = True                            # namespaces to join (not if a stage did)
         self.hooks = False                          # the creator has hooks to run before the pivot
+        self.container_hooks: Any = None            # callable: createContainer hooks
         self.start_hooks: Any = None                # callable: startContainer hooks
         self.barrier: socket.socket | None = None   # a listening socket to wait at instead of ``sync``
         self.preserve_fds = 0
+        self.sibling = False                        # a child of the creator's parent: dies with it
 
 
 def main(init: Init) -> None:
@@ -77,6 +79,8 @@ def _main(init: Init) -> None:
     if init.hooks:
         wire.send(init.sync, b"H")
         wire.expect(init.sync, b"h")
+    if init.container_hooks is not None:
+        init.container_hooks()
     run(plan.pivot, ctx)
     standard_streams(ctx)
     if init.start_hooks is not None:
@@ -104,6 +108,8 @@ def _become_user(init: Init) -> None:
     ctx = init.context
     p.close_range(3 + init.preserve_fds, flags=p.CLOSE_RANGE_CLOEXEC)
     run(init.plan.process, ctx)
+    if init.sibling:
+        p.prctl(p.PR_SET_PDEATHSIG, signal.SIGKILL)  # after the change of user, which would undo it
     if ctx.listener >= 0:
         _hand_over_listener(init)
     ctx.program = find(ctx.process)
@@ -168,9 +174,7 @@ def standard_streams(ctx: Context) -> None:
     if ctx.slave >= 0:
         take_terminal(ctx.slave)
         return
-    if ctx.stdio is None:
-        return
-    fds = [os.dup(fd) for fd in ctx.stdio]
+    fds = [os.dup(fd) for fd in ctx.stdio or ()]
     for target, fd in enumerate(fds):
         os.dup2(fd, target)
         os.close(fd)

@@ -59,7 +59,8 @@ def plan(spec: dict[str, Any], namespaces: Namespaces, *, container_id: str, bun
         made.setup.append(OpenConsole(spec.get("process") or {}, bind=mounted))
     _finish_root(made, spec, linux, mounted=mounted, no_pivot=no_pivot)
     if spec.get("process"):
-        made.process, made.last = process.steps_for(spec["process"], linux, container_id)
+        keyring = (spec.get("kist") or {}).get("keyring", True)
+        made.process, made.last = process.steps_for(spec["process"], linux, container_id, keyring=keyring)
     return made
 
 

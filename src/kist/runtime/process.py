@@ -424,7 +424,8 @@ def labels(process: dict[str, Any]) -> list[Step]:
     return made
 
 
-def steps_for(process: dict[str, Any], linux: dict[str, Any], container_id: str) -> tuple[list[Step], list[Step]]:
+def steps_for(process: dict[str, Any], linux: dict[str, Any], container_id: str, *,
+              keyring: bool = True) -> tuple[list[Step], list[Step]]:
     """(before the barrier, after it): everything that makes the process the user's, in order."""
     early: list[Step] = []
     if process.get("scheduler"):
@@ -437,7 +438,8 @@ def steps_for(process: dict[str, Any], linux: dict[str, Any], container_id: str)
         early.append(Rlimits(process["rlimits"]))
     if linux.get("personality"):
         early.append(Personality(linux["personality"]))
-    early.append(Keyring("_ses." + container_id))
+    if keyring:
+        early.append(Keyring("_ses." + container_id))
     filter_section = linux.get("seccomp")
     no_new = bool(process.get("noNewPrivileges"))
     early.append(WorkingDirectory(process.get("cwd") or "/"))

@@ -11,7 +11,7 @@ import pytest
 from kist.linux.openat2 import RESOLVE_BENEATH, Root, openat2
 
 
-@pytest.fixture()
+@pytest.fixture
 def root(tmp_path: Path) -> Path:
     (tmp_path / "outside").mkdir()
     (tmp_path / "outside" / "secret").write_text("host")

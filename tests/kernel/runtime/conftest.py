@@ -20,12 +20,15 @@ HARNESS = Path(__file__).with_name("harness.py")
 CAPS = ["CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FSETID", "CAP_FOWNER", "CAP_MKNOD", "CAP_NET_RAW", "CAP_SETGID",
         "CAP_SETUID", "CAP_SETFCAP", "CAP_SETPCAP", "CAP_NET_BIND_SERVICE", "CAP_SYS_CHROOT", "CAP_KILL",
         "CAP_AUDIT_WRITE"]
-APPLETS = ("sh true false cat ls id mount ps env sleep tty stty echo touch mkdir ln stat chmod chown dd test head "
-           "hostname grep sed wc readlink mknod dmesg kill date df du cp mv rm sort tr tail od printf pwd seq "
-           "umask sync taskset nice ionice find cut nc ip cmp yes").split()
+APPLETS = (
+    "sh", "true", "false", "cat", "ls", "id", "mount", "ps", "env", "sleep", "tty", "stty", "echo", "touch", "mkdir",
+    "ln", "stat", "chmod", "chown", "dd", "test", "head", "hostname", "grep", "sed", "wc", "readlink", "mknod",
+    "dmesg", "kill", "date", "df", "du", "cp", "mv", "rm", "sort", "tr", "tail", "od", "printf", "pwd", "seq",
+    "umask", "sync", "taskset", "nice", "ionice", "find", "cut", "nc", "ip", "cmp", "yes",
+)
 
 
-@pytest.fixture()
+@pytest.fixture
 def rootfs(tmp_path: Path) -> Path:
     root = tmp_path / "rootfs"
     for directory in ("bin", "etc", "tmp", "root"):
@@ -37,18 +40,18 @@ def rootfs(tmp_path: Path) -> Path:
     return root
 
 
-@pytest.fixture()
+@pytest.fixture
 def container_id() -> str:
     return "t" + uuid.uuid4().hex[:12]
 
 
-@pytest.fixture()
+@pytest.fixture
 def spec(rootfs: Path, container_id: str) -> dict[str, Any]:
     """What an engine asks for by default, without network and seccomp."""
     return {
         "ociVersion": "1.2.0",
         "process": {"args": ["true"], "cwd": "/", "env": ["PATH=/bin"], "user": {"uid": 0, "gid": 0},
-                    "capabilities": {kind: CAPS for kind in ("bounding", "effective", "permitted")}},
+                    "capabilities": dict.fromkeys(("bounding", "effective", "permitted"), CAPS)},
         "root": {"path": str(rootfs)},
         "hostname": "box",
         "mounts": [
@@ -70,7 +73,7 @@ def spec(rootfs: Path, container_id: str) -> dict[str, Any]:
 Runner = Callable[..., Any]
 
 
-@pytest.fixture()
+@pytest.fixture
 def run(container_id: str, tmp_path: Path) -> Iterator[Runner]:
     """``run(spec, execs=[…])`` → the harness' report. Afterwards nothing of the container may be left."""
     def runner(spec: dict[str, Any], *args: str, **job: Any) -> Any:
@@ -91,7 +94,7 @@ def run(container_id: str, tmp_path: Path) -> Iterator[Runner]:
         assert str(tmp_path) not in file.read(), "a mount is left behind on the host"
 
 
-@pytest.fixture()
+@pytest.fixture
 def sh(spec: dict[str, Any], run: Runner) -> Callable[..., str]:
     """``sh(script)`` runs a shell script in the container and gives what it printed."""
     def runner(script: str, **job: Any) -> str:

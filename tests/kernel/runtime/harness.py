@@ -18,7 +18,7 @@ import sys
 
 
 def drain(fds: dict[int, str]) -> dict[str, bytes]:
-    got = {name: b"" for name in fds.values()}
+    got = dict.fromkeys(fds.values(), b"")
     open_fds = dict(fds)
     while open_fds:
         for fd in select.select(list(open_fds), [], [])[0]:

@@ -38,7 +38,7 @@ def test_hostname(sh: Any) -> None:
 def test_the_host_is_out_of_sight(sh: Any, tmp_path: Path) -> None:
     mounts = sh("cat /proc/self/mountinfo")
     assert str(tmp_path) not in mounts.replace(f"{tmp_path}/rootfs / ", "")
-    assert [line.split()[4] for line in mounts.splitlines()][0] == "/"
+    assert next(line.split()[4] for line in mounts.splitlines()) == "/"
 
 
 def test_devices_and_links(sh: Any) -> None:

@@ -159,6 +159,9 @@ class Cgroup:
     def exists(self) -> bool:
         raise NotImplementedError
 
+    def settled(self) -> None:
+        """The container's process is in: what kept the group alive until then may go."""
+
     def clone_fd(self) -> int | None:
         """A descriptor for clone3(2)'s CLONE_INTO_CGROUP; the caller closes it."""
         raise NotImplementedError

@@ -1,0 +1,62 @@
+"""``kill [--all] ID [SIGNAL]``: a signal for the container's process, by name or number; SIGTERM by default."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+from kist.linux.namespaces import ns_path
+from kist.runtime.cli.common import one
+from kist.runtime.cli.options import FLAG, Option, Usage, parse
+from kist.runtime.state import STOPPED, Container, WrongState
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from kist.runtime.cli.log import Log
+    from kist.runtime.cli.options import Parsed
+
+
+def number(word: str) -> int:
+    """9, KILL, SIGKILL, sigkill; RTMIN+3."""
+    if word.isdigit():
+        value = int(word)
+        if 0 < value <= 64:
+            return value
+        raise Usage(f"unknown signal {word!r}")
+    name = word.upper().removeprefix("SIG")
+    base, plus, offset = name.partition("+")
+    if base in ("RTMIN", "RTMAX") and (not plus or offset.isdigit()):
+        return int(getattr(signal, "SIG" + base)) + int(offset or 0)
+    try:
+        return int(signal.Signals["SIG" + name])
+    except KeyError:
+        raise Usage(f"unknown signal {word!r}") from None
+
+
+def main(options: Parsed, words: list[str], log: Log) -> int:
+    own = parse({"all": Option("a", FLAG), "help": Option("h", FLAG)}, words)
+    signal_number = number(own.rest[1]) if len(own.rest) > 1 else int(signal.SIGTERM)
+    container = one(options, own.rest, most=2)
+    status = container.status()
+    if own.flag("all") and status == STOPPED:
+        container.cgroup().kill_all(signal_number)  # its process has ended, others in the group may live
+        return 0
+    container.may("kill")
+    if own.flag("all") or (signal_number == signal.SIGKILL and _shares_pids(container)):
+        container.cgroup().kill_all(signal_number)
+        return 0
+    try:
+        os.kill(container.pid, signal_number)
+    except ProcessLookupError:
+        raise WrongState("container not running") from None
+    if status == "paused" and signal_number == signal.SIGKILL and container.cgroup().version == 1:
+        container.cgroup().thaw()  # a frozen process of version 1 dies when it thaws
+    return 0
+
+
+def _shares_pids(container: Container) -> bool:
+    """Without a pid namespace of its own the others don't end with the first process."""
+    try:
+        return os.stat(ns_path(container.pid, "pid")).st_ino == os.stat(ns_path("self", "pid")).st_ino
+    except FileNotFoundError:
+        return False

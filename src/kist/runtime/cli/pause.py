@@ -1,0 +1,18 @@
+"""``pause ID``: no process of the container runs until resume."""
+
+from __future__ import annotations
+
+from kist.runtime.cli.common import one
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from kist.runtime.cli.log import Log
+    from kist.runtime.cli.options import Parsed
+
+
+def main(options: Parsed, words: list[str], log: Log) -> int:
+    container = one(options, words)
+    container.lock()
+    container.may("pause")
+    container.cgroup().freeze()
+    return 0
