@@ -7,7 +7,7 @@ when the call fails. It stays in non-blocking mode, as it was on the server's lo
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
 from kist.api import bodies
@@ -108,7 +108,7 @@ class Images(Protocol):
 
 
 class Networks(Protocol):
-    async def list(self, filters: Filters | None = None) -> Rows: ...
+    async def list(self, filters: Filters | None = None) -> Sequence[Json]: ...
     async def inspect(self, id: str, *, verbose: bool = False, scope: str = "") -> Json: ...
     async def create(self, body: bodies.NetworkCreate) -> Json: ...
     async def remove(self, id: str) -> None: ...
