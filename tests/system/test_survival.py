@@ -41,37 +41,37 @@ TICKER = "i=0; while :; do i=$((i+1)); echo tick $i; sleep 0.05; done"
 
 
 def test_a_running_container_goes_on_and_its_log_too(box: Daemon) -> None:
-    box.ok("run", "-d", "--name", "t", "busybox", "sh", "-c", TICKER)
-    before = _state(box, "t")
+    box.ok("run", "-d", "--name", "survivor", "busybox", "sh", "-c", TICKER)
+    before = _state(box, "survivor")
     box.kill()
     time.sleep(0.5)
     box.start()
-    after = _state(box, "t")
+    after = _state(box, "survivor")
     assert (after["Status"], after["Pid"], after["StartedAt"]) == ("running", before["Pid"], before["StartedAt"])
-    lines = box.ok("logs", "t").splitlines()
+    lines = box.ok("logs", "survivor").splitlines()
     assert lines == [f"tick {i + 1}" for i in range(len(lines))], "the log has a gap"
-    _until(lambda: len(box.ok("logs", "t").splitlines()) > len(lines))
+    _until(lambda: len(box.ok("logs", "survivor").splitlines()) > len(lines))
 
 
 def test_exec_stop_and_wait_work_on_an_adopted_container(box: Daemon) -> None:
-    box.ok("run", "-d", "--name", "t", "busybox", "sh", "-c", "trap 'exit 5' TERM; while :; do sleep 0.1; done")
+    box.ok("run", "-d", "--name", "survivor", "busybox", "sh", "-c", "trap 'exit 5' TERM; while :; do sleep 0.1; done")
     box.restart()
-    assert box.ok("exec", "t", "echo", "inside") == "inside"
-    waiter = subprocess.Popen([str(KIST), "wait", "t"], env=box.env, stdout=subprocess.PIPE, text=True)
-    box.ok("stop", "t")
+    assert box.ok("exec", "survivor", "echo", "inside") == "inside"
+    waiter = subprocess.Popen([str(KIST), "wait", "survivor"], env=box.env, stdout=subprocess.PIPE, text=True)
+    box.ok("stop", "survivor")
     assert waiter.communicate(timeout=20)[0].strip() == "5"
-    assert _state(box, "t")["ExitCode"] == 5
+    assert _state(box, "survivor")["ExitCode"] == 5
 
 
 def test_attach_works_on_an_adopted_container(box: Daemon) -> None:
-    box.ok("run", "-d", "-i", "--name", "t", "busybox", "cat")
+    box.ok("run", "-d", "-i", "--name", "survivor", "busybox", "cat")
     box.restart()
-    done = box.kist("attach", "t", input="over the gap\n")
+    done = box.kist("attach", "survivor", input="over the gap\n")
     assert done.stdout == "over the gap\n"
 
 
 def test_an_attached_client_keeps_its_stream_when_the_server_dies(box: Daemon) -> None:
-    client = subprocess.Popen([str(KIST), "run", "-i", "--name", "t", "busybox", "cat"], env=box.env,
+    client = subprocess.Popen([str(KIST), "run", "-i", "--name", "survivor", "busybox", "cat"], env=box.env,
                               stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     assert client.stdin and client.stdout
     client.stdin.write(b"one\n")
@@ -88,7 +88,7 @@ def test_an_attached_client_keeps_its_stream_when_the_server_dies(box: Daemon) -
 
 
 def test_an_exit_while_no_server_ran_is_known(box: Daemon) -> None:
-    box.ok("run", "-d", "-i", "--name", "t", "busybox", "sh", "-c", "read x < /go; exit 42")
+    box.ok("run", "-d", "-i", "--name", "survivor", "busybox", "sh", "-c", "read x < /go; exit 42")
     box.ok("run", "-d", "--name", "u", "busybox", "sh", "-c", "sleep 0.7; exit 42")
     box.kill()
     time.sleep(1.5)
@@ -112,13 +112,13 @@ def test_rm_is_honoured_for_what_ended_while_no_server_ran(box: Daemon) -> None:
 
 
 def test_a_killed_monitor_ends_its_container_and_the_server_knows(box: Daemon) -> None:
-    box.ok("run", "-d", "--name", "t", "busybox", "sleep", "1000")
-    init = int(str(_state(box, "t")["Pid"]))
+    box.ok("run", "-d", "--name", "survivor", "busybox", "sleep", "1000")
+    init = int(str(_state(box, "survivor")["Pid"]))
     stat = Path(f"/proc/{init}/stat").read_text()
     monitor = int(stat.rpartition(")")[2].split()[1])
     os.kill(monitor, signal.SIGKILL)
-    _until(lambda: _state(box, "t")["Status"] == "exited")
-    assert _state(box, "t")["ExitCode"] == 137
+    _until(lambda: _state(box, "survivor")["Status"] == "exited")
+    assert _state(box, "survivor")["ExitCode"] == 137
 
 
 @pytest.mark.parametrize("delay", [0.0, 0.005, 0.01, 0.02, 0.03, 0.05, 0.08])
@@ -146,8 +146,8 @@ def test_a_kill_at_any_moment_leaves_a_state_that_the_next_start_repairs(box: Da
 
 
 def test_a_clean_shutdown_leaves_containers_running(box: Daemon) -> None:
-    box.ok("run", "-d", "--name", "t", "busybox", "sleep", "1000")
+    box.ok("run", "-d", "--name", "survivor", "busybox", "sleep", "1000")
     box.process.terminate()
     assert box.process.wait(15) == 0
     box.start()
-    assert _state(box, "t")["Status"] == "running"
+    assert _state(box, "survivor")["Status"] == "running"
