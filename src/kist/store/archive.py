@@ -118,29 +118,35 @@ def load(store: Store, stream: Source, *, platform: Platform, limit_bytes: int |
 
     Of images for several platforms *platform*'s is taken. *report* is told of every layer that is stored.
     """
-    with store.lease():
-        source = decompress(stream)
-        if limit_bytes is not None:
-            source = Bounded(source, limit_bytes, "archive")
-        try:
-            files = _Files(store.content, source, report)
-        except TarError as error:
-            raise InvalidArchive(f"invalid archive: {error}") from None
-        found = _from_index(store, files, platform) or _from_docker(store, files)
-        if not found:
-            raise InvalidArchive("invalid archive: neither index.json nor manifest.json names an image")
-        return found
+    files = _Files(store.content, report)
+    try:
+        with store.lease():
+            source = decompress(stream)
+            files.take_all(source if limit_bytes is None else Bounded(source, limit_bytes, "archive"))
+            found = _from_index(store, files, platform) or _from_docker(store, files)
+            if not found:
+                raise InvalidArchive("invalid archive: neither index.json nor manifest.json names an image")
+            return found
+    except TarError as error:
+        store.discard(files.stored.values())
+        raise InvalidArchive(f"invalid archive: {error}") from None
+    except BaseException:
+        store.discard(files.stored.values())
+        raise
 
 
 class _Files:
     """The archive's files: documents in memory, blobs and layers in the content store."""
 
-    def __init__(self, content: DiskContent, source: Source, report: Callable[[str], None]) -> None:
+    def __init__(self, content: DiskContent, report: Callable[[str], None]) -> None:
         self._content, self._report = content, report
         self.documents: dict[str, bytes] = {}
         self.stored: dict[str, Digest] = {}
         self._links: dict[str, str] = {}
         self._room = _ALL_DOCUMENTS
+
+    def take_all(self, source: Source) -> None:
+        """Read the archive; raises `TarError`, `InvalidArchive`, `DigestMismatch`."""
         archive = TarReader(source)
         for entry in archive:
             if archive.entries > _MAX_ENTRIES:
@@ -247,6 +253,7 @@ def _choose(store: Store, entry: Descriptor, platform: Platform) -> ManifestTarg
 def _from_docker(store: Store, files: _Files) -> list[Loaded]:
     found: dict[Digest, Loaded] = {}
     for item in _docker_list(files):
+        names = _tags(item)
         config = store.content.read(files.blob(item.config), configs.MAX_CONFIG)
         layers = []
         for path in item.layers or []:
@@ -254,7 +261,7 @@ def _from_docker(store: Store, files: _Files) -> list[Loaded]:
             layers.append(Descriptor(media_type=_layer_type(store, digest), digest=digest,
                                      size=store.content.size(digest)))
         image = _store_image(store, put_manifest(store.content, config, layers))
-        _add_name(store, found, image, _tags(item))
+        _add_name(store, found, image, names)
     return list(found.values())
 
 

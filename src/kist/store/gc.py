@@ -52,6 +52,11 @@ class Collector:
             parents = {layer.chain_id: layer.parent for layer in self._layers.list()}
             return self._remove(contents, _chain(image.chain_id, parents), self._needed())
 
+    def discard(self, contents: Iterable[Digest]) -> Freed:
+        """Those of *contents* that aren't needed."""
+        with self._leases.lease():
+            return self._remove(contents, [], self._needed())
+
     def in_use(self) -> set[Digest]:
         """The chain ids that snapshots stand on."""
         return {chain for chain in self._snapshots.chains().values() if chain is not None}

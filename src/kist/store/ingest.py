@@ -24,6 +24,15 @@ from kist.store.tarread import CHUNK, Source
 Fetch = Callable[[int], Iterable[bytes]]
 
 
+# No honest layer inflates further: text reaches 10:1, a file of zeros 1,000:1. Small ones may be as odd as they like.
+_ALWAYS_ALLOWED, _LARGEST_RATIO = 1 << 30, 200
+
+
+def plausible_size(blob: Descriptor) -> int:
+    """The most bytes that a layer's tar may have, judged by its compressed size."""
+    return max(_ALWAYS_ALLOWED, blob.size * _LARGEST_RATIO)
+
+
 class CannotResume(Exception):
     """The source can't begin in the middle."""
 
@@ -39,7 +48,11 @@ def fetch(content: DiskContent, blob: Descriptor, source: Fetch) -> None:
 @contextmanager
 def fetch_layer(content: DiskContent, layers: Layers, blob: Descriptor, diff_id: Digest, source: Fetch, *,
                 limit_bytes: int | None = None, limit_entries: int | None = None) -> Iterator[Staged]:
-    """Get and unpack a layer; the result is for `Layers.publish`. A blob that is here isn't fetched."""
+    """Get and unpack a layer; the result is for `Layers.publish`. A blob that is here isn't fetched.
+
+    *limit_bytes* bounds its tar (default: what is plausible for its compressed size).
+    """
+    limit_bytes = plausible_size(blob) if limit_bytes is None else limit_bytes
     with ExitStack() as stack:
         with ExitStack() as pipe:
             writer = pipe.enter_context(content.writer(blob.digest, blob.size))

@@ -155,8 +155,20 @@ class Layers:
         if found != diff_id:
             raise DigestMismatch(f"filesystem layer verification failed for digest {diff_id}: it is {found}")
 
+    def finish(self, staged: Staged, parent: Digest | None) -> None:
+        """Do what only the layers below decide; `publish` does it itself."""
+        staged.extractor.finish(paths(self.stack(parent)))
+
+    def restore(self, staged: Staged, layer: Layer) -> None:
+        """Let the finished *staged* take the place of the damaged files of *layer*."""
+        with storage_errors("restore layer"):
+            self._flush()
+            self._trash.throw(os.path.dirname(layer.path))
+            os.rename(staged.path, os.path.dirname(layer.path))
+            fsync_directory(self._path)
+
     def _publish(self, staged: Staged, parent: Digest | None, chain: Digest) -> None:
-        staged.extractor.finish([layer.path for layer in self.stack(parent)])
+        self.finish(staged, parent)
         with storage_errors("store layer"):
             self._flush()
             with self._guard:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
 from kist.errors import InvalidParameter
@@ -122,6 +122,14 @@ class Store:
             if image.id not in keep and image.chain_id not in in_use:
                 removed.append(self.images.delete(image.id))
         return removed
+
+    def discard(self, contents: Iterable[Digest]) -> None:
+        """Remove those of *contents* that no image and no lease needs, however young."""
+        self._collector.discard(contents)
+
+    def broken_records(self) -> str | None:
+        """What is wrong with the file of the records; None if it is whole."""
+        return self._db.broken()
 
     def wait_for_trash(self) -> None:
         """Return when all that was removed is off the disk."""

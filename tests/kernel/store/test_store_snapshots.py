@@ -23,7 +23,8 @@ from kist.store.store import Store
 from support.tars import diff_id, directory, file, hardlink, node, put_image, symlink, tar
 
 BASE = tar(directory("./", 0o751), directory("etc", mtime=10**18), file("etc/passwd", b"root\n"),
-           file("etc/old", b"old"), directory("gone"), file("gone/file"), directory("opaque"), file("opaque/below"), symlink("link", "etc"),
+           file("etc/old", b"old"), directory("gone"), file("gone/file"),
+           directory("opaque"), file("opaque/below"), symlink("link", "etc"),
            directory("same", mtime=10**18), file("same/file", b"1"), hardlink("hard", "etc/passwd"),
            node("null", "c", 1, 3))
 TOP = tar(file("top", b"top"))
