@@ -101,6 +101,8 @@ class Containers:
     async def resize(self, id: str, height: int, width: int) -> None:
         container = self.get(id)
         link = container.monitor("resize")
+        if not container.tty:
+            return  # as containerd: there is nothing to resize
         try:
             await link.resize(None, height, width)
         except (LaunchError, OSError) as error:

@@ -165,6 +165,8 @@ class Execs:
         found = self._get(id)
         if not found.running:
             raise InvalidParameter(f"exec process {id} is not running")
+        if not found.body["Tty"]:
+            return
         try:
             await found.container.monitor("resize").resize(found.id, height, width)
         except (LaunchError, OSError) as error:
