@@ -4,7 +4,7 @@
     content/partial/sha256-6c3c…  what has come of a blob so far; an interrupted writer goes on from there
 
 Published by rename: write, hash, compare, fsync, rename, fsync of the directory. Two implementations, on disk
-and in memory, pass one suite (tests/unit/store/test_store_content.py).
+and in memory (`memory`), pass one suite (tests/unit/store/test_store_content.py).
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import hashlib
 import io
 import os
 import secrets
-import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import BinaryIO, Protocol
@@ -73,7 +73,7 @@ class ContentStore(Protocol):
     def list(self) -> list[Digest]: ...
 
 
-class _Hashing:
+class Hashing(ABC):
     """What both writers share: counting, hashing, comparing."""
 
     def __init__(self, digest: Digest, size: int | None) -> None:
@@ -99,15 +99,15 @@ class _Hashing:
             self.restart()
             raise DigestMismatch(f"{self.digest}: the content's digest is {found}")
 
-    def restart(self) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def restart(self) -> None: ...
 
     def _reset(self) -> None:
         self._hash = digests.hasher(self.digest)
         self._count = self.offset = 0
 
 
-class _DiskWriter(_Hashing):
+class _DiskWriter(Hashing):
     def __init__(self, store: DiskContent, digest: Digest, size: int | None) -> None:
         super().__init__(digest, size)
         self._store = store
@@ -233,7 +233,7 @@ class DiskContent:
 
     def read(self, digest: Digest, limit: int) -> bytes:
         with self.open(digest) as file, storage_errors(f"read {digest}"):
-            return _read(file, digest, limit)
+            return read_bounded(file, digest, limit)
 
     @contextmanager
     def writer(self, digest: Digest, size: int | None = None) -> Iterator[Writer]:
@@ -303,92 +303,8 @@ class DiskContent:
         return freed
 
 
-class _MemoryWriter(_Hashing):
-    def __init__(self, store: MemoryContent, digest: Digest, size: int | None) -> None:
-        super().__init__(digest, size)
-        self._store = store
-        self._data = store.partial.pop(digest, bytearray())
-        self.complete = store.has(digest)
-        if not self.complete and self._data:
-            self._add(memoryview(self._data))
-            self.offset = len(self._data)
-
-    def write(self, data: bytes | memoryview, /) -> int:
-        if self.complete:
-            raise ValueError("the content is complete")
-        self._add(data)
-        self._data += data
-        return len(data)
-
-    def restart(self) -> None:
-        self._data = bytearray()     # not clear(): a view of it may still be hashed
-        self._reset()
-
-    def commit(self) -> None:
-        if self.complete:
-            return
-        self._verify()
-        self._store.blobs[self.digest] = bytes(self._data)
-        self.complete = True
-
-    def close(self) -> None:
-        if not self.complete and self._data:
-            self._store.partial[self.digest] = self._data
-
-
-class MemoryContent:
-    """Content in memory: for tests, and to look at an archive without keeping it."""
-
-    def __init__(self) -> None:
-        self.blobs: dict[Digest, bytes] = {}
-        self.partial: dict[Digest, bytearray] = {}
-        self._locks = KeyLocks()
-        self._guard = threading.Lock()
-
-    def has(self, digest: Digest) -> bool:
-        return digest in self.blobs
-
-    def size(self, digest: Digest) -> int:
-        return len(self._get(digest))
-
-    def open(self, digest: Digest) -> BinaryIO:
-        return io.BytesIO(self._get(digest))
-
-    def read(self, digest: Digest, limit: int) -> bytes:
-        with self.open(digest) as file:
-            return _read(file, digest, limit)
-
-    @contextmanager
-    def writer(self, digest: Digest, size: int | None = None) -> Iterator[Writer]:
-        with self._locks.hold(digest):
-            writer = _MemoryWriter(self, digest, size)
-            try:
-                yield writer
-            finally:
-                writer.close()
-
-    def put(self, data: bytes) -> Digest:
-        digest = digests.of(data)
-        with self._guard:
-            self.blobs[digest] = bytes(data)
-        return digest
-
-    def delete(self, digest: Digest) -> int:
-        with self._guard:
-            return len(self.blobs.pop(digest, b""))
-
-    def list(self) -> list[Digest]:
-        with self._guard:
-            return list(self.blobs)
-
-    def _get(self, digest: Digest) -> bytes:
-        try:
-            return self.blobs[digest]
-        except KeyError:
-            raise NoSuchContent(f"content {digest} not found") from None
-
-
-def _read(file: BinaryIO, digest: Digest, limit: int) -> bytes:
+def read_bounded(file: BinaryIO, digest: Digest, limit: int) -> bytes:
+    """All of *file*, which has at most *limit* bytes."""
     data = bytearray()
     while len(data) <= limit and (piece := file.read(min(limit + 1 - len(data), _COPY))):
         data += piece

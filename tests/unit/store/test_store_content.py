@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from kist.oci.digest import Digest, of
-from kist.store.content import ContentStore, DiskContent, MemoryContent
+from kist.store.content import ContentStore, DiskContent
 from kist.store.errors import DigestMismatch, NoSuchContent
+from kist.store.memory import MemoryContent
 from kist.store.trash import Trash
 
 DATA = b"some content" * 1000
