@@ -9,7 +9,7 @@ import asyncio
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
-from kist.engine import hostconfig, states, times
+from kist.engine import hostconfig, states
 from kist.engine.container import Container, close_attaches
 from kist.engine.parts import Parts
 from kist.engine.prepare import Prepare
@@ -126,7 +126,8 @@ class Start:
         container.begin_run()
         record.state, record.pid = states.RUNNING, link.pid
         record.exit_code, record.error, record.oom_killed = 0, "", False
-        record.started_at, record.stopped_by_user, record.was_started = times.now(), False, True
+        record.started_at = int(link.started_at * 1e9)  # the monitor's word: an adopting server will hear the same
+        record.stopped_by_user, record.was_started = False, True
         self._parts.records.save(record)
 
     def _failed(self, container: Container, words: str, status: int, kind: type[KistError]) -> KistError:
