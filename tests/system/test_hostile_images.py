@@ -27,14 +27,14 @@ def _info(name: str, kind: bytes = tarfile.REGTYPE, target: str = "", mode: int 
     return info
 
 
-def _refused(daemon: Daemon, name: str, *words: str) -> None:
+def _refused(daemon: Daemon, name: str, *words: str, resumable: bool = False) -> None:
     before = _kept(daemon)
     done = daemon.kist("pull", "-q", name, timeout=120)
     assert done.returncode == 1, done.stdout + done.stderr
     assert any(word in done.stderr for word in words), done.stderr
     assert "Traceback" not in done.stderr
     assert name not in daemon.ok("images", "-a", "--format", "{{.Repository}}")
-    assert _kept(daemon) == before, "something of it stayed"
+    assert resumable or _kept(daemon) <= before, "something of it stayed"
 
 
 def _kept(daemon: Daemon) -> set[str]:
@@ -52,7 +52,8 @@ HONEST = tar_of((_info("hello"), b"hello" * 1000))
     ("endless", ("larger than", "exceeds", "verification failed", "more than")),
 ])
 def test_a_lying_registry_is_refused(daemon: Daemon, liar: Liar, lie: str, words: tuple[str, ...]) -> None:
-    _refused(daemon, liar.offer(f"lie-{lie}", Image(HONEST), lie), *words)
+    # What a broken connection left is verified, invisible, and gone on with at the next try.
+    _refused(daemon, liar.offer(f"lie-{lie}", Image(HONEST), lie), *words, resumable=lie == "truncated")
 
 
 def test_a_layer_whose_content_is_not_what_the_config_says(daemon: Daemon, liar: Liar) -> None:
@@ -106,7 +107,7 @@ def test_ten_gigabytes_of_zeros(daemon: Daemon, liar: Liar) -> None:
     parts += [squeeze.compress(block) for _ in range((10 << 30) >> 24)]
     parts += [squeeze.compress(bytes(1024)), squeeze.flush()]
     image = Image(b"", packed=b"".join(parts))
-    _refused(daemon, liar.offer("zeros", image), "exceeds", "too large", "more than", "limit")
+    _refused(daemon, liar.offer("zeros", image), "is larger than")
 
 
 def test_a_manifest_that_claims_a_huge_layer(daemon: Daemon, liar: Liar) -> None:

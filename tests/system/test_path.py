@@ -60,7 +60,7 @@ def test_a_signal_from_outside_gives_128_and_its_number(client: Client, daemon: 
     (["--user", "nobodyknows", "busybox", "true"], 125, "unable to find user nobodyknows"),
     (["--name", "../x", "busybox", "true"], 125, "Invalid container name (../x)"),
     (["--no-such-flag", "busybox", "true"], 125, "unknown flag: --no-such-flag"),
-    (["Busybox", "true"], 125, "repository name must be lowercase"),
+    (["Busybox", "true"], 125, "repository name (library/Busybox) must be lowercase"),
 ])
 def test_errors_have_dockers_words_and_statuses(
         client: Client, daemon: Daemon, args: list[str], status: int, words: str) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 from kist.api import bodies, progress
 from kist.engine.config import Config
-from kist.errors import EngineFailure, NotFound, Unauthorized, Unavailable
+from kist.errors import EngineFailure, InvalidParameter, NotFound, Unauthorized, Unavailable
 from kist.oci import image as configs
 from kist.oci.digest import Digest
 from kist.oci.manifest import Descriptor
@@ -27,6 +27,7 @@ from kist.registry.credentials import Credentials
 from kist.registry.settings import ClientConfig
 from kist.store import ingest
 from kist.store.assemble import assemble
+from kist.store.errors import DigestMismatch, DiskFull
 from kist.store.images import ManifestTarget
 from kist.store.store import Store
 
@@ -61,6 +62,10 @@ class Pull:
         cancelled = threading.Event()
         try:
             return await asyncio.to_thread(self._run, reference, platform, client, report, cancelled, strict=strict)
+        except (DigestMismatch, InvalidParameter, registry.VerificationFailed, DiskFull):
+            # What lies or doesn't fit leaves nothing; what a broken connection left is gone on with at the next try.
+            await asyncio.to_thread(self._store.gc, 0)
+            raise
         except (Unavailable, NotFound, Unauthorized) as error:
             raise type(error)(error.message + self._hint(reference)) from None
         finally:
