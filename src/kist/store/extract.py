@@ -55,7 +55,8 @@ PATH_MAX, NAME_MAX = 4096, 255
 _LARGEST_ID = (1 << 32) - 2
 _LARGEST_TIME = (1 << 63) - 1
 _CREATE = os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_WRONLY | os.O_CLOEXEC
-_KEPT_ATTRIBUTES = ("user.", "security.capability", "system.posix_acl_access", "system.posix_acl_default")
+#: Beginnings of the extended attributes that layers carry.
+KEPT_ATTRIBUTES = ("user.", "security.capability", "system.posix_acl_access", "system.posix_acl_default")
 #: What the kernel answers to a layer that doesn't fit together, rather than to a disk that fails.
 _LAYERS_FAULT = {errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL, errno.EISDIR, errno.EMLINK,
                  errno.ENOENT, errno.EXDEV, errno.E2BIG, errno.ERANGE, errno.ENOTEMPTY, errno.EOVERFLOW}
@@ -240,7 +241,7 @@ class Extractor:
             os.fchown(fd, entry.uid, entry.gid)
         os.fchmod(fd, entry.mode)
         for key, value in entry.xattrs.items():
-            if key.startswith(_KEPT_ATTRIBUTES):
+            if key.startswith(KEPT_ATTRIBUTES):
                 try:
                     os.setxattr(fd, key, value)
                 except OSError as error:

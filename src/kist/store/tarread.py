@@ -157,8 +157,8 @@ class TarReader:
             entry.linkname = long.get(GNU_LONGLINK, entry.linkname)
         if pax:
             size = _apply_pax(entry, pax, size)
-        if kind == REGULAR and entry.name.endswith(b"/"):
-            entry.type = DIRECTORY      # before POSIX had a type for them
+        if header[156:157] == OLD_REGULAR and entry.name.endswith(b"/"):
+            entry.type = DIRECTORY      # before there was a type for them
         if not 0 <= size <= _LARGEST:
             raise TarError(f"{show(entry.name)}: invalid size {size}")
         if entry.type == REGULAR:

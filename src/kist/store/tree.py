@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from kist.linux.openat2 import RESOLVE_BENEATH, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, openat2
 from kist.store import lower
-from kist.store.extract import OPAQUE, WHITEOUT
+from kist.store.extract import KEPT_ATTRIBUTES, OPAQUE, WHITEOUT
 from kist.store.tarformat import (
     BLOCKDEV,
     CHARDEV,
@@ -31,7 +31,6 @@ _INSIDE = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS
 _READ_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY
 _CHUNK = 1 << 20
 _GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ESTALE)
-_KEPT_ATTRIBUTES = ("user.", "security.capability", "system.posix_acl_access", "system.posix_acl_default")
 _KINDS = {stat.S_IFREG: REGULAR, stat.S_IFDIR: DIRECTORY, stat.S_IFLNK: SYMLINK, stat.S_IFCHR: CHARDEV,
           stat.S_IFBLK: BLOCKDEV, stat.S_IFIFO: FIFO}
 
@@ -236,4 +235,4 @@ def _attributes(fd: int) -> dict[str, bytes]:
         names = os.listxattr(fd)
     except OSError:
         return {}
-    return {name: os.getxattr(fd, name) for name in names if name.startswith(_KEPT_ATTRIBUTES)}
+    return {name: os.getxattr(fd, name) for name in names if name.startswith(KEPT_ATTRIBUTES)}

@@ -134,6 +134,11 @@ def test_global_records_are_ignored_as_in_docker() -> None:
     assert entries(glob + raw_header(b"x"))[0][0].name == b"x"
 
 
+def test_old_directories_are_told_by_their_name() -> None:
+    assert entries(raw_header(b"old/", b"\0", magic=b""))[0][0].type == tarformat.DIRECTORY
+    assert entries(raw_header(b"new/", b"0", b"%011o" % 3) + b"abc".ljust(512, b"\0"))[0][1] == b"abc"
+
+
 def test_the_end_may_be_missing_or_padded() -> None:
     whole = tar(file("a", b"x"))
     assert len(entries(whole[:1024])) == 1
