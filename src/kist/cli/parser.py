@@ -79,8 +79,8 @@ class Arguments:
     def _value(self, name: str) -> Any:
         if name in self.values:
             return self.values[name]
-        row = next(row for row in self.command.options if row[0] == name)
-        return row[4] if len(row) > 4 else None
+        # An option that this command doesn't have (shared code asks for those of `run`) was not given either.
+        return next((row[4] for row in self.command.options if row[0] == name and len(row) > 4), None)
 
     def flag(self, name: str) -> bool:
         """A switch."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from kist.cli.parser import Command, CliError, HelpWanted, parse
+from kist.cli.parser import CliError, Command, HelpWanted, parse
 
-OPTIONS = (
+OPTIONS: tuple[Any, ...] = (
     ("detach", "d", "", ""), ("env", "e", "list", ""), ("interactive", "i", "", ""), ("memory", "m", "bytes", ""),
     ("name", "", "string", ""), ("net", "", "=network", ""), ("network", "", "network", ""),
     ("sig-proxy", "", "", "", True), ("tags", "", "strings", ""), ("time", "t", "int", ""),
@@ -15,7 +17,7 @@ STOPS = Command("", "[OPTIONS] IMAGE", lambda args, session: 0, options=OPTIONS,
 MIXED = Command("", "[OPTIONS] IMAGE", lambda args, session: 0, options=OPTIONS, arity=(0, None))
 
 
-def read(line, command=STOPS):
+def read(line: str, command: Command = STOPS) -> tuple[dict[str, Any], list[str]]:
     args = parse("kist x", command, line.split())
     return args.values, args.words
 
@@ -41,11 +43,11 @@ def read(line, command=STOPS):
     ("-m 1.5g img", {"memory": 1610612736}, ["img"]),
     ("-t -5 img", {"time": -5}, ["img"]),
 ])
-def test_options_before_the_image(line, values, words):
+def test_options_before_the_image(line: str, values: dict[str, Any], words: list[str]) -> None:
     assert read(line) == (values, words)
 
 
-def test_options_behind_words():
+def test_options_behind_words() -> None:
     assert read("img -d -- -i", MIXED) == ({"detach": True}, ["img", "-i"])
 
 
@@ -59,7 +61,7 @@ def test_options_behind_words():
     ("-m x img", "invalid argument \"x\" for \"-m, --memory\" flag: invalid size: 'x'"),
     ("-t 1x img", 'invalid argument "1x" for "-t, --time" flag: strconv.ParseInt: parsing "1x": invalid syntax'),
 ])
-def test_what_is_wrong_is_said_as_docker_says_it(line, message):
+def test_what_is_wrong_is_said_as_docker_says_it(line: str, message: str) -> None:
     with pytest.raises(CliError) as caught:
         read(line)
     assert str(caught.value) == (f"{message}\n\nUsage:  kist x [OPTIONS] IMAGE\n\n"
@@ -75,7 +77,7 @@ def test_what_is_wrong_is_said_as_docker_says_it(line, message):
     ((1, 2), [], "'kist x' requires at least 1 and at most 2 arguments\n\nUsage:  kist x U\n\nRun "),
     ((0, 1), ["a", "b"], "'kist x' requires at most 1 argument\n\nUsage:  kist x U\n\nRun "),
 ])
-def test_too_many_words_and_too_few(arity, words, problem):
+def test_too_many_words_and_too_few(arity: tuple[int, int | None], words: list[str], problem: str) -> None:
     with pytest.raises(CliError) as caught:
         parse("kist x", Command("", "U", lambda args, session: 0, arity=arity), words)
     assert str(caught.value) == f"kist: {problem}'kist x --help' for more information"
@@ -83,12 +85,12 @@ def test_too_many_words_and_too_few(arity, words, problem):
 
 
 @pytest.mark.parametrize("line", ["--help", "-d --help", "-h", "-dh"])
-def test_help(line):
+def test_help(line: str) -> None:
     with pytest.raises(HelpWanted):
         read(line)
 
 
-def test_defaults():
+def test_defaults() -> None:
     args = parse("kist x", STOPS, [])
     assert args.flag("sig-proxy")
     assert not args.flag("detach")

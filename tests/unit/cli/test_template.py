@@ -58,7 +58,7 @@ DATA = {
     ("{{ne .N 3}}{{lt .N 4}}{{le .N 3}}{{ge .N 4}}", "falsetruetruefalse"),
     ("{{ if .Zero }}a{{ else with .State }}{{ .Pid }}{{ else }}c{{ end }}", "42"),
 ])
-def test_what_people_write(text, shown):
+def test_what_people_write(text: str, shown: str) -> None:
     assert Template(text).render(DATA) == shown
 
 
@@ -67,12 +67,12 @@ def test_what_people_write(text, shown):
     '{{"open}}', "{{index .Names 5}}", "{{.ID | }}", "{{(.ID}}", "{{)}}", "{{$y}}", "{{range .ID}}{{end}}", "{{}}",
     '{{template "x"}}', "{{join .N}}", "{{&}}", "{{1x}}", "{{lt .ID 1}}",
 ])
-def test_what_makes_no_sense_is_a_template_error(text):
+def test_what_makes_no_sense_is_a_template_error(text: str) -> None:
     with pytest.raises(TemplateError):
         Template(text).render(DATA)
 
 
-def test_rows_make_their_fields_when_asked():
+def test_rows_make_their_fields_when_asked() -> None:
     row = Row({"ID": lambda data: data["id"], "Label": lambda data, name: data["labels"].get(name, "")},
               {"id": "x", "labels": {"a": "b"}})
     assert Template('{{.ID}} {{.Label "a"}} {{json .}}').render(row) == 'x b {"ID":"x"}'

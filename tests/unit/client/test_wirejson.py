@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -16,22 +17,22 @@ VALUES = st.recursive(
 
 
 @given(VALUES)
-def test_what_is_written_is_json(value):
+def test_what_is_written_is_json(value: Any) -> None:
     assert json.loads(wirejson.dumps(value)) == value
 
 
 @given(VALUES)
-def test_what_json_writes_is_read(value):
+def test_what_json_writes_is_read(value: Any) -> None:
     assert wirejson.loads(json.dumps(value, indent=1).encode()) == value
 
 
 @pytest.mark.parametrize("text", [b"", b" ", b"{", b"[1,]", b"nope", b"1 2", b'{"a"}', b'{"a":1}x', b"\xff"])
-def test_anything_else_is_a_value_error(text):
+def test_anything_else_is_a_value_error(text: str) -> None:
     with pytest.raises(ValueError):
         wirejson.loads(text)
 
 
-def test_values_in_a_stream_come_whole_however_they_are_cut():
+def test_values_in_a_stream_come_whole_however_they_are_cut() -> None:
     text = b'{"a": 1}\r\n{"b": "x"}\n\n[2]'
     for size in range(1, len(text)):
         values = wirejson.Values()
@@ -39,7 +40,7 @@ def test_values_in_a_stream_come_whole_however_they_are_cut():
         assert found + values.close() == [{"a": 1}, {"b": "x"}, [2]]
 
 
-def test_the_plain_functions_do_the_same():
+def test_the_plain_functions_do_the_same() -> None:
     scan, encode = wirejson._plain()
     assert scan('[{"a":1.5}]', 0) == ([{"a": 1.5}], 11)
     assert encode({"a": [None, "é"]}) == '{"a":[null,"\\u00e9"]}'

@@ -55,7 +55,8 @@ def _in_background(args: Arguments, session: Session, body: Body) -> int:
         session.client.containers.start(container, detach_keys=_detach_keys(args, session))
     except KistError as error:
         raise failure(args, session, error) from None
-    session.out(container)
+    finally:
+        session.out(container)  # as Docker's: it is there, whether it could be started or not
     return 0
 
 

@@ -321,7 +321,8 @@ class FakeEngine:
         self._send(link, status, json.dumps(value).encode() + b"\n", "application/json")
 
     def _send(self, link: socket.socket, status: int, body: bytes, kind: str) -> None:
-        head = f"HTTP/1.1 {status} Word\r\nApi-Version: {self.newest}\r\nOstype: linux\r\nServer: Docker/28.2.2 (linux)\r\n"
+        head = f"HTTP/1.1 {status} Word\r\nApi-Version: {self.newest}\r\nOstype: linux\r\n"
+        head += "Server: Docker/28.2.2 (linux)\r\n"
         head += f"Content-Type: {kind}\r\n" if kind else ""
         if status != 204:
             head += f"Content-Length: {len(body)}\r\n"
