@@ -13,12 +13,13 @@ def main(arguments: list[str]) -> int:
     if len(arguments) != 2 or arguments[0] != "--fd" or not arguments[1].isdigit():
         print("usage: launcher --fd N", file=sys.stderr)
         return 2
-    import socket
+    from _socket import socket
 
     from kist.launcher.server import serve
 
-    sock = socket.socket(fileno=int(arguments[1]))
-    sock.set_inheritable(False)
+    fd = int(arguments[1])
+    sock = socket(fileno=os.dup(fd))  # the copy is close-on-exec
+    os.close(fd)
     serve(sock)
     return 0
 

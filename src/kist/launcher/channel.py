@@ -1,9 +1,22 @@
-"""Messages over a SEQPACKET socket, with descriptors; both ends use it (the engine's end without blocking too)."""
+"""Messages over a SEQPACKET socket, with descriptors; both ends use it (the engine's end without blocking too).
+
+The launcher's side uses sockets without the standard library's wrapper: each enumeration that the wrapper makes of a
+number is memory that a monitor then has for itself.
+"""
 
 from __future__ import annotations
 
 import os
-import socket
+from _socket import (
+    CMSG_SPACE,
+    MSG_CMSG_CLOEXEC,
+    MSG_CTRUNC,
+    MSG_NOSIGNAL,
+    MSG_TRUNC,
+    SCM_RIGHTS,
+    SOL_SOCKET,
+    socket,
+)
 from array import array
 
 from kist.launcher import protocol
@@ -14,14 +27,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-_RIGHTS_SPACE = socket.CMSG_SPACE(MAX_FDS * array("i").itemsize)
+_RIGHTS_SPACE = CMSG_SPACE(MAX_FDS * array("i").itemsize)
 
 
-def pair() -> tuple[socket.socket, socket.socket]:
-    return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-
-
-def send(sock: socket.socket, message: dict[str, Any], fds: Sequence[int] = ()) -> None:
+def send(sock: socket, message: dict[str, Any], fds: Sequence[int] = ()) -> None:
     """Send one message with its descriptors (the sender keeps its own copies).
 
     Raises BlockingIOError when a non-blocking socket is full, other OSErrors when nobody is there.
@@ -32,37 +41,36 @@ def send(sock: socket.socket, message: dict[str, Any], fds: Sequence[int] = ()) 
         return
     memory = os.memfd_create("kist-message", os.MFD_CLOEXEC)
     try:
-        with open(memory, "wb", closefd=False) as file:
-            file.write(body)
+        os.write(memory, body)
         _send(sock, BY_MEMFD, [memory, *fds])
     finally:
         os.close(memory)
 
 
-def _send(sock: socket.socket, body: bytes, fds: Sequence[int]) -> None:
-    rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", fds))] if fds else []
-    sock.sendmsg([body], rights, socket.MSG_NOSIGNAL)
+def _send(sock: socket, body: bytes, fds: Sequence[int]) -> None:
+    rights = [(SOL_SOCKET, SCM_RIGHTS, array("i", fds))] if fds else []
+    sock.sendmsg([body], rights, MSG_NOSIGNAL)
 
 
-def receive(sock: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
+def receive(sock: socket) -> tuple[dict[str, Any], list[int]] | None:
     """The next message and its descriptors (now the caller's, close-on-exec), or None at the end.
 
     Raises BlockingIOError when nothing is there, ProtocolError for a message that is none of ours
     (its descriptors are closed then).
     """
     try:
-        body, rights, flags, _ = sock.recvmsg(INLINE, _RIGHTS_SPACE, socket.MSG_CMSG_CLOEXEC)
-    except ConnectionResetError:  # the other end left with messages of ours unread
-        return None
+        body, rights, flags, _ = sock.recvmsg(INLINE, _RIGHTS_SPACE, MSG_CMSG_CLOEXEC)
+    except ConnectionResetError:  # it left with messages of ours unread; what it sent before comes after that error
+        body, rights, flags, _ = sock.recvmsg(INLINE, _RIGHTS_SPACE, MSG_CMSG_CLOEXEC)
     if not body:
         return None
     fds = array("i")
     for level, kind, data in rights:
-        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+        if level == SOL_SOCKET and kind == SCM_RIGHTS:
             fds.frombytes(data[: len(data) - len(data) % fds.itemsize])
     owned = list(fds)
     try:
-        if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
+        if flags & (MSG_TRUNC | MSG_CTRUNC):
             raise ProtocolError("a message arrived cut short")
         if body == BY_MEMFD:
             body = _read_memory(owned)

@@ -13,16 +13,16 @@ if TYPE_CHECKING:
 
 
 def cleanup(run_dir: str) -> None:
-    """Kill the container in ``run_dir`` and remove its cgroup, socket and state. Blocks; may be called at any time.
+    """Kill the container in ``run_dir`` and remove its cgroup, socket and state. Blocks for up to some seconds.
 
     Only for a container without a monitor: connect first, and call this when nobody answers.
     """
-    found = _read(f"{run_dir}/state.json")
-    if found:
+    found = _read(f"{run_dir}/state.json") or {"id": "", "pid": 0, "bundle": run_dir}
+    if found["pid"]:
         _kill(found["pid"], found["start_time"])
-        spec = _read(f"{found['bundle']}/config.json")
-        if spec:
-            _remove_cgroup(spec, found["id"])
+    spec = _read(f"{found['bundle']}/config.json")
+    if spec:
+        _remove_cgroup(spec, found["id"])
     for name in ("monitor.sock", "state.json", "state.json.new"):
         state.forget(f"{run_dir}/{name}")
 
@@ -47,6 +47,8 @@ def _remove_cgroup(spec: dict[str, Any], container_id: str) -> None:
     from kist.runtime.errors import RuntimeFailure
 
     try:
+        if not container_id and not spec.get("linux", {}).get("cgroupsPath"):
+            return
         group = open_cgroup(spec, container_id)
         group.kill_all()
         group.remove()

@@ -82,16 +82,14 @@ class StartRequest:
 
     def message(self, seccomp_cache: str, link: int) -> tuple[dict[str, Any], list[int]]:
         """The message and its descriptors, ``link`` (the monitor's end of the control connection) first."""
-        fds = [link]
+        fds = [link, *(attach.fd for attach in self.attaches)]
         if self.netns_fd is not None:
-            fds.append(self.netns_fd)
-        first = len(fds)
-        fds += [attach.fd for attach in self.attaches]
+            fds.append(self.netns_fd)  # the last: it goes no further than to the creator
         return {"n": 1, "do": "start", "id": self.id, "bundle": self.bundle_dir, "run_dir": self.run_dir,
                 "data_dir": self.data_dir, "log": self.log, "tty": self.tty, "open_stdin": self.open_stdin,
                 "stdin_once": self.stdin_once, "seccomp_cache": seccomp_cache, "link": 0,
-                "netns": None if self.netns_fd is None else 1,
-                "attaches": [attach.words(first + n) for n, attach in enumerate(self.attaches)]}, fds
+                "netns": None if self.netns_fd is None else len(fds) - 1,
+                "attaches": [attach.words(1 + n) for n, attach in enumerate(self.attaches)]}, fds
 
 
 @dataclass(frozen=True)
@@ -132,7 +130,7 @@ class Launcher:
         """Start a container; returns when its program has been exec'ed. Raises LaunchError."""
         try:
             sock = self._running()
-            ours, theirs = channel.pair()
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             with theirs:
                 message, fds = request.message(self._seccomp_cache, theirs.fileno())
                 await _send(sock, message, fds)
@@ -170,7 +168,7 @@ class Launcher:
         return self._sock
 
     def _spawn(self) -> None:
-        ours, theirs = channel.pair()
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.settimeout(0)
         with theirs, open(self._log, "ab") as log:
             self._process = subprocess.Popen(

@@ -15,7 +15,7 @@ After the container's end nobody waits for the client, so its data is kept for i
 
 from __future__ import annotations
 
-import socket
+from _socket import AF_UNIX, MSG_NOSIGNAL, SHUT_RDWR, SHUT_WR, SO_SNDBUF, SOL_SOCKET, socket
 from collections import deque
 from itertools import islice
 
@@ -52,7 +52,7 @@ class Client:
     def __init__(self, loop: Loop, streams: Streams, attach: Attach, fd: int, spill_directory: str) -> None:
         self._loop = loop
         self._streams = streams
-        self._sock = socket.socket(fileno=fd)
+        self._sock = socket(fileno=fd)
         self._sock.settimeout(0)
         self._keys = DetachKeys(attach.detach_keys) if attach.detach_keys else None
         self._queue: deque[bytes | memoryview] = deque()
@@ -131,7 +131,7 @@ class Client:
     def _push(self, parts: Sequence[bytes | memoryview]) -> list[bytes | memoryview] | None:
         """Send what the socket takes; return the rest, or None when the client has gone."""
         try:
-            sent = self._sock.sendmsg(parts, (), socket.MSG_NOSIGNAL)
+            sent = self._sock.sendmsg(parts, (), MSG_NOSIGNAL)
         except BlockingIOError:
             return list(parts)
         except OSError:
@@ -218,9 +218,9 @@ class Client:
         if self._roomy:
             return
         self._roomy = True
-        for option in (_SO_SNDBUFFORCE, socket.SO_SNDBUF):
+        for option in (_SO_SNDBUFFORCE, SO_SNDBUF):
             try:
-                self._sock.setsockopt(socket.SOL_SOCKET, option, SEND_BUFFER)
+                self._sock.setsockopt(SOL_SOCKET, option, SEND_BUFFER)
                 return
             except OSError:
                 continue
@@ -286,11 +286,11 @@ class Client:
         """Close so that the client sees a clean end. Input that nobody read would make it a reset."""
         self._loop.cancel(self)
         try:
-            if self._sock.family == socket.AF_UNIX:
-                self._sock.shutdown(socket.SHUT_RDWR)
+            if self._sock.family == AF_UNIX:
+                self._sock.shutdown(SHUT_RDWR)
                 self._discard()
             else:  # TCP may still have bytes on their way to us, and a reset would overtake our last output
-                self._sock.shutdown(socket.SHUT_WR)
+                self._sock.shutdown(SHUT_WR)
                 if not self._discard():
                     self._loop.after(self, LINGER, self.drop)
                     self._loop.watch(self._sock.fileno(), READ, self._linger)

@@ -7,8 +7,8 @@ A connection that is gone takes nothing with it.
 from __future__ import annotations
 
 import os
-import socket
 import sys
+from _socket import AF_UNIX, SOCK_SEQPACKET, socket
 from collections import deque
 
 from kist.launcher import channel, protocol
@@ -32,7 +32,7 @@ class Link:
 
     __slots__ = ("_control", "_outbox", "_sock")
 
-    def __init__(self, control: Control, sock: socket.socket) -> None:
+    def __init__(self, control: Control, sock: socket) -> None:
         sock.settimeout(0)
         self._control = control
         self._sock = sock
@@ -77,7 +77,9 @@ class Link:
             self.close()
         else:
             answer = self._control.answer(*received)
-            if answer:
+            if isinstance(answer, Later):
+                answer.done = self.send
+            elif answer:
                 self.send(answer)
 
 
@@ -91,10 +93,10 @@ class Control:
         self.verbs = verbs
         self.links: list[Link] = []
         self._hello = hello
-        self._listener: socket.socket | None = None
+        self._listener: socket | None = None
         self._directory = ""
 
-    def adopt(self, sock: socket.socket) -> Link:
+    def adopt(self, sock: socket) -> Link:
         link = Link(self, sock)
         self.links.append(link)
         return link
@@ -102,7 +104,7 @@ class Control:
     def listen(self, directory: str) -> None:
         """Make ``directory``/monitor.sock (0600); connections wait until ``accept`` is called."""
         self._directory = directory
-        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._listener = socket(AF_UNIX, SOCK_SEQPACKET)
         self._listener.settimeout(0)
         # A short name: socket paths may have 107 bytes only (unix(7))
         near = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -148,7 +150,7 @@ class Control:
         for link in list(self.links):
             link.close()
 
-    def answer(self, message: dict[str, Any], fds: list[int]) -> dict[str, Any] | None:
+    def answer(self, message: dict[str, Any], fds: list[int]) -> dict[str, Any] | Later | None:
         """Do what a message asks; the verb owns the descriptors if it is found."""
         number = message.get("n", 0)
         verb = self.verbs.get(message.get("do", ""))
@@ -164,15 +166,27 @@ class Control:
         except Exception as error:  # a fault of ours in one request must not cost the container its monitor
             sys.excepthook(*sys.exc_info())
             return protocol.error(number, f"{type(error).__name__}: {error}")
+        if isinstance(result, Later):
+            return result
         return protocol.ok(number, result) if number else None
 
     def _connection(self, _events: int) -> None:
         assert self._listener
         try:
-            sock, _ = self._listener.accept()
+            fd, _ = self._listener._accept()  # type: ignore[attr-defined]
         except OSError:
             return
-        self.adopt(sock).send(self._hello())
+        self.adopt(socket(fileno=fd)).send(self._hello())
+
+
+class Later:
+    """What a verb gives when the answer isn't known yet: call ``done`` with it then."""
+
+    __slots__ = ("done", "number")
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.done: Callable[[dict[str, Any]], object] = lambda message: None
 
 
 class Refused(Exception):

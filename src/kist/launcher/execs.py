@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import sys
+from _socket import AF_UNIX, SOCK_SEQPACKET, socket, socketpair
 
-from kist.launcher import protocol
-from kist.launcher.streams import Pipes, Streams
-from kist.runtime.create import Stdio
-from kist.runtime.exec import exec_process
+from kist.launcher import channel, protocol
+from kist.launcher.control import Later, Refused
+from kist.launcher.creator import create_exec
+from kist.launcher.loop import READ
+from kist.launcher.pipes import Pipes
+from kist.launcher.streams import Streams
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,8 +20,6 @@ if TYPE_CHECKING:
 
     from kist.launcher.loop import Loop
     from kist.launcher.protocol import Attach
-    from kist.runtime.create import Created
-    from kist.runtime.exec import Execed
 
 # A server that is alive notes an exec's exit in well under this; then its client's connection is closed. (A docker
 # client asks for the exit status as soon as the connection ends: the engine must know it before.)
@@ -31,9 +33,9 @@ class Exec:
 
     __slots__ = ("ended", "pid", "pidfd", "released", "streams")
 
-    def __init__(self, execed: Execed, streams: Streams) -> None:
-        self.pid = execed.pid
-        self.pidfd = execed.pidfd
+    def __init__(self, streams: Streams) -> None:
+        self.pid = 0
+        self.pidfd = -1
         self.streams = streams
         self.ended = self.released = False
 
@@ -41,14 +43,14 @@ class Exec:
 class Execs:
     """The execs of one container; ``tell`` sends an event to the servers, and says whether there is one."""
 
-    __slots__ = ("_loop", "_on_quiet", "_running", "_spill", "_tell", "unseen")
+    __slots__ = ("_job", "_loop", "_on_quiet", "_running", "_tell", "unseen")
 
-    def __init__(self, loop: Loop, tell: Callable[[dict[str, Any]], bool], on_quiet: Callable[[], None],
-                 spill_directory: str) -> None:
+    def __init__(self, loop: Loop, job: dict[str, Any], tell: Callable[[dict[str, Any]], bool],
+                 on_quiet: Callable[[], None]) -> None:
         self._loop = loop
+        self._job = job
         self._tell = tell
         self._on_quiet = on_quiet
-        self._spill = spill_directory
         self._running: dict[str, Exec] = {}
         self.unseen: dict[str, int] = {}  # exec id → exit status
 
@@ -61,38 +63,39 @@ class Execs:
         return {exec_id: running.pid for exec_id, running in self._running.items() if not running.ended}
 
     def get(self, exec_id: str) -> Exec:
-        """The running exec of that id; raises KeyError."""
+        """The running exec of that id."""
         running = self._running.get(exec_id)
         if not running or running.ended:
-            raise KeyError(f"No such exec instance: {exec_id}")
+            raise Refused(f"No such exec instance: {exec_id}")
         return running
 
-    def start(self, exec_id: str, process: dict[str, Any], created: Created, spec: dict[str, Any],
-              seccomp: bytes | None, *, open_stdin: bool, attaches: list[tuple[Attach, int]]) -> int:
-        """Execute ``process`` in the container; gives its pid. Raises what the runtime raises.
+    def start(self, message: dict[str, Any], attaches: list[tuple[Attach, int]], init_pid: int, cgroup: str) -> Later:
+        """Execute in the container; the answer comes when the program runs, or can't.
 
-        Without a client its output goes nowhere, as in Docker. On failure the clients are still the caller's.
+        Without a client its output goes nowhere, as in Docker.
         """
-        tty = process.get("terminal", False)
-        streams = Streams(self._loop, tty=tty, stdin_once=True, log=None, spill_directory=self._spill,
-                          on_detach=lambda: self._detached(exec_id), on_quiet=lambda: self._quiet(exec_id))
-        if tty:
-            execed = exec_process(created.pid, process, spec, stdio=None, cgroup=created.cgroup, seccomp=seccomp)
-            assert execed.console is not None
-            streams.use_terminal(execed.console, stdin=open_stdin)
-        else:
-            pipes = Pipes(stdin=open_stdin, output=bool(attaches))
+        pipes = None
+        if not message["process"].get("terminal"):
+            pipes = Pipes(stdin=message["open_stdin"], output=bool(attaches))
+        seam, theirs = socketpair(AF_UNIX, SOCK_SEQPACKET)
+        creator = os.fork()
+        if creator == 0:
             try:
-                execed = exec_process(created.pid, process, spec, stdio=Stdio(*pipes.child), cgroup=created.cgroup,
-                                      seccomp=seccomp)
-                streams.use_pipes(pipes)
+                self._loop.leave()
+                seam.close()
+                create_exec(message, self._job, init_pid, cgroup, pipes, theirs)
+            except BaseException:
+                sys.excepthook(*sys.exc_info())
             finally:
-                pipes.close()
-        self._running[exec_id] = Exec(execed, streams)
-        self._loop.child(execed.pid, lambda status: self._exited(exec_id, status))
-        for attach, fd in attaches:
-            streams.attach(attach, fd)
-        return execed.pid
+                os._exit(0)
+        theirs.close()
+        if pipes:
+            pipes.close_child()
+        later = Later(message["n"])
+        self._loop.expect(1)
+        self._loop.watch(seam.fileno(), READ,
+                         lambda _events: self._created(message, attaches, pipes, seam, later))
+        return later
 
     def seen(self, exec_id: str) -> None:
         """A server has noted the exit."""
@@ -110,6 +113,39 @@ class Execs:
                 self._exited(exec_id, status)
             running.streams.drain()
             running.streams.close_sources()
+
+    def _created(self, message: dict[str, Any], attaches: list[tuple[Attach, int]], pipes: Pipes | None,
+                 seam: socket, later: Later) -> None:
+        """The creator has said how it went (or died)."""
+        self._loop.forget(seam.fileno())
+        received = channel.receive(seam)
+        seam.close()
+        answer, fds = received or ({"error": "the process that creates the exec died", "kind": protocol.OTHER}, [])
+        if "error" in answer:
+            later.done(protocol.error(later.number, answer["error"], answer["kind"]))
+            channel.close_all([fd for _, fd in attaches])
+            if pipes:
+                pipes.close_monitor()
+        else:
+            self._begin(message, attaches, pipes, answer["pid"], fds)
+            later.done(protocol.ok(later.number, answer["pid"]))
+        self._loop.expect(-1)
+
+    def _begin(self, message: dict[str, Any], attaches: list[tuple[Attach, int]], pipes: Pipes | None, pid: int,
+               fds: list[int]) -> None:
+        exec_id = message["exec"]
+        streams = Streams(self._loop, tty=pipes is None, stdin_once=True, log=None,
+                          spill_directory=self._job["data_dir"],
+                          on_detach=lambda: self._detached(exec_id), on_quiet=lambda: self._quiet(exec_id))
+        running = self._running[exec_id] = Exec(streams)
+        running.pid, running.pidfd = pid, fds[0]
+        self._loop.child(pid, lambda status: self._exited(exec_id, status))
+        if pipes:
+            streams.use_pipes(pipes.stdin, pipes.stdout, pipes.stderr)
+        else:
+            streams.use_terminal(fds[1], stdin=message["open_stdin"])
+        for attach, fd in attaches:
+            streams.attach(attach, fd)
 
     def _detached(self, exec_id: str) -> None:
         self._tell(protocol.event("detach", exec=exec_id))

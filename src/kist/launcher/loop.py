@@ -25,17 +25,19 @@ HANGUP = select.EPOLLHUP | select.EPOLLERR  # always reported, asked for or not
 class Loop:
     """``watch`` descriptors, ``after`` seconds, ``child`` exits; ``run`` until ``stop``."""
 
-    __slots__ = ("_children", "_epoll", "_handlers", "_running", "_timers", "_wake_read", "_wake_write")
+    __slots__ = ("_children", "_epoll", "_expecting", "_handlers", "_running", "_strangers", "_timers", "_wake_read",
+                 "_wake_write")
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
         self._handlers: dict[int, Callable[[int], object]] = {}
         self._timers: dict[object, tuple[float, Callable[[], None]]] = {}
         self._children: dict[int, Callable[[int], None]] = {}
+        self._strangers: dict[int, int] = {}
+        self._expecting = 0
         self._running = True
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
-        signal.signal(signal.SIGCHLD, _nothing)
         self.watch(self._wake_read, READ, self._reap)
 
     def watch(self, fd: int, events: int, handler: Callable[[int], object]) -> None:
@@ -59,8 +61,19 @@ class Loop:
         self._timers.pop(key, None)
 
     def child(self, pid: int, handler: Callable[[int], None]) -> None:
-        """Call ``handler(wait status)`` when the child has ended (also if it has already)."""
-        self._children[pid] = handler
+        """Call ``handler(wait status)`` when the child has ended."""
+        if pid in self._strangers:
+            status = self._strangers.pop(pid)
+            self.after(handler, 0, lambda: handler(status))
+        else:
+            self._children[pid] = handler
+
+    def expect(self, more: int) -> None:
+        """Children whose pids aren't known yet are on their way (+1) or known now (-1): one may have ended
+        before ``child`` is called."""
+        self._expecting += more
+        if not self._expecting:
+            self._strangers.clear()
 
     def stop(self) -> None:
         self._running = False
@@ -79,10 +92,13 @@ class Loop:
 
     def close(self) -> None:
         signal.set_wakeup_fd(-1)
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         self._epoll.close()
         os.close(self._wake_read)
         os.close(self._wake_write)
+
+    def leave(self) -> None:
+        """In a fork: the parent's loop is none of ours (its end of a child must not wake it)."""
+        signal.set_wakeup_fd(-1)
 
     def _timeout(self) -> float:
         if not self._timers:
@@ -118,6 +134,13 @@ class Loop:
             handler = self._children.pop(pid, None)
             if handler:
                 handler(status)
+            elif self._expecting:
+                self._strangers[pid] = status
+
+
+def prepare() -> None:
+    """Once per process (forks inherit it): let the end of a child wake the loop."""
+    signal.signal(signal.SIGCHLD, _nothing)
 
 
 def _nothing(_number: int, _frame: object) -> None:

@@ -25,7 +25,8 @@ The words of the requests ("do"), each with its further keys:
 
 from __future__ import annotations
 
-import json
+from json import JSONDecoder
+from json.encoder import c_make_encoder, encode_basestring  # type: ignore[attr-defined]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -84,17 +85,26 @@ class Attach:
             raise ProtocolError(f"bad attach: {error!r}") from None
 
 
+# json.loads and json.dumps do this in Python, step by step: each step is memory that a monitor must not touch.
+_SORT, _SKIP, _NAN = False, False, True
+_scan = JSONDecoder().scan_once  # type: ignore[attr-defined]
+_text = c_make_encoder(None, None, encode_basestring, None, ":", ",", _SORT, _SKIP, _NAN)
+
+
 def encode(message: dict[str, Any]) -> bytes:
-    return json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
+    """Compact JSON; strings may hold lone surrogates (bytes that were no UTF-8)."""
+    return "".join(_text(message, 0)).encode("utf-8", "surrogatepass")
 
 
-def decode(body: bytes) -> dict[str, Any]:
+def decode(body: bytes, what: str = "a message") -> dict[str, Any]:
+    """One JSON object; ``what`` names it in the error."""
     try:
-        message = json.loads(body.decode("utf-8", "surrogatepass"))
-    except ValueError as error:
-        raise ProtocolError(f"not a message: {error}") from None
-    if not isinstance(message, dict):
-        raise ProtocolError("not a message: no object")
+        text = body.decode("utf-8", "surrogatepass").strip()
+        message, end = _scan(text, 0)
+    except (ValueError, StopIteration) as error:
+        raise ProtocolError(f"{what}: no JSON: {error}") from None
+    if end != len(text) or not isinstance(message, dict):
+        raise ProtocolError(f"{what}: no JSON object")
     return message
 
 

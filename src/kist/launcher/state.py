@@ -1,7 +1,8 @@
 """The files by which a container is found again: written by its monitor, read by the engine.
 
     <run_dir>/state.json   {"id", "pid", "start_time", "monitor_pid", "monitor_start_time", "started_at",
-                            "bundle", "data_dir"}: from before its program runs until its end
+                            "bundle", "data_dir"}: from before anything of it is made until its end; pid and started_at
+                            are 0 until its program is about to run
     <data_dir>/exit.json   {"status", "oom", "finished_at", "signalled"} when it has ended; also when it could not be
                            started and nobody was there to be told ("error", "kind")
 
@@ -10,9 +11,10 @@ Times are seconds since the epoch, start times clock ticks since boot (field 22 
 
 from __future__ import annotations
 
-import json
 import os
 import sys
+
+from kist.launcher import protocol
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,22 +30,27 @@ def start_time(pid: int) -> int:
 def read(path: str) -> dict[str, Any]:
     """A JSON object from a file; raises OSError or ValueError."""
     with open(path, "rb") as file:
-        content = json.load(file)
-    if not isinstance(content, dict):
-        raise ValueError(f"{path}: not an object")
-    return content
+        return protocol.decode(file.read(), path)
 
 
 def publish(path: str, content: dict[str, Any]) -> int:
     """Write a file atomically; gives its descriptor (for ``sync``). Raises OSError."""
     fd = os.open(f"{path}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
-        os.write(fd, json.dumps(content).encode() + b"\n")
+        os.write(fd, protocol.encode(content) + b"\n")
         os.rename(f"{path}.new", path)
     except OSError:
         os.close(fd)
         raise
     return fd
+
+
+def write_running(job: dict[str, Any], monitor_pid: int, pid: int = 0, started_at: float = 0) -> None:
+    """state.json of the container that the start request ``job`` describes."""
+    os.close(publish(f"{job['run_dir']}/state.json", {
+        "id": job["id"], "pid": pid, "start_time": start_time(pid) if pid else 0, "monitor_pid": monitor_pid,
+        "monitor_start_time": start_time(monitor_pid), "started_at": started_at, "bundle": job["bundle"],
+        "data_dir": job["data_dir"]}))
 
 
 def sync(fd: int, directory: str) -> None:

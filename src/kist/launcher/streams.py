@@ -29,45 +29,6 @@ SMALL_READ, LARGE_READ = 64 * 1024, 256 * 1024
 _NAMES = {STDOUT: "stdout", STDERR: "stderr"}
 
 
-class Pipes:
-    """The process's ends (``child``: stdin, stdout, stderr) and the monitor's; made before the process is."""
-
-    __slots__ = ("child", "stderr", "stdin", "stdout")
-
-    def __init__(self, *, stdin: bool, output: bool) -> None:
-        self.child: list[int] = []
-        self.stdin = self.stdout = self.stderr = -1
-        try:
-            if stdin:
-                read, self.stdin = os.pipe2(os.O_CLOEXEC)
-                self.child.append(read)
-            else:
-                self.child.append(os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC))
-            if output:
-                self.stdout, write = os.pipe2(os.O_CLOEXEC)
-                self.child.append(write)
-                self.stderr, write = os.pipe2(os.O_CLOEXEC)
-                self.child.append(write)
-            else:
-                self.child += [os.open("/dev/null", os.O_WRONLY | os.O_CLOEXEC) for _ in range(2)]
-        except OSError:
-            self.close()
-            raise
-
-    def close_child(self) -> None:
-        """Once the process has them: its end of the output must not be held open here."""
-        for fd in self.child:
-            os.close(fd)
-        self.child.clear()
-
-    def close(self) -> None:
-        self.close_child()
-        for fd in (self.stdin, self.stdout, self.stderr):
-            if fd >= 0:
-                os.close(fd)
-        self.stdin = self.stdout = self.stderr = -1
-
-
 class Streams:
     """Pumps one process's streams; owns its ends and the clients."""
 
@@ -95,14 +56,13 @@ class Streams:
         """No client is attached."""
         return not self._clients
 
-    def use_pipes(self, pipes: Pipes) -> None:
-        """Take over the monitor's ends."""
-        if pipes.stdin >= 0:
-            self.stdin = Stdin(self._loop, pipes.stdin, terminal=False, changed=self._input_changed)
-        for fd, stream in ((pipes.stdout, STDOUT), (pipes.stderr, STDERR)):
+    def use_pipes(self, stdin: int, stdout: int, stderr: int) -> None:
+        """Take over the monitor's ends; -1 for what is not there."""
+        if stdin >= 0:
+            self.stdin = Stdin(self._loop, stdin, terminal=False, changed=self._input_changed)
+        for fd, stream in ((stdout, STDOUT), (stderr, STDERR)):
             if fd >= 0:
                 self._add_source(fd, stream)
-        pipes.stdin = pipes.stdout = pipes.stderr = -1
 
     def use_terminal(self, master: int, *, stdin: bool) -> None:
         """Take over a terminal's master; input has a descriptor of its own, for each is watched by itself."""

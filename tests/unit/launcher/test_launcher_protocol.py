@@ -50,7 +50,7 @@ def test_a_bad_attach_is_refused(words: dict[str, Any]) -> None:
 
 @pytest.fixture
 def ends() -> Iterator[tuple[socket.socket, socket.socket]]:
-    here, there = channel.pair()
+    here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with here, there:
         yield here, there
 
@@ -225,8 +225,18 @@ def test_state_files(tmp_path: Path) -> None:
     state.forget(path)
     state.forget(path)
     (tmp_path / "list").write_text("[]")
-    with pytest.raises(ValueError, match="not an object"):
+    with pytest.raises(ValueError, match="no JSON object"):
         state.read(str(tmp_path / "list"))
     assert state.start_time(os.getpid()) > 0
     with pytest.raises(OSError):
         state.start_time(2**22 + 1)
+
+
+def test_last_words_are_heard_though_the_speaker_left_without_listening(
+        ends: tuple[socket.socket, socket.socket]) -> None:
+    here, there = ends
+    channel.send(here, {"last": "words"})
+    channel.send(there, {"not": "read"})
+    here.close()
+    assert channel.receive(there) == ({"last": "words"}, [])
+    assert channel.receive(there) is None

@@ -15,9 +15,10 @@ from kist.api.frames import FrameDecoder, frame
 from kist.launcher import clients
 from kist.launcher.detach import DetachKeys
 from kist.launcher.loop import Loop
+from kist.launcher.pipes import Pipes
 from kist.launcher.protocol import Attach
 from kist.launcher.spill import Spill
-from kist.launcher.streams import Pipes, Streams
+from kist.launcher.streams import Streams
 
 
 class MemoryLog:
@@ -42,7 +43,7 @@ class Bench:
         self.streams = Streams(self.loop, tty=tty, stdin_once=stdin_once, log=self.log,
                                spill_directory=str(directory), on_detach=self._detach, on_quiet=lambda: None)
         self.stdin, self.stdout, self.stderr = self.pipes.child
-        self.streams.use_pipes(self.pipes)
+        self.streams.use_pipes(*self.pipes.monitor)
 
     def _detach(self) -> None:
         self.detaches += 1

@@ -1,0 +1,112 @@
+"""The creator: a child of the monitor that makes the container's process (or an exec's), and ends when it runs.
+
+Why a process of its own: to plan and make a container touches most of the interpreter's memory, and what a fork
+touches is its own from then on. So the creator does it, and its memory goes with it; the monitor, which stays,
+keeps a third. The two work side by side; between them is a socket, the *seam*::
+
+    creator → monitor   the engine's message (protocol.py), "pipes" (how many) added  [its descriptors, pipes]
+    monitor → creator   {"ready": true}: log, socket and state are there, the program may run
+    creator → monitor   {"pid", "started_at", "cgroup", "console": bool}              [pidfd, console?]
+                        or {"error", "kind"}
+
+The container's process is the creator's sibling: the monitor's child, and dies with it. An exec's becomes the
+monitor's (a subreaper) when the creator ends.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+from kist.launcher import channel, protocol, state
+from kist.launcher.pipes import Pipes
+from kist.runtime.cgroup import open_path
+from kist.runtime.create import Stdio, create
+from kist.runtime.errors import RuntimeFailure
+from kist.runtime.exec import exec_process
+from kist.runtime.seccomp import compile_cached
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from _socket import socket
+    from collections.abc import Callable
+    from typing import Any
+
+    Answer = tuple[dict[str, Any], list[int]]
+
+
+class NotReady(Exception):
+    """The monitor has given up, and told why itself."""
+
+
+def create_container(job: dict[str, Any], fds: list[int], seam: socket) -> None:
+    """Serve one start request; its descriptors are used up."""
+    netns = fds.pop() if job["netns"] is not None else None  # the last one
+    pipes = None if job["tty"] else Pipes(stdin=job["open_stdin"], output=True)
+    ends = pipes.monitor if pipes else []
+    channel.send(seam, {**job, "pipes": len(ends)}, [*fds, *ends])
+    channel.close_all(fds)
+    if pipes:
+        pipes.close_monitor()
+    _answer(seam, lambda: _create(job, pipes, netns, seam))
+
+
+def _create(job: dict[str, Any], pipes: Pipes | None, netns: int | None, seam: socket) -> Answer:
+    spec = state.read(f"{job['bundle']}/config.json")
+    created = create(spec, container_id=job["id"], bundle=job["bundle"], sibling=True, netns_fd=netns,
+                     stdio=Stdio(*pipes.child) if pipes else None, seccomp=_filter(spec, job["seccomp_cache"]))
+    try:
+        if not channel.receive(seam):
+            raise NotReady
+        started_at = time.time()
+        state.write_running(job, os.getppid(), created.pid, started_at)
+    except BaseException:
+        created.abort()
+        raise
+    created.start()
+    console = [created.console] if created.console is not None else []
+    return {"pid": created.pid, "started_at": started_at, "cgroup": created.cgroup.path,
+            "console": bool(console)}, [created.pidfd, *console]
+
+
+def create_exec(message: dict[str, Any], job: dict[str, Any], init_pid: int, cgroup: str, pipes: Pipes | None,
+                seam: socket) -> None:
+    """Serve one exec request in the container of ``job``."""
+    _answer(seam, lambda: _exec(message, job, init_pid, cgroup, pipes))
+
+
+def _exec(message: dict[str, Any], job: dict[str, Any], init_pid: int, cgroup: str, pipes: Pipes | None) -> Answer:
+    spec = state.read(f"{job['bundle']}/config.json")
+    execed = exec_process(init_pid, message["process"], spec, cgroup=open_path(cgroup),
+                          stdio=Stdio(*pipes.child) if pipes else None,
+                          seccomp=_filter(spec, job["seccomp_cache"]))
+    console = [execed.console] if execed.console is not None else []
+    return {"pid": execed.pid, "console": bool(console)}, [execed.pidfd, *console]
+
+
+def _filter(spec: dict[str, Any], cache: str) -> bytes | None:
+    rules = spec.get("linux", {}).get("seccomp")
+    return compile_cached(rules, cache) if rules else None
+
+
+def _answer(seam: socket, work: Callable[[], Answer]) -> None:
+    """Do the work and tell the monitor of it."""
+    try:
+        message, fds = work()
+    except NotReady:
+        return
+    except Exception as error:
+        message, fds = failure(error), []
+    try:
+        channel.send(seam, message, fds)
+    except BrokenPipeError:  # the monitor has given up
+        pass
+
+
+def failure(error: Exception) -> dict[str, Any]:
+    """What stopped a start, in words; a fault of ours goes to the log as well."""
+    if isinstance(error, RuntimeFailure | OSError | ValueError):
+        return {"error": str(error), "kind": getattr(error, "kind", protocol.OTHER)}
+    sys.excepthook(type(error), error, error.__traceback__)
+    return {"error": f"{type(error).__name__}: {error}", "kind": protocol.OTHER}
