@@ -92,21 +92,21 @@ class Connection:
     def _read_head(self) -> bytes:
         data = self.receive()
         while b"\r\n\r\n" not in data:
+            if len(data) > HEAD_LIMIT:
+                raise ProtocolError(f"the head of the server's answer is longer than {HEAD_LIMIT} bytes")
             more = self.socket.recv(RECEIVE)
             if not more:
                 raise ProtocolError("the server closed the connection without an answer" if not data
                                     else "the server closed the connection in the middle of an answer")
             data += more
-            if len(data) > HEAD_LIMIT and b"\r\n\r\n" not in data:
-                raise ProtocolError(f"the head of the server's answer is longer than {HEAD_LIMIT} bytes")
         head, self.kept = data.split(b"\r\n\r\n", 1)
         return head
 
     def read_line(self) -> bytes:
         data = self.receive()
         while b"\r\n" not in data:
-            more = self.socket.recv(RECEIVE)
-            if not more or len(data) > SIZE_LINE_LIMIT:
+            more = self.socket.recv(RECEIVE) if len(data) <= SIZE_LINE_LIMIT else b""
+            if not more:
                 raise ProtocolError("the server's answer is cut off")
             data += more
         line, self.kept = data.split(b"\r\n", 1)
