@@ -256,11 +256,13 @@ class DiskContent:
     @contextmanager
     def spool(self) -> Iterator[Spool]:
         """A writer for content whose digest isn't known yet."""
-        spool = Spool(self, f"{self._path}/partial/spool-{secrets.token_hex(8)}")
-        try:
-            yield spool
-        finally:
-            spool.close()
+        name = f"spool-{secrets.token_hex(8)}"
+        with self._locks.hold(name):
+            spool = Spool(self, f"{self._path}/partial/{name}")
+            try:
+                yield spool
+            finally:
+                spool.close()
 
     def publish(self, partial: str, digest: Digest) -> None:
         """Give the verified and flushed file *partial* its name."""
@@ -288,17 +290,19 @@ class DiskContent:
             return 0.0
 
     def drop_partials(self, older_than: float) -> int:
-        """Forget interrupted writers' files that nobody touched for so many seconds; the bytes freed."""
+        """Forget interrupted writers' files that nobody touched for so many seconds; the bytes freed.
+
+        What is being written is left alone.
+        """
         freed = 0
         for name in os.listdir(f"{self._path}/partial"):
             path = f"{self._path}/partial/{name}"
-            digest = Digest(name.replace("-", ":", 1))
-            with self._locks.hold(digest):
+            with self._locks.hold_if_free(name if name.startswith("spool-") else name.replace("-", ":", 1)) as free:
                 try:
                     found = os.stat(path)
                 except FileNotFoundError:
                     continue
-                if time.time() - found.st_mtime >= older_than and self._trash.throw(path):
+                if free and time.time() - found.st_mtime >= older_than and self._trash.throw(path):
                     freed += found.st_size
         return freed
 

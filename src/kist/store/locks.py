@@ -24,9 +24,28 @@ class KeyLocks:
             with lock:
                 yield
         finally:
-            with self._guard:
-                lock, users = self._locks[key]
-                if users == 1:
-                    del self._locks[key]
-                else:
-                    self._locks[key] = lock, users - 1
+            self._leave(key)
+
+    @contextmanager
+    def hold_if_free(self, key: str) -> Iterator[bool]:
+        """Hold *key* unless another thread does or waits for it; whether it is held now."""
+        with self._guard:
+            free = key not in self._locks
+            if free:
+                lock = threading.Lock()
+                lock.acquire()
+                self._locks[key] = lock, 1
+        try:
+            yield free
+        finally:
+            if free:
+                lock.release()
+                self._leave(key)
+
+    def _leave(self, key: str) -> None:
+        with self._guard:
+            lock, users = self._locks[key]
+            if users == 1:
+                del self._locks[key]
+            else:
+                self._locks[key] = lock, users - 1

@@ -219,6 +219,16 @@ def test_old_partial_files_are_dropped(disk: DiskContent) -> None:
     assert disk.drop_partials(older_than=0) == 100
 
 
+def test_what_is_being_written_is_not_dropped(disk: DiskContent) -> None:
+    with disk.writer(NAME, len(DATA)) as writer, disk.spool() as spool:
+        writer.write(DATA)
+        spool.write(b"spooled")
+        assert disk.drop_partials(older_than=0) == 0
+        writer.commit()
+        assert spool.commit() == of(b"spooled")
+    assert disk.has(NAME)
+
+
 def test_spooled_content_gets_its_name_at_the_end(tmp_path: Path, disk: DiskContent) -> None:
     with disk.spool() as spool:
         spool.write(DATA)
