@@ -39,7 +39,7 @@ async def make_networks(world: World) -> AsyncIterator[Callable[..., Networks]]:
 
     yield make
     for networks in made:
-        await networks.close()
+        await networks.close(remove=True)
 
 
 @pytest.fixture

@@ -13,11 +13,13 @@ from __future__ import annotations
 import errno
 import json
 import os
+import socket
+from contextlib import ExitStack
 from ipaddress import ip_network
 
 from kist.engine.network.firewall import RELAY4, RELAY6, Rules
 from kist.engine.network.ipam import Net, mac_for
-from kist.engine.network.model import Attachment, Network
+from kist.engine.network.model import RESOLVER, Attachment, Network
 from kist.engine.network.sandbox import NamespaceThread, Sandbox, read_sysctl, wire, write_sysctl
 from kist.linux.netlink import Link, Netlink, Request, request
 from kist.linux.nftables import Nftables
@@ -26,6 +28,17 @@ RELAY_ADDRESS = "169.254.88.1"
 RELAY_MACS = ("02:42:a9:fe:58:02", "02:42:a9:fe:58:01")
 RELAY_MTU = 65535
 RT_TABLE_LOCAL = 255
+RESOLVER_RULES = """\
+add table ip kist_names
+delete table ip kist_names
+table ip kist_names {{
+    chain output {{
+        type nat hook output priority -100; policy accept;
+        ip daddr {address} udp dport 53 dnat to {address}:{udp}
+        ip daddr {address} tcp dport 53 dnat to {address}:{tcp}
+    }}
+}}
+"""
 
 
 class Host:
@@ -212,6 +225,19 @@ class Host:
                 netlink.run(request.add_route("0.0.0.0", 0, gateway=gateway))
             if gateway6:
                 netlink.run(request.add_route("::", 0, gateway=gateway6))
+
+    def resolver_sockets(self, netns_fd: int) -> tuple[int, int]:
+        """Sockets (UDP, TCP) in the namespace where queries to 127.0.0.11 port 53 come in. They are bound to
+        other ports, and the queries sent there by two rules: port 53 stays the container's own."""
+        with self.namespaces.inside(netns_fd), ExitStack() as stack, Nftables() as nftables:
+            udp = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC))
+            tcp = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_CLOEXEC))
+            udp.bind((RESOLVER, 0))
+            tcp.bind((RESOLVER, 0))
+            tcp.listen(64)
+            nftables.run(RESOLVER_RULES.format(
+                address=RESOLVER, udp=udp.getsockname()[1], tcp=tcp.getsockname()[1]))
+            return udp.detach(), tcp.detach()
 
     def publish(self, host_interface: str, commands: str) -> None:
         """Carry out the packet filter's part, and let a container reach its own published port: the bridge

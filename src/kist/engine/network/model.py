@@ -14,6 +14,8 @@ import msgspec
 
 Json = dict[str, Any]
 
+RESOLVER = "127.0.0.11"  # the name service as a container sees it
+
 BRIDGE, HOST, NONE, MACVLAN, IPVLAN = "bridge", "host", "null", "macvlan", "ipvlan"
 DRIVERS = (BRIDGE, HOST, NONE, MACVLAN, IPVLAN)
 
@@ -116,6 +118,7 @@ class Endpoint(msgspec.Struct, omit_defaults=True):
     attachments: list[Attachment] = []
     ports: list[Port] = []
     exposed: list[str] = []
+    upstreams: list[str] = []  # resolvers that the user named; none: the host's
     shared: bool = False  # the namespace is another container's
     netns_fd: int | None = None
 
@@ -160,6 +163,11 @@ class Endpoint(msgspec.Struct, omit_defaults=True):
     @property
     def ipv6(self) -> bool:
         return any(attachment.ip6 for attachment in self.attachments)
+
+    @property
+    def resolver(self) -> str:
+        """The address of the container's own resolver, "" on networks without names (the default one)."""
+        return RESOLVER if any(attachment.names for attachment in self.attachments) else ""
 
     def on(self, network_id: str) -> Attachment | None:
         return next((one for one in self.attachments if one.network == network_id), None)

@@ -25,6 +25,7 @@ from typing import Any, TypeVar
 
 from kist.engine.network import definitions, inspection
 from kist.engine.network.addressing import Addresses, gateways, way_out
+from kist.engine.network.dns.client import NameService
 from kist.engine.network.firewall import Bridge, Published, Rules
 from kist.engine.network.host import Host
 from kist.engine.network.ipam import DEFAULT_POOLS, parse_subnet
@@ -54,6 +55,7 @@ class Networks:
         self._endpoints: dict[str, Endpoint] = {}
         self._addresses = Addresses()
         self._ports = HostPorts()
+        self._names = NameService(run)
         self._warm = WarmPool(self._new_sandbox, wired=warm[0], blank=warm[1])
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="kist-network")
         self._host: Host | None = None
@@ -94,11 +96,13 @@ class Networks:
         """All containers that still run are adopted: bring the rules in line, begin to fill the pool."""
         self._settled = True
         await self._do(lambda host: host.filter(self._rules.everything()))
+        await self._names.settle()
         self._warm.fill_later(0.0)
 
     async def close(self, *, remove: bool = False) -> None:
         """Let go of everything; containers, bridges and rules stay unless `remove` is true."""
         await self._warm.close()
+        await self._names.close(end=remove)
         self._ports.close()
         if self._host is not None:
             await self._do(lambda host: self._close(host, remove=remove))
@@ -124,21 +128,25 @@ class Networks:
         self, container_id: str, mode: str, hostname: str = "", *, name: str = "",
         endpoints: Mapping[str, Json | None] | None = None, ports: Mapping[str, Any] | None = None,
         exposed: Iterable[str] | None = None, publish_all: bool = False, mac: str = "",
+        upstreams: Iterable[str] | None = None,
     ) -> Endpoint:
         """A network namespace for a container that is about to start.
 
         `mode` is the API's NetworkMode: "default"/"bridge", "none", "host", "container:<id>" or a network's
         name or id. `endpoints` are the API's EndpointsConfig: the networks to be on (none given: `mode`'s),
         with their settings. `ports` are its PortBindings, `exposed` the names of the image's and user's
-        ExposedPorts (`80/tcp`). Nothing is left when it fails."""
+        ExposedPorts (`80/tcp`), `upstreams` the resolvers that the user named. Where `endpoint.resolver` is
+        set, it is the only nameserver that /etc/resolv.conf should name. Nothing is left when it fails."""
         await self.release(container_id)
-        endpoint = Endpoint(container_id, mode, name or container_id[:12], exposed=sorted(exposed or []))
+        endpoint = Endpoint(container_id, mode, name or container_id[:12], exposed=sorted(exposed or []),
+                            upstreams=list(upstreams or []))
         self._endpoints[container_id] = endpoint
         try:
             await self._connect(endpoint, hostname, dict(endpoints or {}), mac)
             await self._publish(endpoint, wanted_ports(ports, endpoint.exposed, publish_all=publish_all))
+            await self._serve_names(endpoint)
         except BaseException:
-            self._forget(endpoint)
+            await self.release(container_id)
             raise
         return endpoint
 
@@ -219,6 +227,7 @@ class Networks:
             commands = self._rules.withdraw(published(endpoint))
             self._forget(endpoint)
             await self._filter(commands)
+            await self._names.drop(container_id)
 
     def _forget(self, endpoint: Endpoint) -> None:
         self._endpoints.pop(endpoint.container_id, None)
@@ -238,6 +247,7 @@ class Networks:
         self._ports.take_back(container_id, endpoint.ports)
         commands = self._rules.publish(published(endpoint))
         await self._filter(commands if self._settled else "")
+        await self._serve_names(endpoint)
         return endpoint
 
     # -- changes while a container runs ---------------------------------------------------------------------
@@ -285,6 +295,7 @@ class Networks:
         if netns is not None:
             await self._do(lambda host: host.set_default_routes(netns, *gateways(attachments)))
         await self._filter(commands)
+        await self._serve_names(endpoint)
 
     def _running(self, container_id: str) -> Endpoint:
         endpoint = self._endpoints.get(container_id)
@@ -306,6 +317,23 @@ class Networks:
                                 f"{endpoint.container_name} ({out.endpoint_id}): {error}") from None
         commands = self._rules.publish(published(endpoint))
         await self._do(lambda host: host.publish(out.host_interface, commands))
+
+    # -- names ----------------------------------------------------------------------------------------------
+
+    async def _serve_names(self, endpoint: Endpoint) -> None:
+        """Tell the resolver who the container is, and let it listen inside."""
+        if not endpoint.resolver or endpoint.netns_fd is None:
+            return
+        await self._names.put(
+            endpoint.container_id, [place(one) for one in endpoint.attachments if one.names],
+            lambda: self._resolver_sockets(endpoint), upstreams=endpoint.upstreams,
+            forward=any(gateways(endpoint.attachments)))
+
+    async def _resolver_sockets(self, endpoint: Endpoint) -> tuple[int, int]:
+        netns = endpoint.netns_fd
+        if netns is None:
+            raise EngineFailure("the container's network is gone")
+        return await self._do(lambda host: host.resolver_sockets(netns))
 
     # -- networks -------------------------------------------------------------------------------------------
 
@@ -407,6 +435,16 @@ def rules_of(network: Network) -> Bridge:
         masquerade=not network.internal and network.flag("enable_ip_masquerade", default=True),
         routed=network.option("gateway_mode_ipv4") == "routed", icc=network.flag("enable_icc", default=True),
     )
+
+
+def place(attachment: Attachment) -> Json:
+    """The resolver's words for a container's place on a network."""
+    links = (link.partition(":") for link in attachment.asked.get("Links") or ())
+    return {
+        "network": attachment.network, "network_name": attachment.network_name, "names": attachment.names,
+        "ip": attachment.ip, "ip6": attachment.ip6,
+        "links": {alias or target: target for target, _, alias in links},
+    }
 
 
 def published(endpoint: Endpoint) -> set[Published]:
