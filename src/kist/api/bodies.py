@@ -22,6 +22,7 @@ Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 UInt16 = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 UInt32 = Annotated[int, msgspec.Meta(ge=0, le=2**32 - 1)]
 UInt64 = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]  # msgspec takes no bound above int64
+Mac = Annotated[str, msgspec.Meta(pattern="^$|^([0-9A-Fa-f]{2}[:-]){5}[0-9A-Fa-f]{2}$")]
 StrSlice = Annotated[list[str], msgspec.Meta(extra={"strslice": True})]
 Empty = dict[str, Any]
 """The value of Go's ``map[string]struct{}``."""
@@ -67,7 +68,7 @@ class ContainerConfig(Body):
     WorkingDir: str = ""
     Entrypoint: StrSlice | None = None
     NetworkDisabled: bool = False
-    MacAddress: str = ""
+    MacAddress: Mac = ""
     OnBuild: list[str] | None = None
     Labels: dict[str, str] | None = None
     StopSignal: str = ""
@@ -257,7 +258,7 @@ class EndpointSettings(Body):
     IPAMConfig: EndpointIPAMConfig | None = None
     Links: list[str] | None = None
     Aliases: list[str] | None = None
-    MacAddress: str = ""
+    MacAddress: Mac = ""
     DriverOpts: dict[str, str] | None = None
     GwPriority: Int64 = 0
     NetworkID: str = ""

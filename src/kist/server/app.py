@@ -105,7 +105,7 @@ class App:
             answer = await self._dispatch(head.method.decode("latin-1"), target, head, source)
         except KistError as exc:
             answer = message.error(exc.status, exc.message)
-            if exc.status >= 500:
+            if exc.status == 500:  # 501 and 503 are nobody's mistake
                 log.error("request failed method=%s target=%s error=%r",
                           head.method.decode("latin-1"), target, exc.message)
         except (asyncio.CancelledError, http.BodyLost):

@@ -75,12 +75,19 @@ def test_a_command_may_be_one_string() -> None:
      "invalid value for HostConfig.Mounts[0].TmpfsOptions.Mode: expected int >= 0"),
     ({"HostConfig": {"ConsoleSize": [1]}},
      "invalid value for HostConfig.ConsoleSize: expected array of length >= 2"),
+    ({"MacAddress": "zz"}, "invalid value for MacAddress: expected str matching regex "
+                           "'^$|^([0-9A-Fa-f]{2}[:-]){5}[0-9A-Fa-f]{2}$'"),
     ([], "invalid JSON: Expected `object`, got `array`"),
 ])
 def test_a_wrong_type_names_the_fields_path(body: Any, words: str) -> None:
     with pytest.raises(InvalidParameter) as caught:
         bodies.decode(bodies.ContainerCreate, json.dumps(body).encode())
     assert caught.value.message == words
+
+
+@pytest.mark.parametrize("address", ["", "02:42:ac:11:00:02", "02-42-AC-11-00-02"])
+def test_mac_addresses(address: str) -> None:
+    assert _create(MacAddress=address).MacAddress == address
 
 
 @pytest.mark.parametrize("data", [b"{", b"\xff", b'{"Image": "\xff"}', b"[" * 100_000, b'{"x":' * 50_000, b"{} {}"])
