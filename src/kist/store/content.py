@@ -206,6 +206,9 @@ class DiskContent:
         self._locks = KeyLocks()
         for name in (*digests.ALGORITHMS, "partial"):
             os.makedirs(f"{path}/{name}", 0o700, exist_ok=True)
+        for name in os.listdir(f"{path}/partial"):
+            if name.startswith("spool-"):
+                trash.throw(f"{path}/partial/{name}")   # a killed server's; nobody can go on with it
 
     def path(self, digest: Digest) -> str:
         """Where the blob is, or would be."""

@@ -50,6 +50,7 @@ def nothing_half_made(data: Path) -> bool:
     with Store.open(str(data)) as store:
         store.wait_for_trash()
         assert names(data / "staging") == names(data / "trash") == []
+        assert not [name for name in names(data / "content/partial") if name.startswith("spool")]
         assert len(names(data / "layers")) == len(store.layers.list())
         assert all(of(store.content.read(digest, 1 << 30)) == digest for digest in store.content.list())
         assert all(Path(layer.path).is_dir() for layer in store.layers.list())
@@ -402,6 +403,7 @@ def test_what_was_half_made_is_gone_after_opening(tmp_path: Path) -> None:
     (data / "staging/half/fs").mkdir(parents=True)
     (data / "layers/99/fs").mkdir(parents=True)
     (data / "trash/old").mkdir()
+    (data / "content/partial/spool-1").touch()
     assert nothing_half_made(data)
     with Store.open(str(data)) as store:
         assert store.images.resolve("busybox").id == image.id
