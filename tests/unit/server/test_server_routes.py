@@ -210,6 +210,8 @@ async def test_past_events_end(wire: Wire, engine: FakeEngine) -> None:
 
 async def test_what_is_always_empty_is_empty(wire: Wire) -> None:
     assert (await wire.ask("GET", "/plugins")).json == []
+    missing = await wire.ask("GET", "/plugins/a/b/json")
+    assert (missing.status, missing.message) == (404, 'plugin "a/b" not found')
     assert (await wire.ask("POST", "/build/prune")).json == {"CachesDeleted": [], "SpaceReclaimed": 0}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 from kist.api import bodies
+from kist.errors import NotFound
 from kist.server import message
 from kist.server.message import Request
 from kist.server.ports import Engine, Json
@@ -55,6 +56,11 @@ async def _lines(items: AsyncIterator[Json]) -> AsyncIterator[bytes]:
 async def plugins(request: Request, engine: Engine) -> message.Response:
     """There are none, and `docker plugin ls` may say so."""
     return message.json([])
+
+
+async def no_plugin(request: Request, engine: Engine) -> message.Response:
+    """`docker inspect NAME` asks for a plugin of that name last, and wants to hear this."""
+    raise NotFound(f'plugin "{request.args["name"]}" not found')
 
 
 async def prune_builds(request: Request, engine: Engine) -> message.Response:
