@@ -7,6 +7,7 @@ from typing import Any
 from kist.engine import host
 from kist.engine.container import Container
 from kist.engine.network import files as network_files
+from kist.engine.network.model import Endpoint
 from kist.engine.parts import Parts
 from kist.engine.places import Places
 from kist.engine.rootview import Accounts
@@ -46,7 +47,7 @@ class Prepare:
         parts.places.make_run(record.id)
         parts.places.write_spec(record.id, compile_spec(record, facts))
 
-    def etc(self, container: Container, *, ip: str, gateway: str) -> None:
+    def etc(self, container: Container, *, gateway: str) -> None:
         """hostname, hosts and resolv.conf, anew at each start: the address may be another one."""
         config, settings = container.record.config, container.record.host
         mode = settings["NetworkMode"]
@@ -57,12 +58,12 @@ class Prepare:
         names = [full, name] if full else [name]
         self._parts.places.write_etc(container.id, {
             "hostname": f"{name}\n",
-            "hosts": network_files.hosts([ip] if ip else [], names, settings["ExtraHosts"] or (),
+            "hosts": network_files.hosts(_addresses(container), names, settings["ExtraHosts"] or (),
                                          gateway=gateway or "127.0.0.1"),
-            "resolv.conf": self._resolv(settings),
+            "resolv.conf": self._resolv(settings, container.endpoint),
         })
 
-    def _resolv(self, settings: Json) -> str:
+    def _resolv(self, settings: Json, endpoint: Endpoint | None) -> str:
         config = self._parts.config
         of_host = _read("/etc/resolv.conf")
         servers = settings["Dns"] or list(config.dns)
@@ -71,7 +72,15 @@ class Prepare:
         if settings["NetworkMode"] == "host" and not (servers or search or options):
             return of_host
         return network_files.resolv_conf(of_host, upstream=_read("/run/systemd/resolve/resolv.conf"),
-                                         nameservers=servers, search=search or None, options=options)
+                                         nameservers=servers, search=search or None, options=options,
+                                         ipv6=endpoint is not None and endpoint.ipv6,
+                                         internal=endpoint.resolver if endpoint is not None else "")
+
+
+def _addresses(container: Container) -> list[str]:
+    """The addresses that the container's own name means."""
+    attachments = container.endpoint.attachments if container.endpoint is not None else []
+    return [address for one in attachments for address in (one.ip, one.ip6) if address]
 
 
 def etc_paths(places: Places, container: Container) -> dict[str, str]:

@@ -74,7 +74,7 @@ class Start:
             record.id, "none" if config.get("NetworkDisabled") else host["NetworkMode"], config["Hostname"],
             name=record.name, endpoints=record.networks, ports=host["PortBindings"],
             exposed=config.get("ExposedPorts"), publish_all=host["PublishAllPorts"],
-            mac=config.get("MacAddress") or "")
+            mac=config.get("MacAddress") or "", upstreams=host["Dns"] or self._parts.config.dns)
         undo.push_async_callback(self._parts.networks.release, record.id)
         container.endpoint = endpoint
         record.endpoint = endpoint.record()
@@ -85,10 +85,10 @@ class Start:
         record = container.record
         paths = self._joined_paths(container)
         endpoint = container.endpoint
-        ip, gateway = (endpoint.ip or "", endpoint.gateway or "") if endpoint is not None else ("", "")
+        gateway = endpoint.gateway if endpoint is not None else ""
         if not container.spec_ready or paths or record.was_started:
             await asyncio.to_thread(self._prepare.spec, container, paths)
-        self._prepare.etc(container, ip=ip, gateway=gateway)
+        self._prepare.etc(container, gateway=gateway)
 
     def _joined_paths(self, container: Container) -> dict[str, str]:
         """Namespace files of the containers whose namespaces this one joins."""

@@ -29,8 +29,6 @@ RELAY_MACS = ("02:42:a9:fe:58:02", "02:42:a9:fe:58:01")
 RELAY_MTU = 65535
 RT_TABLE_LOCAL = 255
 RESOLVER_RULES = """\
-add table ip kist_names
-delete table ip kist_names
 table ip kist_names {{
     chain output {{
         type nat hook output priority -100; policy accept;
@@ -235,8 +233,10 @@ class Host:
             udp.bind((RESOLVER, 0))
             tcp.bind((RESOLVER, 0))
             tcp.listen(64)
-            nftables.run(RESOLVER_RULES.format(
-                address=RESOLVER, udp=udp.getsockname()[1], tcp=tcp.getsockname()[1]))
+            rules = RESOLVER_RULES.format(address=RESOLVER, udp=udp.getsockname()[1], tcp=tcp.getsockname()[1])
+            # Only a resolver that was started again finds a table. Deleting one costs a grace period (20 ms).
+            old = "delete table ip kist_names\n" if ("ip", "kist_names") in nftables.tables() else ""
+            nftables.run(old + rules)
             return udp.detach(), tcp.detach()
 
     def publish(self, host_interface: str, commands: str) -> None:

@@ -369,6 +369,7 @@ class Networks:
         self._networks[network.id] = network
         self._addresses.add(network)
         self._definitions.save(network)
+        self._names.start_soon()
         return {"Id": network.id, "Warning": ""}
 
     def _create(self, host: Host, network: Network) -> None:

@@ -41,7 +41,7 @@ class NameService:
         self._process: subprocess.Popen[bytes] | None = None
         self._reader: asyncio.Task[None] | None = None
         self._answer: asyncio.Future[Json] | None = None
-        self._reviving: asyncio.Task[None] | None = None
+        self._starting: asyncio.Task[None] | None = None
         self._closing = False
 
     async def put(self, container_id: str, places: list[Json], make_sockets: MakeSockets, *,
@@ -52,6 +52,11 @@ class NameService:
         async with self._lock:
             if await self._ensure():
                 await self._add(container_id)
+
+    def start_soon(self) -> None:
+        """Start the resolver in the background: the first container that needs it won't wait for it."""
+        if self._starting is None:
+            self._starting = asyncio.ensure_future(self._start_quietly())
 
     async def drop(self, *container_ids: str) -> None:
         for container_id in container_ids:
@@ -74,6 +79,8 @@ class NameService:
         """Let go of the resolver. It serves on, and ends by itself when there is no container left; with `end`
         at once."""
         self._closing = True
+        if self._starting is not None:
+            await asyncio.gather(self._starting, return_exceptions=True)
         if end and self._socket is not None:
             async with self._lock:
                 await self._say({"end": True})
@@ -155,9 +162,9 @@ class NameService:
         if self._answer is not None and not self._answer.done():
             self._answer.set_exception(ConnectionResetError("the name service ended"))
         if self._served and not self._closing:
-            self._reviving = asyncio.ensure_future(self._revive())
+            self._starting = asyncio.ensure_future(self._start_quietly())
 
-    async def _revive(self) -> None:
+    async def _start_quietly(self) -> None:
         async with self._lock:
             try:
                 await self._ensure()
