@@ -76,6 +76,8 @@ class Container:
                 except OSError:
                     return
                 if not data:
+                    if self.body.get("Tty"):  # somebody detached: a terminal goes on
+                        self.signal.wait(20)
                     return
 
     def end(self) -> None:
@@ -283,7 +285,7 @@ class FakeEngine:
             self._json(link, 200, self.inspection(found))
         elif verb == "logs":
             self._send(link, 200, b"".join(bytes([stream, 0, 0, 0]) + len(data).to_bytes(4, "big") + data
-                                           for stream, data in found.log), "application/vnd.docker.raw-stream")
+                                           for stream, data in found.log), "application/vnd.docker.multiplexed-stream")
         elif method == "DELETE":
             del self.containers[found.id]
             found.signal.set()

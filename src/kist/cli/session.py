@@ -7,7 +7,7 @@ import sys
 from kist.cli.parser import CliError
 from kist.client.client import Client, NoServer, StreamError
 from kist.client.transport import Connection, ProtocolError
-from kist.errors import KistError
+from kist.errors import InvalidParameter, KistError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,7 +48,10 @@ class Session:
     def client(self) -> Client:
         """The server; connected to on the first request."""
         if self._client is None:
-            address = self.settings.address()
+            try:
+                address = self.settings.address()
+            except InvalidParameter as error:
+                raise CliError(error.message) from None
             self._client = LocalClient(address, version=self.settings.api_version)
             if self.settings.may_start_server:
                 self._client.starter = self._start_server

@@ -42,7 +42,8 @@ def _moment(args: Arguments, option: str) -> str:
 def _is_raw(answer: Response, session: Session, container: str) -> bool:
     """Whether the container has a terminal: its output is not in frames. API 1.42 and later say so."""
     kind = answer.headers.get("content-type", "")
-    if kind.startswith("application/vnd.docker."):
+    since_142 = tuple(map(int, session.client.version.split("."))) >= (1, 42)
+    if kind.startswith("application/vnd.docker.") and since_142:
         return kind.endswith("raw-stream")
     return bool(session.client.containers.inspect(container)["Config"].get("Tty"))
 
