@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from typing import Any
 
 import msgspec
@@ -12,6 +13,7 @@ from kist.engine import changes as dockerfile
 from kist.engine import times
 from kist.engine.container import Container
 from kist.engine.parts import Parts
+from kist.engine.spec.mounts import MOUNT_POINTS
 from kist.errors import InvalidParameter, NotFound
 from kist.oci import reference
 from kist.oci.digest import Digest
@@ -58,7 +60,7 @@ class Commit:
         record = container.record
         with store.lease(), store.layer_sink() as sink:
             base, blobs = self._base(record.image_id)
-            store.snapshots.commit(container.id, sink)
+            store.snapshots.commit(container.id, sink, [os.fsencode(path) for path in MOUNT_POINTS])
             blob, diff_id = sink.commit()
             history = [*msgspec.to_builtins(base.history or []),
                        {"created": times.rfc3339(times.now()), "created_by": " ".join([record.path, *record.args]),

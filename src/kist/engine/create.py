@@ -19,6 +19,7 @@ from kist.engine.records import ContainerRecord, Mount
 from kist.engine.spec.namespaces import FIELDS, joined
 from kist.engine.start import Start
 from kist.errors import Conflict, InvalidParameter
+from kist.store.errors import storage_errors
 
 if TYPE_CHECKING:
     from kist.engine.images import Image, Images
@@ -45,7 +46,6 @@ class Create:
             record, warnings = self._record(container_id, name, body, image)
             container = Container(record)
             await self._storage(container, image, undo)
-            await self._start.compile(container)
             await self._parts.records.save(record)
             register.add(container)
             undo.pop_all()
@@ -101,12 +101,15 @@ class Create:
         return found
 
     async def _storage(self, container: Container, image: Image, undo: AsyncExitStack) -> None:
-        """Snapshot, directories and volumes."""
+        """Snapshot, directories, volumes, and config.json: one trip to a thread unless there are volumes."""
         store, places, key = self._parts.store, self._parts.places, container.id
 
         def make() -> None:
-            store.snapshots.prepare(key, image.chain)
-            places.make(key)
+            with storage_errors("create container"):
+                store.snapshots.prepare(key, image.chain, volatile=container.record.host["AutoRemove"])
+                places.make(key)
+                if not container.record.mounts:
+                    self._start.compile(container)
 
         def unmake() -> None:
             store.snapshots.remove(key)
@@ -116,6 +119,7 @@ class Create:
         await asyncio.to_thread(make)
         if container.record.mounts:
             await self._volumes.attach(container.record, undo)
+            await asyncio.to_thread(self._start.compile, container)
 
 
 def _networks(body: bodies.ContainerCreate) -> Json:

@@ -6,14 +6,15 @@ import asyncio
 import os
 import posixpath
 import stat as modes
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from kist.engine import rootview, times
 from kist.engine.container import Container
 from kist.engine.parts import Parts
-from kist.engine.transfer import ToThread, from_thread
+from kist.engine.spec.mounts import MOUNT_POINTS
+from kist.engine.threads import ToThread, from_thread
 from kist.errors import EngineFailure, Forbidden, InvalidParameter, NotFound
 from kist.linux.openat2 import Root
 from kist.store import tree
@@ -34,7 +35,17 @@ _GO_BITS = ((modes.S_ISUID, 1 << 23), (modes.S_ISGID, 1 << 22), (modes.S_ISVTX, 
 async def changes(parts: Parts, container: Container) -> list[Json]:
     container.check("read")
     found = await asyncio.to_thread(parts.store.snapshots.diff, container.id)
-    return [{"Path": change.path, "Kind": _KINDS[change.kind]} for change in found]
+    return [{"Path": path, "Kind": _KINDS[kind]} for kind, path in without_mount_points(found)]
+
+
+def without_mount_points(found: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """The changes without the places that start made for its own mounts, nor the directories that were touched by
+    that alone (moby makes them in a layer of its own below the container's)."""
+    hidden = {f"/{path}" for path in MOUNT_POINTS}
+    rest = [(kind, path) for kind, path in found if not (kind == "A" and path in hidden)]
+    touched = {posixpath.dirname(path) for path in hidden} - {"/"}
+    return [(kind, path) for kind, path in rest
+            if not (kind == "C" and path in touched and not any(other.startswith(f"{path}/") for _, other in rest))]
 
 
 async def export(parts: Parts, container: Container) -> AsyncIterator[bytes]:

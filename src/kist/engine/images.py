@@ -6,15 +6,14 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 from kist.api import bodies
 from kist.api.options import Filters
 from kist.engine import selection
 from kist.engine.commit import Commit
 from kist.engine.parts import Parts
-from kist.engine.pull import Pull
-from kist.engine.transfer import Transfer
 from kist.engine.views import images as views
 from kist.errors import Conflict, InvalidParameter, NotFound, NotSupported
 from kist.oci import platform as platforms
@@ -23,6 +22,10 @@ from kist.oci.digest import Digest
 from kist.oci.image import ImageConfig
 from kist.oci.platform import Platform
 from kist.store import images as stored
+
+if TYPE_CHECKING:
+    from kist.engine.pull import Pull
+    from kist.engine.transfer import Transfer
 
 Json = dict[str, Any]
 Rows = list[Json]
@@ -49,11 +52,23 @@ class Image:
 class Images:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self._pull = Pull(parts.config, parts.store)
         self._commit = Commit(parts)
-        self._transfer = Transfer(parts, self._pull)
         self._configs: OrderedDict[str, ImageConfig] = OrderedDict()
         self._here = platforms.from_uname("Linux", parts.host.machine)
+
+    # Registries and archives cost 40 ms and 8 MB to load: only servers that use them pay.
+
+    @cached_property
+    def _pull(self) -> Pull:
+        from kist.engine.pull import Pull
+
+        return Pull(self._parts.config, self._parts.store)
+
+    @cached_property
+    def _transfer(self) -> Transfer:
+        from kist.engine.transfer import Transfer
+
+        return Transfer(self._parts, self._pull)
 
     # Looking up
 

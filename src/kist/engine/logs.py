@@ -78,9 +78,9 @@ def render(records: list[Record], wanted: Wanted) -> tuple[bytes, bool]:
     """The bytes for the client, and whether `until` was passed (nothing later need be read)."""
     out: list[bytes] = []
     streams = {name: number for name, number in _STREAMS.items() if getattr(wanted, name)}
-    plain = not (wanted.since or wanted.until or wanted.timestamps or wanted.details)
+    timed, prefixed = bool(wanted.since or wanted.until), wanted.timestamps or wanted.details
     for record in records:
-        if not plain and (wanted.since or wanted.until):
+        if timed:
             at = _time(record.time)
             if at < wanted.since:
                 continue
@@ -90,7 +90,7 @@ def render(records: list[Record], wanted: Wanted) -> tuple[bytes, bool]:
         if stream is None:
             continue
         data = _text(record.log)
-        if not plain:
+        if prefixed:
             data = _prefix(record, wanted) + data
         if wanted.framed:
             out.append(frames.header(stream, len(data)))

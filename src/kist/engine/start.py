@@ -34,12 +34,13 @@ class Start:
         self._parts = parts
         self._prepare = Prepare(parts)
 
-    async def compile(self, container: Container) -> None:
-        """At create: do what start would have to do. What can't be done yet is left to start, which will say why."""
+    def compile(self, container: Container) -> None:
+        """At create: do what start would have to do. What can't be done yet is left to start, which will say why.
+        Blocking."""
         if is_late(container.record.host):
             return
         try:
-            await asyncio.to_thread(self._prepare.spec, container)
+            self._prepare.spec(container)
         except KistError:
             return
         container.spec_ready = True

@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
 from kist.linux.openat2 import RESOLVE_BENEATH, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, openat2
@@ -152,19 +152,33 @@ def export(root: int, writer: TarWriter) -> None:
             _add(node, node.path, writer, links)
 
 
-def layer(upper: int, writer: TarWriter) -> None:
-    """Write an overlay's upper directory as a layer: whiteouts and opaque directories in OCI's form."""
+def layer(upper: int, writer: TarWriter, leave_out: Collection[bytes] = ()) -> None:
+    """Write an overlay's upper directory as a layer: whiteouts and opaque directories in OCI's form.
+
+    Empty files and directories at the paths *leave_out* are passed over."""
     links: dict[tuple[int, int], bytes] = {}
     for node in walk(upper):
         parent, slash, name = node.path.rpartition(b"/")
         if name.startswith(WHITEOUT):
             continue    # would be read as a whiteout; no layer can express such a file
+        if node.path in leave_out and _is_empty(node):
+            continue
         if node.is_whiteout:
             writer.add(Entry(parent + slash + WHITEOUT + name, mode=0, mtime=node.stat.st_mtime_ns))
             continue
         _add(node, node.path, writer, links)
         if node.is_directory and _is_opaque(node):
             writer.add(Entry(node.path + b"/" + OPAQUE, mode=0, mtime=node.stat.st_mtime_ns))
+
+
+def _is_empty(node: Node) -> bool:
+    if not node.is_directory:
+        return stat.S_ISREG(node.stat.st_mode) and node.stat.st_size == 0
+    fd = os.open(node.name, _READ_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=node.directory)
+    try:
+        return not os.listdir(fd)
+    finally:
+        os.close(fd)
 
 
 def _is_opaque(node: Node) -> bool:

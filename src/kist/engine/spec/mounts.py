@@ -14,6 +14,8 @@ from kist.engine.spec.defaults import MOUNTS
 
 Json = dict[str, Any]
 ETC_FILES = ("resolv.conf", "hostname", "hosts")
+# Relative paths in the root file system that exist for the sake of Kist's own mounts.
+MOUNT_POINTS = ("dev", "proc", "sys", *(f"etc/{name}" for name in ETC_FILES))
 _PROPAGATIONS = frozenset({"private", "rprivate", "slave", "rslave", "shared", "rshared"})
 
 

@@ -7,6 +7,7 @@ every driver passes one suite (tests/kernel/store/test_store_snapshots.py).
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from contextlib import AbstractContextManager
 from typing import Protocol, TypedDict
 
@@ -61,8 +62,9 @@ class Driver(Protocol):
     def export(self, key: str, sink: Sink) -> None:
         """Write the whole root file system as a tar."""
 
-    def commit(self, key: str, sink: Sink) -> None:
-        """Write what the container changed as an uncompressed layer."""
+    def commit(self, key: str, sink: Sink, leave_out: Collection[bytes] = ()) -> None:
+        """Write what the container changed as an uncompressed layer. *leave_out*: relative paths of mount points,
+        which are no work of the container's as long as nothing is in them."""
 
     def remove(self, key: str) -> bool:
         """Gone at once, freed in the background; False if there was none."""

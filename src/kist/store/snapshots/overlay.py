@@ -14,7 +14,7 @@ import os
 import re
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
 from kist.errors import Conflict, InvalidParameter
@@ -114,10 +114,10 @@ class OverlaySnapshots:
             tree.export(root, writer)
             writer.close()
 
-    def commit(self, key: str, sink: Sink) -> None:
+    def commit(self, key: str, sink: Sink, leave_out: Collection[bytes] = ()) -> None:
         with self._open_upper(key) as upper:
             writer = TarWriter(sink)
-            tree.layer(upper, writer)
+            tree.layer(upper, writer, leave_out)
             writer.close()
 
     def remove(self, key: str) -> bool:
