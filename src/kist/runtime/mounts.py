@@ -109,8 +109,6 @@ class Bind(Step):
         self.options = options
         self.index = index
         self.idmap = idmap_key(mount, options)
-        if self.destination.startswith("/proc/") and self.destination not in PROC_FILES:
-            raise SpecError(f"mount {self.source} on {self.destination}: nothing may be mounted inside /proc")
 
     def describe(self) -> str:
         return f"bind {self.source} on {self.destination}"
@@ -185,8 +183,11 @@ def steps_for(mount: dict[str, Any], bundle: str, index: int, cgroup_steps: Any)
     options.data = [word for word in options.data if word not in SUPERBLOCK] + [
         word for word in options.data if word in SUPERBLOCK]
     kind = mount.get("type")
+    destination = normal(mount["destination"])
+    if destination.startswith("/proc/") and destination not in PROC_FILES:
+        raise SpecError(f"mount {mount.get('source')} on {destination}: nothing may be mounted inside /proc")
     if kind == "cgroup" or (kind == "cgroup2" and not options.bind):
-        made: list[Step] = cgroup_steps(normal(mount["destination"]), options)
+        made: list[Step] = cgroup_steps(destination, options)
         return made
     if options.bind or kind == "bind":
         options.bind = True

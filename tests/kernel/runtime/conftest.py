@@ -51,7 +51,7 @@ def spec(rootfs: Path, container_id: str) -> dict[str, Any]:
     return {
         "ociVersion": "1.2.0",
         "process": {"args": ["true"], "cwd": "/", "env": ["PATH=/bin"], "user": {"uid": 0, "gid": 0},
-                    "capabilities": dict.fromkeys(("bounding", "effective", "permitted"), CAPS)},
+                    "capabilities": {kind: [*CAPS] for kind in ("bounding", "effective", "permitted")}},
         "root": {"path": str(rootfs)},
         "hostname": "box",
         "mounts": [

@@ -1,0 +1,187 @@
+"""One test per known class of container escape. Each shows the effect of the guard from inside: taking the guard out
+makes the test fail (the class and the guard are named in the docstring)."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+SRC = Path(__file__).resolve().parents[3] / "src"
+
+
+def test_overwrite_of_the_interpreter(tmp_path: Path) -> None:
+    """CVE-2019-5736: /proc/self/exe of the runtime, opened for writing once it runs something else.
+    Guard: `linux.sealed` (a read-only clone of the mount)."""
+    victim = tmp_path / "sleep"
+    victim.write_bytes(Path("/bin/busybox").read_bytes())
+    victim.chmod(0o755)
+    code = (f"import sys, os; sys.path.insert(0, {str(SRC)!r})\n"
+            "from kist.linux.sealed import open_executable\n"
+            f"fd = open_executable({str(victim)!r})\n"
+            "os.execve(f'/proc/self/fd/{fd}', ['sleep', '30'], {})")
+    child = subprocess.Popen([sys.executable, "-I", "-S", "-c", code])
+    try:
+        while not Path(f"/proc/{child.pid}/comm").read_text().startswith(("sleep", "3", "4", "5", "exe")):
+            os.sched_yield()
+        while "python" in os.readlink(f"/proc/{child.pid}/exe"):
+            os.sched_yield()
+        handle = os.open(f"/proc/{child.pid}/exe", os.O_PATH)
+    finally:
+        child.kill()
+        child.wait()
+    with pytest.raises(OSError, match="Read-only file system"):
+        os.open(f"/proc/self/fd/{handle}", os.O_WRONLY)
+    os.close(handle)
+
+
+def test_the_runtime_command_runs_sealed(tmp_path: Path) -> None:
+    """CVE-2019-5736, the command: what enters containers is started again from the sealed mount."""
+    code = (f"import sys, os; sys.path.insert(0, {str(SRC)!r})\n"
+            "from kist.linux.sealed import is_sealed, reexec\n"
+            "if not is_sealed(): reexec(sys.executable, ['-I', '-S', *sys.orig_argv[3:]], dict(os.environ))\n"
+            "print(is_sealed())")
+    script = tmp_path / "probe.py"
+    script.write_text(code)
+    done = subprocess.run([sys.executable, "-I", "-S", str(script)], capture_output=True, text=True, check=True)
+    assert done.stdout == "True\n"
+
+
+def test_working_directory_through_a_descriptor(spec: dict[str, Any], run: Any) -> None:
+    """CVE-2024-21626: cwd=/proc/self/fd/N of a leaked directory. Guard: RESOLVE_NO_MAGICLINKS and the check."""
+    for number in range(3, 10):
+        spec["process"]["cwd"] = f"/proc/self/fd/{number}"
+        report = run(spec, "ls")
+        assert "error" in report, f"fd {number}: {report}"
+
+
+def test_working_directory_through_a_link_of_the_image(spec: dict[str, Any], run: Any, rootfs: Path) -> None:
+    """CVE-2024-21626 again, the link being the image's."""
+    (rootfs / "here").symlink_to("/proc/self/cwd")
+    spec["process"]["cwd"] = "/here"
+    assert "error" in run(spec, "ls")
+
+
+def test_no_descriptor_of_the_runtime_is_left(spec: dict[str, Any], run: Any) -> None:
+    """CVE-2024-21626: leaked descriptors. Guard: close_range(2) before execve(2)."""
+    probe = {**spec["process"], "args": ["sh", "-c", "ls /proc/self/fd; ls /proc/1/fd"]}
+    report = run(spec, "sleep", "30", execs=[probe])
+    assert report["execs"][0]["stdout"].split() == ["0", "1", "2", "3", "0", "1", "2"]
+
+
+def test_masked_path_that_is_a_link(spec: dict[str, Any], run: Any, rootfs: Path, tmp_path: Path) -> None:
+    """CVE-2025-31133: /dev/null replaced by a link, so that masking binds something else. Guard: the host's null
+    device, opened and verified before. With no /dev mounted the image's own /dev is what is there."""
+    (rootfs / "dev").mkdir()
+    (rootfs / "dev" / "null").symlink_to("/proc/sys/kernel/core_pattern")
+    spec["mounts"] = [mount for mount in spec["mounts"] if not mount["destination"].startswith("/dev")]
+    report = run(spec, "sh", "-c", "cat /proc/keys; echo end")
+    assert "something else is in its place" in report.get("error", "") or report["stdout"] == "end\n"
+
+
+def test_masked_path_shows_nothing_of_the_image(spec: dict[str, Any], sh: Any, rootfs: Path) -> None:
+    """CVE-2025-31133: what covers a masked file is the null device itself: 1:3."""
+    assert sh("stat -L -c %t:%T /proc/keys") == "1:3\n"
+
+
+def test_console_that_is_a_link(spec: dict[str, Any], run: Any, rootfs: Path) -> None:
+    """CVE-2025-52565: /dev/console a link to a file of procfs, the terminal is bound over that.
+    Guard: openat2 without links, relative to /dev."""
+    (rootfs / "dev").mkdir()
+    (rootfs / "dev" / "console").symlink_to("/proc/sysrq-trigger")
+    spec["mounts"] = [mount for mount in spec["mounts"] if mount["destination"] != "/dev"]
+    spec["process"]["terminal"] = True
+    report = run(spec, "sh", "-c", "stat -c %F /proc/sysrq-trigger")
+    assert "error" in report
+    assert "ELOOP" in report["error"]
+
+
+def test_ptmx_that_is_none(spec: dict[str, Any], run: Any, rootfs: Path) -> None:
+    """CVE-2025-52565: /dev/pts/ptmx of the image instead of devpts'. Guard: the file system's magic number."""
+    (rootfs / "dev" / "pts").mkdir(parents=True)
+    (rootfs / "dev" / "pts" / "ptmx").touch()
+    spec["mounts"] = [mount for mount in spec["mounts"] if not mount["destination"].startswith("/dev")]
+    spec["process"]["terminal"] = True
+    assert "not devpts' multiplexer" in run(spec)["error"]
+
+
+def test_procfs_writes_are_redirected_nowhere(spec: dict[str, Any], run: Any, tmp_path: Path) -> None:
+    """CVE-2025-52881: something mounted over procfs files that the runtime writes to. Guard: nothing may be mounted
+    inside /proc, and the runtime writes through the host's procfs, verified."""
+    (tmp_path / "fake").mkdir()
+    for destination in ("/proc/self/attr", "/proc/sys/kernel", "/proc/1"):
+        trial = {**spec, "mounts": [*spec["mounts"], {"destination": destination, "type": "bind", "options": ["rbind"],
+                                                      "source": str(tmp_path / "fake")}]}
+        assert "nothing may be mounted inside /proc" in run(trial)["error"]
+
+
+def test_a_tmpfs_over_proc_is_refused(spec: dict[str, Any], run: Any) -> None:
+    """CVE-2025-52881, by another kind of mount."""
+    spec["mounts"].append({"destination": "/proc/self/attr", "type": "tmpfs", "source": "tmpfs"})
+    assert "nothing may be mounted inside /proc" in run(spec)["error"]
+
+
+def test_sysctl_goes_to_the_kernel(spec: dict[str, Any], run: Any, rootfs: Path) -> None:
+    """CVE-2025-52881: with a /proc of the image that is not procfs the value must not land in its files."""
+    (rootfs / "proc" / "sys" / "net" / "ipv4").mkdir(parents=True)
+    fake = rootfs / "proc" / "sys" / "net" / "ipv4" / "ip_forward"
+    fake.write_text("untouched")
+    spec["mounts"] = [mount for mount in spec["mounts"] if mount["destination"] != "/proc"]
+    spec["linux"]["sysctl"] = {"net.ipv4.ip_forward": "1"}
+    report = run(spec, "cat", "/proc/sys/net/ipv4/ip_forward")
+    assert report["stdout"] == "untouched"
+
+
+def test_proc_on_a_link(spec: dict[str, Any], run: Any, rootfs: Path) -> None:
+    """CVE-2019-16884: /proc a link to elsewhere, so that masks miss. Guard: RESOLVE_NO_SYMLINKS."""
+    (rootfs / "evil").mkdir()
+    (rootfs / "proc").symlink_to("evil")
+    assert run(spec)["error"] == "mount proc on /proc: ELOOP"
+
+
+def test_dev_is_a_link_out(spec: dict[str, Any], run: Any, rootfs: Path, tmp_path: Path) -> None:
+    """CVE-2026-41579: /dev a link to a directory of the host. Guard: RESOLVE_IN_ROOT."""
+    (tmp_path / "hostdev").mkdir()
+    (rootfs / "dev").symlink_to(tmp_path / "hostdev")
+    run(spec, "touch", "/dev/made")
+    assert list((tmp_path / "hostdev").iterdir()) == []
+
+
+def test_device_node_that_is_a_link(spec: dict[str, Any], run: Any, rootfs: Path, tmp_path: Path) -> None:
+    """CVE-2026-47766: a device's name taken by a link of the image. Guard: nothing but the same node is accepted."""
+    (rootfs / "dev").mkdir()
+    (rootfs / "dev" / "zero").symlink_to("/etc/passwd")
+    spec["mounts"] = [mount for mount in spec["mounts"] if not mount["destination"].startswith("/dev")]
+    assert "make the device zero: something else is in its place" in run(spec)["error"]
+
+
+def test_mount_destination_leads_out(spec: dict[str, Any], run: Any, rootfs: Path, tmp_path: Path) -> None:
+    """CVE-2021-30465: the destination is a link to the host. Guard: RESOLVE_IN_ROOT, by descriptor."""
+    (tmp_path / "victim").mkdir()
+    (tmp_path / "data").mkdir()
+    (rootfs / "mnt").symlink_to(tmp_path / "victim")
+    spec["mounts"].append({"destination": "/mnt/x", "type": "bind", "source": str(tmp_path / "data"),
+                           "options": ["rbind"]})
+    run(spec)
+    assert list((tmp_path / "victim").iterdir()) == []
+
+
+@pytest.mark.parametrize("uid", [-1, (1 << 32) - 1, 1.5, "0"])
+def test_odd_user_ids(spec: dict[str, Any], run: Any, uid: Any) -> None:
+    """CVE-2026-30892: setresuid(-1) changes nothing, and the process stays root. Guard: the id is checked."""
+    spec["process"]["user"]["uid"] = uid
+    assert "is not an id" in run(spec, "id")["error"]
+
+
+def test_the_joining_process_is_out_of_reach(spec: dict[str, Any], run: Any) -> None:
+    """CVE-2016-9962: a process of the container opens /proc/PID/root of one that joins. Guard: PR_SET_DUMPABLE 0
+    before it joins, and its privilege. The watcher in here tries for as long as execs go on."""
+    watcher = ("while :; do for p in /proc/[0-9]*; do e=$(readlink $p/exe) && [ $e != /bin/busybox ] && "
+               "echo reached $p $e; done; done")
+    probe = {**spec["process"], "args": ["true"]}
+    report = run(spec, "sh", "-c", watcher, execs=[probe] * 6)
+    assert report["stdout"] == ""

@@ -1,0 +1,145 @@
+"""`make test-vm`: the kernel tests in a virtual machine with control groups of version 2.
+
+QEMU (without KVM unless asked for) boots Debian's cloud kernel with an initramfs made here: this machine's Python, the
+sources, the tests, busybox. The machine says on its serial line what pytest said, and its exit status:
+
+    python tests/vm/run.py [--kernel VMLINUZ --modules DIR] [--keep FILE] [--kvm] [PYTEST-ARGUMENTS…]
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+from cpio import Archive
+
+REPO = Path(__file__).resolve().parents[2]
+CACHE = REPO / ".cache" / "vm"
+PACKAGE = "linux-image-cloud-amd64"
+MODULES = ("kernel/fs/overlayfs/overlay.ko",)
+SUITE = ("tests/kernel/linux", "tests/kernel/runtime")
+SKIP = frozenset({"__pycache__", "test", "tests", "idlelib", "tkinter", "lib2to3", "ensurepip", "turtledemo",
+                  "site-packages", "dist-packages", "pydoc_data", "distutils"})
+LIBRARIES = ("libseccomp.so.2",)
+
+INIT = """#!/bin/busybox sh
+/bin/busybox mount -t proc proc /proc
+/bin/busybox mount -t tmpfs -o mode=755 tmpfs /new
+for d in bin lib lib64 usr etc kist site overlay.ko init2; do /bin/busybox cp -a /$d /new/ 2>/dev/null; done
+cd /new && /bin/busybox mkdir -p proc sys dev tmp run root var/tmp && /bin/busybox umount /proc
+exec /bin/busybox switch_root /new /init2
+"""
+INIT2 = """#!/bin/busybox sh
+export PATH=/bin:/usr/bin HOME=/root PYTHONPATH=/kist/src:/site PYTHONDONTWRITEBYTECODE=1 TMPDIR=/tmp
+/bin/busybox --install -s /bin
+mount -t proc proc /proc; mount -t sysfs sysfs /sys; mount -t devtmpfs dev /dev
+mkdir -p /dev/pts /dev/shm; mount -t devpts devpts /dev/pts; mount -t tmpfs tmpfs /dev/shm
+mount -t tmpfs tmpfs /tmp; mount -t tmpfs tmpfs /run
+mount -t cgroup2 cgroup2 /sys/fs/cgroup
+insmod /overlay.ko; ip link set lo up
+cd /kist
+@PYTHON@ -m pytest -p no:cacheprovider -o addopts= -o asyncio_mode=auto -q @ARGUMENTS@
+echo "KIST-VM-EXIT $?"
+poweroff -f
+"""
+
+
+def fetch_kernel() -> tuple[Path, Path]:
+    """Debian's cloud kernel, unpacked (not installed) below .cache."""
+    found = sorted(CACHE.glob("boot/vmlinuz-*"))
+    if not found:
+        CACHE.mkdir(parents=True, exist_ok=True)
+        shown = subprocess.run(["apt-cache", "show", "--no-all-versions", PACKAGE], check=True, text=True,
+                               capture_output=True).stdout
+        name = re.findall(r"^Depends: (linux-image-\S+)", shown, re.M)[0]
+        subprocess.run(["apt-get", "download", name], check=True, cwd=CACHE, stderr=subprocess.DEVNULL)
+        package = next(CACHE.glob(f"{name}_*.deb"))
+        subprocess.run(["dpkg", "-x", package.name, "."], check=True, cwd=CACHE)
+        package.unlink()
+        found = sorted(CACHE.glob("boot/vmlinuz-*"))
+    release = found[-1].name.removeprefix("vmlinuz-")
+    return found[-1], CACHE / "lib" / "modules" / release
+
+
+def libraries(binary: Path) -> set[Path]:
+    """What ldd says, links followed by name so that the loader finds them."""
+    out = subprocess.run(["ldd", str(binary)], text=True, capture_output=True, check=False).stdout
+    return {Path(path) for path in re.findall(r"(/\S+) \(0x", out)}
+
+
+def build(target: Path, modules: Path, arguments: list[str]) -> None:
+    python = Path(sys.executable).resolve()
+    standard = Path(sysconfig.get_path("stdlib"))
+    needed = libraries(python)
+    for extension in (standard / "lib-dynload").glob("*.so"):
+        needed |= libraries(extension)
+    for name in LIBRARIES:
+        for directory in ("/usr/lib/x86_64-linux-gnu", "/lib/x86_64-linux-gnu", "/usr/lib64"):
+            if (Path(directory) / name).exists():
+                needed |= {Path(directory) / name, *libraries(Path(directory) / name)}
+    with target.open("wb") as out:
+        archive = Archive(out)
+        for directory in ("proc", "sys", "dev", "new", "bin", "etc", "lib64", "lib", "usr/lib"):
+            archive.add(directory, 0o040755)
+        archive.add("dev/console", 0o020600, device=(5, 1))
+        archive.add("init", 0o100755, INIT.encode())
+        script = INIT2.replace("@PYTHON@", str(python)).replace("@ARGUMENTS@", " ".join(arguments))
+        archive.add("init2", 0o100755, script.encode())
+        archive.add("bin/busybox", 0o100755, Path("/bin/busybox").read_bytes())
+        archive.add("etc/passwd", 0o100644, b"root:x:0:0::/root:/bin/sh\n")
+        archive.add("etc/hosts", 0o100644, b"127.0.0.1 localhost\n")
+        archive.file(python)
+        for library in sorted(needed):
+            archive.add(str(library), 0o100755, library.read_bytes())
+        archive.tree(standard, str(standard), SKIP)
+        for package in ("pytest", "_pytest", "pluggy", "iniconfig", "packaging", "pygments"):
+            archive.tree(REPO / ".venv/lib" / f"python{sys.version_info[0]}.{sys.version_info[1]}" / "site-packages"
+                         / package, f"site/{package}", frozenset({"__pycache__"}))
+        archive.tree(REPO / "src", "kist/src", frozenset({"__pycache__"}))
+        archive.tree(REPO / "tests/kernel", "kist/tests/kernel", frozenset({"__pycache__"}))
+        archive.file(REPO / "pyproject.toml", "kist/pyproject.toml")
+        for module in MODULES:
+            archive.file(modules / module, "overlay.ko")
+        archive.close()
+
+
+def boot(kernel: Path, initramfs: Path, *, kvm: bool) -> int:
+    command = ["qemu-system-x86_64", "-accel", "kvm" if kvm else "tcg,thread=multi", "-cpu", "max", "-smp", "2",
+               "-m", "1536", "-nographic", "-no-reboot", "-nodefaults", "-serial", "stdio",
+               "-kernel", str(kernel), "-initrd", str(initramfs),
+               "-append", "console=ttyS0 quiet panic=-1 cgroup_no_v1=all"]
+    status = 1
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True,
+                          errors="replace") as machine:
+        assert machine.stdout is not None
+        for line in machine.stdout:
+            found = re.search(r"KIST-VM-EXIT (\d+)", line)
+            if found:
+                status = int(found[1])
+            else:
+                print(line.rstrip(), flush=True)
+    return status
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--kernel", type=Path)
+    parser.add_argument("--modules", type=Path)
+    parser.add_argument("--keep", type=Path, help="keep the initramfs there")
+    parser.add_argument("--kvm", action="store_true", help="nested virtualization is often broken, so it is asked for")
+    known, rest = parser.parse_known_args()
+    kernel, modules = (known.kernel, known.modules) if known.kernel else fetch_kernel()
+    with tempfile.TemporaryDirectory() as scratch:
+        initramfs = known.keep or Path(scratch) / "initramfs"
+        build(initramfs, modules, rest or list(SUITE))
+        return boot(kernel, initramfs, kvm=known.kvm)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
