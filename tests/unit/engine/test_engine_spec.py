@@ -45,8 +45,8 @@ def test_the_defaults_are_dockers() -> None:
     process, linux = spec["process"], spec["linux"]
     assert process["args"] == ["sh", "-c", "x"]
     assert process["cwd"] == "/"
-    assert process["env"] == ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOSTNAME=box", "A=1",
-                              "HOME=/"]
+    assert process["env"] == ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOSTNAME=box",
+                              "A=1", "HOME=/"]
     assert set(process["capabilities"]["bounding"]) == set(CAPABILITIES)
     assert "inheritable" not in process["capabilities"]
     assert "ambient" not in process["capabilities"]
