@@ -28,6 +28,7 @@ from kist.hub.hub import Hub, hub_of, in_thread
 from kist.hub.metadata import Metadata
 from kist.hub.upstream import Cache, make_upstreams
 from kist.hub.v2 import routes as v2
+from kist.hub.web import routes as pages
 from kist.version import VERSION
 
 log = logging.getLogger("kist.hub")
@@ -61,8 +62,10 @@ def make_app(hub: Hub) -> Starlette:
             Route("/token", token.token, methods=["GET", "POST"]),
             Route("/v2/{path:path}", v2.dispatch, methods=_ALL_METHODS),
             Route("/v2", v2.dispatch, methods=_ALL_METHODS),
+            *pages.ROUTES,
         ],
         middleware=[Middleware(AccessLog, hub=hub)],
+        exception_handlers={404: pages.not_found, 405: pages.not_found},
         lifespan=_lifespan,
     )
     app.state.hub = hub

@@ -76,6 +76,11 @@ MIGRATIONS = (
     ) WITHOUT ROWID;
     CREATE TABLE secrets (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
     """,
+    """
+    CREATE TABLE listings (   -- the files of a layer (listings.py), packed; goes with its blob
+        digest TEXT PRIMARY KEY REFERENCES blobs ON DELETE CASCADE, files BLOB NOT NULL
+    );
+    """,
 )
 
 

@@ -1,0 +1,135 @@
+"""Front page, search, and a repository's page with its settings."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import Any
+from urllib.parse import quote
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from kist.hub.access import AccountAccess
+from kist.hub.accounts import Level
+from kist.hub.errors import HubError
+from kist.hub.hub import Hub, hub_of, in_thread
+from kist.hub.metadata import Repository, StoredManifest, Tag
+from kist.hub.search import PAGE, visible
+from kist.hub.web import plot
+from kist.hub.web.read import image_size, parsed_manifest, read_config, readable
+from kist.hub.web.render import form, moved, page
+from kist.oci.manifest import Index, Manifest
+
+FRONT = 8
+TAGS_PAGE = 50
+PLOT_DAYS = 60
+
+
+async def front(request: Request) -> Response:
+    hub = hub_of(request)
+    recent = await in_thread(visible, hub, request, "", order="updated")
+    popular = await in_thread(visible, hub, request, "", order="pulls")
+    return await page(request, "front.html", recent=recent[:FRONT],
+                      popular=[one for one in popular if one.pulls][:FRONT], count=len(recent),
+                      tags=sum(one.tags for one in recent))
+
+
+async def search(request: Request) -> Response:
+    query = request.query_params.get("q", "")[:200]
+    order = request.query_params.get("order", "best")
+    text = request.query_params.get("page", "1")
+    number = max(int(text), 1) if text.isascii() and text.isdigit() and len(text) < 6 else 1
+    found = await in_thread(visible, hub_of(request), request, query, order=order)
+    return await page(request, "search.html", q=query, order=order, number=number, total=len(found),
+                      pages=-(-len(found) // PAGE), found=found[(number - 1) * PAGE:number * PAGE])
+
+
+@dataclass(frozen=True)
+class TagRow:
+    """One line of the tags' table."""
+
+    tag: Tag
+    platforms: list[str]
+    size: int  # compressed bytes, of the largest platform
+    kind: str  # "image", "index" or "artifact"
+
+
+async def repository(request: Request, name: str) -> Response:
+    hub = hub_of(request)
+    found = await in_thread(readable, hub, request, name)
+    last = request.query_params.get("last", "")
+    tags = await in_thread(hub.metadata.tags, name, TAGS_PAGE + 1, last)
+    rows = await in_thread(tag_rows, hub, name, tags[:TAGS_PAGE])
+    today = datetime.fromtimestamp(hub.metadata.clock(), UTC).date()
+    pulls, total = await in_thread(_pulls, hub, name, today)
+    level = await in_thread(hub.access.level, request, name)
+    return await page(
+        request, "repository.html", repository=found, rows=rows, first=not last,
+        more=tags[TAGS_PAGE - 1].name if tags[TAGS_PAGE:] else "", pulls=total, days=PLOT_DAYS, counts=pulls,
+        plot=plot.bars(pulls, today, PLOT_DAYS),
+        may_admin=level >= Level.ADMIN and not hub.cache.upstream_of(name), run=_run_line(request, name, rows))
+
+
+def _pulls(hub: Hub, name: str, today: date) -> tuple[dict[str, int], int]:
+    hub.flush_pulls()
+    return hub.metadata.pulls(name, plot.days_until(today, PLOT_DAYS)[0]), hub.metadata.total_pulls(name)
+
+
+def _run_line(request: Request, name: str, rows: list[TagRow]) -> str:
+    tags = [row.tag.name for row in rows]
+    tag = "latest" if "latest" in tags or not tags else tags[-1]
+    return f"kist run {request.url.netloc}/{name}" + ("" if tag == "latest" else f":{tag}")
+
+
+def tag_rows(hub: Hub, name: str, tags: list[Tag]) -> list[TagRow]:
+    return [TagRow(tag, *_summary(hub, name, hub.metadata.manifest(name, tag.digest))) for tag in tags]
+
+
+def _summary(hub: Hub, name: str, stored: StoredManifest | None) -> tuple[list[str], int, str]:
+    parsed = parsed_manifest(stored)
+    if isinstance(parsed, Index):
+        children = [parsed_manifest(hub.metadata.manifest(name, entry.digest)) for entry in parsed.manifests]
+        sizes = [image_size(child) for child in children if isinstance(child, Manifest)]
+        return [str(entry.platform) for entry in parsed.manifests if entry.platform], max(sizes, default=0), "index"
+    if parsed is None or not parsed.is_image:
+        return [], image_size(parsed) if parsed else 0, "artifact"
+    return [platform] if (platform := _platform(hub, parsed)) else [], image_size(parsed), "image"
+
+
+def _platform(hub: Hub, parsed: Manifest) -> str:
+    config = read_config(hub, parsed)
+    return str(config.platform) if config else ""
+
+
+# --- a repository's settings ------------------------------------------------------------------------------------
+
+
+async def settings(request: Request, name: str) -> Response:
+    hub = hub_of(request)
+    found = await in_thread(_administered, hub, request, name)
+    if request.method == "POST":
+        fields = await form(request)
+        await in_thread(_save, hub, name, fields)
+        return moved(f"/r/{quote(name)}")
+    return await page(request, "repository_settings.html", repository=found, grants=await in_thread(_grants, hub, name))
+
+
+def _administered(hub: Hub, request: Request, name: str) -> Repository:
+    found = readable(hub, request, name)
+    if hub.access.level(request, name) < Level.ADMIN or hub.cache.upstream_of(name):
+        raise HubError("DENIED", "only those who look after this repository may change it")
+    return found
+
+
+def _save(hub: Hub, name: str, fields: Any) -> None:
+    summary = " ".join(fields.get("summary", "").split())[:200]
+    hub.metadata.describe(name, summary=summary, description=fields.get("description", "")[:256 << 10],
+                          private="private" in fields, immutable="immutable" in fields)
+
+
+def _grants(hub: Hub, name: str) -> dict[str, Level]:
+    if not isinstance(hub.access, AccountAccess):
+        return defaultdict()
+    return hub.access.accounts.grants(name)

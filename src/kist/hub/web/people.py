@@ -1,0 +1,95 @@
+"""Signing in and out, and what somebody signed in may set: access tokens and the password."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from kist.errors import InvalidParameter, KistError
+from kist.hub.access import SESSION_COOKIE, AccountAccess
+from kist.hub.accounts import SESSION_LIFE, Accounts, Level, TooManyTries, User
+from kist.hub.errors import HubError
+from kist.hub.hub import hub_of, in_thread
+from kist.hub.web.render import form, moved, page, signed_in
+
+_DAY = 86400.0
+
+
+def _accounts(request: Request) -> Accounts:
+    access = hub_of(request).access
+    if not isinstance(access, AccountAccess):
+        raise HubError("NAME_UNKNOWN", "this Hub has no accounts")
+    return access.accounts
+
+
+async def sign_in(request: Request) -> Response:
+    accounts = _accounts(request)
+    target = _own_path(request.query_params.get("next", "/"))
+    if request.method != "POST":
+        return await page(request, "signin.html", problem="", name="", target=target)
+    fields = await form(request)
+    name, password = fields.get("name", "")[:100], fields.get("password", "")
+    try:
+        user = await in_thread(accounts.sign_in, name, password, request.client.host if request.client else "")
+        problem = "" if user else "The name or the password is not right."
+    except TooManyTries:
+        user, problem = None, "Too many wrong passwords. Wait some minutes, then try again."
+    if user is None or user.cap is not Level.ADMIN:  # a token that may only read must not open the settings
+        problem = problem or "An access token can't be used here."
+        return await page(request, "signin.html", 401, problem=problem, name=name, target=target)
+    answer = moved(_own_path(fields.get("next", target)))
+    answer.set_cookie(SESSION_COOKIE, await in_thread(accounts.open_session, user), max_age=int(SESSION_LIFE),
+                      httponly=True, samesite="lax", secure=request.url.scheme == "https")
+    return answer
+
+
+async def sign_out(request: Request) -> Response:
+    accounts = _accounts(request)
+    await form(request)
+    await in_thread(accounts.close_session, request.cookies.get(SESSION_COOKIE, ""))
+    answer = moved("/")
+    answer.delete_cookie(SESSION_COOKIE)
+    return answer
+
+
+async def settings(request: Request) -> Response:
+    accounts = _accounts(request)
+    user = await in_thread(signed_in, request)
+    if user is None:
+        return moved("/signin?next=/settings")
+    secret = problem = done = ""
+    if request.method == "POST":
+        fields = await form(request)
+        try:
+            secret, done = await in_thread(_change, accounts, user, fields)
+        except KistError as error:
+            problem = str(error)
+    return await page(request, "settings.html", 400 if problem else 200, secret=secret, problem=problem, done=done,
+                      tokens=await in_thread(accounts.tokens, user),
+                      organisations=await in_thread(accounts.organisations_of, user))
+
+
+def _change(accounts: Accounts, user: User, fields: Mapping[str, str]) -> tuple[str, str]:
+    """(a new token's secret, what was done)"""
+    act = fields.get("act", "")
+    if act == "add-token":
+        days = fields.get("days", "")
+        life = int(days) * _DAY if days.isascii() and days.isdigit() and 0 < int(days) < 10_000 else None
+        level = Level.parse(fields.get("level", "read"))
+        return accounts.add_token(user, fields.get("label", "").strip(), level, life=life), ""
+    if act == "remove-token":
+        accounts.remove_token(user, fields.get("id", ""))
+        return "", "The token is gone."
+    if act == "password":
+        if accounts.sign_in(user.name, fields.get("old", "")) is None:
+            raise InvalidParameter("The old password is not right.")
+        accounts.set_password(user.name, fields.get("new", ""))
+        return "", "The password is changed. Sign in again."
+    raise InvalidParameter("Nothing to do.")
+
+
+def _own_path(target: str) -> str:
+    """A path of ours; anything else (another site, a trick with slashes) is the front page."""
+    return target if target.startswith("/") and not target.startswith(("//", "/\\")) else "/"

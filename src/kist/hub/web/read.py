@@ -1,0 +1,41 @@
+"""Reading for the pages: what may be seen, parsed manifests, image configurations."""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+
+from kist.errors import KistError
+from kist.hub.errors import HubError
+from kist.hub.hub import Hub
+from kist.hub.metadata import Repository, StoredManifest
+from kist.oci import image as images
+from kist.oci import manifest as manifests
+from kist.oci.image import ImageConfig
+from kist.oci.manifest import Index, Manifest
+
+
+def readable(hub: Hub, request: Request, name: str) -> Repository:
+    """The repository, if whoever asks may see it; raises HubError. What one may not see is not there."""
+    found = hub.metadata.repository(name)
+    if found is None or not hub.access.may_pull(request, name) or not hub.metadata.has_manifests(name):
+        raise HubError("NAME_UNKNOWN")
+    return found
+
+
+def parsed_manifest(stored: StoredManifest | None) -> Manifest | Index | None:
+    return manifests.parse(stored.content, stored.media_type) if stored else None
+
+
+def image_size(parsed: Manifest) -> int:
+    return sum(entry.size for entry in parsed.blobs)
+
+
+def read_config(hub: Hub, parsed: Manifest) -> ImageConfig | None:
+    """The image's configuration; None for artifacts, and where it is not here or broken."""
+    if not parsed.is_image or parsed.config.size > images.MAX_CONFIG:
+        return None
+    try:
+        with hub.content.blobs.open(parsed.config.digest) as file:
+            return images.parse(file.read())
+    except (OSError, KistError):
+        return None
