@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 # option → part of the body, field
 COPIED: dict[str, tuple[str, str]] = {
     "blkio-weight": ("HostConfig", "BlkioWeight"),
-    "cap-add": ("HostConfig", "CapAdd"),
-    "cap-drop": ("HostConfig", "CapDrop"),
     "cgroup-parent": ("HostConfig", "CgroupParent"),
     "cgroupns": ("HostConfig", "CgroupnsMode"),
     "cidfile": ("HostConfig", "ContainerIDFile"),
@@ -94,6 +92,7 @@ MADE: dict[str, tuple[str, str, str]] = {
 
 # Options of one theme: the function in container_values that adds them to the body.
 THEMES: dict[str, str] = {
+    "cap-add": "add_capabilities", "cap-drop": "add_capabilities",
     "device": "add_devices", "env-file": "add_environment",
     "expose": "add_ports", "publish": "add_ports",
     "health-cmd": "add_health", "health-interval": "add_health", "health-retries": "add_health",
@@ -166,13 +165,12 @@ def _add_streams(body: Body, args: Arguments) -> None:
             raise _bad_value(args, "attach", word, "valid streams are STDIN, STDOUT and STDERR")
     if args.flag("detach"):
         if named:
-            raise problem(args, "conflicting options: cannot specify both --attach and --detach")
+            raise CliError("conflicting options: cannot specify both --attach and --detach")
         return
-    streams = named or ["stdout", "stderr"] + (["stdin"] if args.flag("interactive") else [])
-    for stream in streams:
+    for stream in named or ("stdout", "stderr"):
         body["Attach" + stream.capitalize()] = True
-    if args.flag("interactive") and "stdin" in streams:
-        body["StdinOnce"] = True
+    if args.flag("interactive"):
+        body["AttachStdin"] = body["StdinOnce"] = True
 
 
 def _refuse(args: Arguments) -> None:
@@ -186,7 +184,7 @@ def _refuse(args: Arguments) -> None:
 
 
 def environment(given: list[str], settings: Settings) -> list[str]:
-    """`NAME=value` as it is; a bare `NAME` is passed on from our own environment, if it is set there."""
+    """`NAME=value` as it is; a bare `NAME` has the value that it has here (if none, the server unsets it)."""
     result = []
     for word in given:
         name, mark, _ = word.partition("=")
@@ -197,8 +195,7 @@ def environment(given: list[str], settings: Settings) -> list[str]:
             result.append(word)
         else:
             value = settings.variable(name)
-            if value is not None:
-                result.append(f"{name}={value}")
+            result.append(name if value is None else f"{name}={value}")
     return result
 
 

@@ -23,6 +23,11 @@ ULIMITS = frozenset(("core", "cpu", "data", "fsize", "locks", "memlock", "msgque
                      "rss", "rtprio", "rttime", "sigpending", "stack"))
 
 
+# Kernel parameters that belong to a namespace, beside net.* and fs.mqueue.*
+SYSCTLS = frozenset(("kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem", "kernel.shmall",
+                     "kernel.shmmax", "kernel.shmmni", "kernel.shm_rmid_forced"))
+
+
 def is_address(text: str) -> bool:
     import _socket
 
@@ -69,7 +74,8 @@ def storage_options(values: list[str]) -> dict[str, str]:
 
 def sysctls(values: list[str]) -> dict[str, str]:
     for value in values:
-        if "=" not in value:
+        key, mark, _ = value.partition("=")
+        if not mark or not (key in SYSCTLS or key.startswith(("net.", "fs.mqueue."))):
             raise BadValue(value, f"sysctl '{value}' is not allowed")
     return pairs(values)
 
@@ -203,8 +209,24 @@ def _gpu_request(value: str) -> Body:
 def _number(text: str, value: str) -> int:
     try:
         return integer(text)
-    except ValueError as error:
-        raise BadValue(value, str(error)) from None
+    except ValueError:
+        raise BadValue(value, f'invalid count ({text}): value must be either "all" or an integer: invalid syntax'
+                       ) from None
+
+
+def add_capabilities(body: Body, args: Arguments, _settings: Settings) -> None:
+    """Names in one form, sorted."""
+    for option, field in (("cap-add", "CapAdd"), ("cap-drop", "CapDrop")):
+        names = _capabilities(args.list(option))
+        if names:
+            part(body, "HostConfig")[field] = sorted(names)
+
+
+def _capabilities(names: list[str]) -> set[str]:
+    upper = {name.strip().upper() for name in names}
+    if "ALL" in upper:
+        return {"ALL"}
+    return {name if name.startswith("CAP_") else f"CAP_{name}" for name in upper}
 
 
 def add_devices(body: Body, args: Arguments, _settings: Settings) -> None:
@@ -302,7 +324,7 @@ def add_security(body: Body, args: Arguments, _settings: Settings) -> None:
         mark = "=" if "=" in value else ":"
         key, found, text = value.partition(mark)
         if not found and value != "no-new-privileges":
-            raise ValueError(f'invalid --security-opt: "{value}"')
+            raise ValueError(f'Invalid --security-opt: "{value}"')
         if key == "systempaths" and text == "unconfined":
             host["MaskedPaths"], host["ReadonlyPaths"] = [], []
             continue

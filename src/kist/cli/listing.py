@@ -7,14 +7,14 @@ template shows the list's usual columns and needs no template engine.
 from __future__ import annotations
 
 from kist.cli.output import table
-from kist.cli.parser import CliError
+from kist.cli.parser import CliError, see, usage_line
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from typing import Any
 
-    from kist.cli.parser import Option
+    from kist.cli.parser import Arguments, Option
     from kist.cli.session import Session
 
     Fields = dict[str, tuple[str, Callable[..., Any]]]
@@ -67,13 +67,16 @@ def bad_template(error: Exception) -> CliError:
     return CliError(f"template parsing error: template: {error}")
 
 
-def filters(words: list[str]) -> dict[str, list[str]] | None:
-    """`["status=exited", "label=a=b"]` → the API's filters."""
+def filters(args: Arguments) -> dict[str, list[str]] | None:
+    """`--filter status=exited -f label=a=b` → the API's filters."""
     result: dict[str, list[str]] = {}
-    for word in words:
+    shown = next((f"-{row[1]}, --filter" if row[1] else "--filter" for row in args.command.options
+                  if row[0] == "filter"), "")
+    for word in args.list("filter"):
         key, mark, value = word.partition("=")
         if not mark:
-            raise CliError(f'invalid argument "{word}" for "-f, --filter" flag: invalid filter \'{word}\'', 125)
+            raise CliError(f'invalid argument "{word}" for "{shown}" flag: bad format of filter (expected name=value)'
+                           f"\n\n{usage_line(args.path, args.command)}\n\n{see(args.path)}", 125)
         result.setdefault(key.strip().lower(), []).append(value.strip())
     return result or None
 

@@ -43,6 +43,8 @@ def networks(args: Arguments) -> tuple[str, Body]:
         if field in part:
             raise ValueError(f"conflicting options: cannot specify both --{option} and the same in --network")
         part[field] = args.values[option]
+    if args.given("link") and mode and not _is_mode(mode) and mode != "bridge":
+        first["Links"] = args.list("link")  # beside HostConfig.Links, as Docker's client sends them
     if len(endpoints) == 1 and not first:
         return mode, {}
     return mode, endpoints

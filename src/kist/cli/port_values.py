@@ -22,7 +22,10 @@ def exposed(values: list[str]) -> list[str]:
         if ":" in value:
             raise ValueError(f"invalid port format for --expose: {value}")
         ports, protocol = _protocol(value)
-        first, last = _range(ports, f"invalid range format for --expose: {ports}, error")
+        wrong = f"invalid range format for --expose: {ports}, error: "
+        whole = ports.partition("-")[0].isdigit()
+        first, last = _range(ports, wrong + (f"invalid range specified for port: {ports}" if whole else
+                                             f'strconv.ParseUint: parsing "{ports}": invalid syntax'))
         result += [f"{port}/{protocol}" for port in range(first, last + 1)]
     return result
 

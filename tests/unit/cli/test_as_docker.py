@@ -49,21 +49,22 @@ busybox a -b --rm
 -e A=1 -e FROM_OUTSIDE -e NOT_SET -e B= busybox
 --env-file {folder}/env -e A=2 busybox
 --label a=b -l c --label-file {folder}/labels busybox
---cap-add NET_ADMIN --cap-drop all --privileged --read-only --init busybox
+--cap-add NET_ADMIN --cap-add sys_admin --cap-add cap_chown --cap-drop all --privileged --read-only --init busybox
 --device-cgroup-rule c_1:3_rwm --device vendor.com/class=x --device vendor.com/class=y busybox
 --dns 1.1.1.1 --dns ::1 --dns-search x.y --dns-option ndots:2 --add-host a:1.2.3.4 --add-host b=::1 busybox
 --add-host c:host-gateway --entrypoint /bin/sh busybox -c true
 --entrypoint= busybox
 --health-cmd true --health-interval 5s --health-retries 3 --health-timeout 1m --health-start-period 1h busybox
 --health-start-interval 300ms busybox
---no-healthcheck busybox
+--no-healthcheck --cap-drop chown --cap-drop KILL --cap-add KILL busybox
 --log-driver json-file --log-opt max-size=1m --log-opt x busybox
 -m 64m --memory-swap -1 --memory-reservation 5m --memory-swappiness 5 --oom-kill-disable --oom-score-adj 5 busybox
 --memory-swap 1g --cpus 1.5 --cpu-shares 2 -c 3 --cpu-period 5 --cpu-quota 6 --cpuset-cpus 0 --cpuset-mems 0 busybox
 --cpu-rt-period 1 --cpu-rt-runtime 2 --blkio-weight 10 --blkio-weight-device /dev/sda:20 busybox
 --device-read-bps /dev/sda:1m --device-write-bps /dev/sda:2 --device-read-iops /dev/sda:3 busybox
 --device-write-iops /dev/sda:5 --pids-limit 10 --shm-size 1m --group-add 5 --group-add x busybox
---ulimit nofile=10:20 --ulimit core=0 --ulimit nproc=-1 --sysctl net.a=1 --sysctl b=c=d busybox
+--ulimit nofile=10:20 --ulimit core=0 --ulimit nproc=-1 --sysctl net.a=1 --sysctl kernel.sem=c=d busybox
+--sysctl fs.mqueue.x=1 busybox
 --tmpfs /x:size=1m --tmpfs /y --storage-opt size=1g --annotation a=b --runtime foo busybox
 --restart on-failure:3 --stop-signal INT --stop-timeout 3 -u 1:2 -w /w -h hh --domainname dd busybox
 --restart unless-stopped busybox
@@ -171,7 +172,7 @@ run --expose x busybox
 run --restart foo:x busybox
 run --restart :1 busybox
 run --rm --restart always busybox
-run --health-cmd x --no-healthcheck busybox
+run --health-cmd x --no-healthcheck --cap-drop chown --cap-drop KILL --cap-add KILL busybox
 run --health-interval 5 busybox
 run --health-interval=-5s busybox
 run --ulimit foo busybox
@@ -180,6 +181,10 @@ run --ulimit nofile=3:2 busybox
 run --env-file /nonexist busybox
 run --label-file /nonexist busybox
 run --sysctl a busybox
+run --sysctl b=c busybox
+run --expose 3-1 busybox
+login --password-stdin
+login
 run --storage-opt foo busybox
 run --blkio-weight-device foo busybox
 run --device-read-bps foo:1 busybox
@@ -199,7 +204,6 @@ exec x
 exec --foo x y
 exec -it x sh
 logs a b
-logs --since foo x
 ps x
 ps -f foo
 ps -n x
@@ -209,12 +213,9 @@ start -a a b
 rename x
 network create
 network rm
-volume create a b
 pull
 pull -a foo:1
 container foo
-images a b
-inspect --type foo x
 wait
 history
 save

@@ -217,7 +217,7 @@ def test_the_columns_of_ps(kist: Kist, engine: FakeEngine) -> None:
                   {"PrivatePort": 90, "Type": "udp"}],
         "NetworkSettings": {"Networks": {"bridge": {}}}}])
     head, line = kist("ps").stdout.splitlines()
-    assert head.split() == "CONTAINER ID IMAGE COMMAND CREATED STATUS PORTS NAMES".split()
+    assert head.split() == ["CONTAINER", "ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "PORTS", "NAMES"]
     assert line.startswith('aaaaaaaaaaaa   busybox   "sh -c \'sleep 1000\'"   ')
     assert line.endswith(" years ago   Up 3 seconds   0.0.0.0:8080-8081->80-81/tcp, 90/udp   web")
     form = 'table {{.Names}}\\t{{.Labels}}\\t{{.Label "a"}}'

@@ -22,7 +22,7 @@ def run(args: Arguments, session: Session) -> int:
         until = timestamp(args.text("until")) if args.text("until") else ""
     except ValueError as error:
         raise CliError(str(error)) from None
-    for event in session.client.system.events(since=since, until=until, filters=filters(args.list("filter"))):
+    for event in session.client.system.events(since=since, until=until, filters=filters(args)):
         session.out(_shown(event, form))
         session.flush()
     return 0

@@ -20,6 +20,7 @@ def run(args: Arguments, session: Session) -> int:
     tty, stdin = args.flag("tty"), args.flag("interactive")
     detached = args.flag("detach")
     if tty and stdin and not detached and not os.isatty(0):
+        session.client.containers.inspect(args.words[0])  # that it isn't there is the greater problem
         raise CliError("the input device is not a TTY")
     execs = session.client.execs
     body = _body(args, session)

@@ -23,7 +23,7 @@ WITH_DIGESTS = ("Repository", "Tag", "Digest", "ID", "CreatedSince", "Size")
 def run(args: Arguments, session: Session) -> int:
     if args.flag("tree"):
         raise CliError("--tree is not supported: Kist lists images as a table")
-    wanted = filters(args.list("filter")) or {}
+    wanted = filters(args) or {}
     if args.words:
         wanted.setdefault("reference", []).append(args.words[0])
     images = session.client.images.list(all=args.flag("all"), filters=wanted or None)

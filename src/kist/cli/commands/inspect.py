@@ -45,7 +45,7 @@ def _inspector(kind: str) -> Callable[[Arguments, Session], int]:
     def run(args: Arguments, session: Session) -> int:
         wanted = kind or args.text("type")
         if wanted and wanted not in KINDS:
-            raise CliError(f'"{wanted}" is not a valid value for --type' if wanted else "type is empty")
+            raise CliError(f'unknown type: "{wanted}": must be one of "container", "image", "network", "volume"')
         found, problems = [], []
         for name in args.words:
             try:

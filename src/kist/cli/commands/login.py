@@ -28,9 +28,9 @@ def _asked(args: Arguments, session: Session) -> tuple[str, str]:
     user, password = args.text("username"), args.text("password")
     if args.flag("password-stdin"):
         if args.given("password"):
-            raise CliError("--password and --password-stdin are mutually exclusive")
+            raise CliError("conflicting options: cannot specify both --password and --password-stdin")
         if not user:
-            raise CliError("Must provide --username with --password-stdin")
+            raise CliError("the --password-stdin option requires --username to be set")
         return user, sys.stdin.read().rstrip("\r\n")
     if args.given("password"):
         session.warn("WARNING! Using --password via the CLI is insecure. Use --password-stdin.")

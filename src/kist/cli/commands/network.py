@@ -23,7 +23,7 @@ COLUMNS = ("ID", "Name", "Driver", "Scope")
 
 def _ls(args: Arguments, session: Session) -> int:
     wide = args.flag("no-trunc")
-    found = session.client.networks.list(filters(args.list("filter")))
+    found = session.client.networks.list(filters(args))
     show(session, {
         "ID": ("NETWORK ID", (lambda n: n["Id"]) if wide else (lambda n: short_id(n["Id"]))),
         "Name": ("NAME", lambda n: n["Name"]),

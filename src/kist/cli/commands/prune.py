@@ -57,7 +57,7 @@ def _remove(session: Session, kind: str, wanted: Filters | None) -> int:
 
 def _pruner(kind: str) -> Callable[[Arguments, Session], int]:
     def run(args: Arguments, session: Session) -> int:
-        wanted = filters(args.list("filter")) or {}
+        wanted = filters(args) or {}
         what = TEXTS[kind][0]
         if kind in ("image", "volume") and args.flag("all"):
             wanted["dangling" if kind == "image" else "all"] = ["false" if kind == "image" else "true"]
@@ -75,7 +75,7 @@ def _pruner(kind: str) -> Callable[[Arguments, Session], int]:
 
 def _system(args: Arguments, session: Session) -> int:
     """Containers first: they hold networks, volumes and images."""
-    wanted = filters(args.list("filter")) or {}
+    wanted = filters(args) or {}
     if args.flag("volumes") and "until" in wanted:
         raise CliError('ERROR: The "until" filter is not supported with "--volumes"')
     kinds = ["container", "network", *(["volume"] if args.flag("volumes") else []), "image"]

@@ -26,7 +26,7 @@ def run(args: Arguments, session: Session) -> int:
     form = args.text("format")
     size = args.flag("size") or ".Size" in form
     found = session.client.containers.list(all=args.flag("all") or last > 0, limit=last if last > 0 else None,
-                                           size=size, filters=filters(args.list("filter")))
+                                           size=size, filters=filters(args))
     show(session, fields(wide=args.flag("no-trunc")), COLUMNS + ("Size",) * args.flag("size"), found, form=form,
          quiet="ID" if args.flag("quiet") else "")
     return 0

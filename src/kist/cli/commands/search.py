@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def run(args: Arguments, session: Session) -> int:
     found = session.client.images.search(args.words[0], limit=args.number("limit"),
-                                         filters=filters(args.list("filter")))
+                                         filters=filters(args))
     wide = args.flag("no-trunc")
     show(session, {
         "Name": ("NAME", lambda r: r["name"]),

@@ -34,7 +34,7 @@ CLUSTER: tuple[Option, ...] = (
 def _ls(args: Arguments, session: Session) -> int:
     if args.flag("cluster"):
         raise CliError("--cluster is not supported: Kist has no swarm mode")
-    found = session.client.volumes.list(filters(args.list("filter"))).get("Volumes") or []
+    found = session.client.volumes.list(filters(args)).get("Volumes") or []
     show(session, {
         "Driver": ("DRIVER", lambda v: v["Driver"]),
         "Name": ("VOLUME NAME", lambda v: v["Name"]),
