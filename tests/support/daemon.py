@@ -118,9 +118,10 @@ class Daemon:
         return found
 
     def _remove_network(self) -> None:
-        """The bridge, the table and the parent cgroups belong to the machine until somebody removes them."""
-        for command in (["ip", "link", "delete", self.bridge], ["nft", "delete", "table", "inet", self.table]):
-            if shutil.which(command[0]):
-                subprocess.run(command, capture_output=True, check=False)
+        """The links, the tables and the parent cgroups belong to the machine until somebody removes them."""
+        for link in (self.bridge, f"{self.bridge}-i"):  # the pair by which the host reaches its own published ports
+            subprocess.run(["ip", "link", "delete", link], capture_output=True, check=False)
+        for family in ("inet", "ip", "ip6"):
+            subprocess.run(["nft", "delete", "table", family, self.table], capture_output=True, check=False)
         for path in sorted(Path("/sys/fs/cgroup").glob(f"**{self.cgroup}"), reverse=True):
             path.rmdir()
