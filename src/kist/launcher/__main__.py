@@ -1,4 +1,4 @@
-"""``python -I -S …/kist/launcher/__main__.py --fd N``: the launcher, on its end of the engine's socket.
+"""``python -I -S …/kist/launcher/__main__.py --fd N --scratch DIR``: the launcher, on its end of the engine's socket.
 
 Without site packages: the path to kist itself is all that is added.
 """
@@ -10,8 +10,8 @@ import sys
 
 
 def main(arguments: list[str]) -> int:
-    if len(arguments) != 2 or arguments[0] != "--fd" or not arguments[1].isdigit():
-        print("usage: launcher --fd N", file=sys.stderr)
+    if len(arguments) != 4 or arguments[::2] != ["--fd", "--scratch"] or not arguments[1].isdigit():
+        print("usage: launcher --fd N --scratch DIR", file=sys.stderr)
         return 2
     from _socket import socket
 
@@ -20,7 +20,7 @@ def main(arguments: list[str]) -> int:
     fd = int(arguments[1])
     sock = socket(fileno=os.dup(fd))  # the copy is close-on-exec
     os.close(fd)
-    serve(sock)
+    serve(sock, arguments[3])
     return 0
 
 

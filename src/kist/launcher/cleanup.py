@@ -17,12 +17,12 @@ def cleanup(run_dir: str) -> None:
 
     Only for a container without a monitor: connect first, and call this when nobody answers.
     """
-    found = _read(f"{run_dir}/state.json") or {"id": "", "pid": 0, "bundle": run_dir}
-    if found["pid"]:
+    found = _read(f"{run_dir}/state.json")
+    if found:
         _kill(found["pid"], found["start_time"])
-    spec = _read(f"{found['bundle']}/config.json")
+    spec = _read(f"{found['bundle'] if found else run_dir}/config.json")
     if spec:
-        _remove_cgroup(spec, found["id"])
+        _remove_cgroup(spec, found["id"] if found else "")
     for name in ("monitor.sock", "state.json", "state.json.new"):
         state.forget(f"{run_dir}/{name}")
 

@@ -172,7 +172,8 @@ class Launcher:
         ours.settimeout(0)
         with theirs, open(self._log, "ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-I", "-S", MAIN, "--fd", str(theirs.fileno())], pass_fds=[theirs.fileno()],
+                [sys.executable, "-I", "-S", MAIN, "--fd", str(theirs.fileno()),
+                 "--scratch", self._seccomp_cache], pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/", start_new_session=True)
         self._sock = ours
         asyncio.get_running_loop().add_reader(ours, self._forget)  # it never speaks: readable is its end

@@ -5,9 +5,12 @@ touches is its own from then on. So the creator does it, and its memory goes wit
 keeps a third. The two work side by side; between them is a socket, the *seam*::
 
     creator → monitor   the engine's message (protocol.py), "pipes" (how many) added  [its descriptors, pipes]
-    monitor → creator   {"ready": true}: log, socket and state are there, the program may run
-    creator → monitor   {"pid", "started_at", "cgroup", "console": bool}              [pidfd, console?]
+    monitor → creator   {"ready": true}: log and socket are there, the program may run
+    creator → monitor   {"pid", "started_at", "cgroup"}                               [pidfd, console?]
                         or {"error", "kind"}
+
+When the program runs the creator tells the engine as well, at once; a failure is told by the monitor, when nothing
+is left of the container.
 
 The container's process is the creator's sibling: the monitor's child, and dies with it. An exec's becomes the
 monitor's (a subreaper) when the creator ends.
@@ -18,6 +21,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from _socket import socket
 
 from kist.launcher import channel, protocol, state
 from kist.launcher.pipes import Pipes
@@ -29,8 +33,7 @@ from kist.runtime.seccomp import compile_cached
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from _socket import socket
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Any
 
     Answer = tuple[dict[str, Any], list[int]]
@@ -46,28 +49,32 @@ def create_container(job: dict[str, Any], fds: list[int], seam: socket) -> None:
     pipes = None if job["tty"] else Pipes(stdin=job["open_stdin"], output=True)
     ends = pipes.monitor if pipes else []
     channel.send(seam, {**job, "pipes": len(ends)}, [*fds, *ends])
+    link = socket(fileno=fds.pop(job["link"]))
     channel.close_all(fds)
     if pipes:
         pipes.close_monitor()
-    _answer(seam, lambda: _create(job, pipes, netns, seam))
+    _answer(seam, lambda: _create(job, pipes, netns, seam, link))
 
 
-def _create(job: dict[str, Any], pipes: Pipes | None, netns: int | None, seam: socket) -> Answer:
+def _create(job: dict[str, Any], pipes: Pipes | None, netns: int | None, seam: socket,
+            link: socket) -> Answer:
     spec = state.read(f"{job['bundle']}/config.json")
     created = create(spec, container_id=job["id"], bundle=job["bundle"], sibling=True, netns_fd=netns,
                      stdio=Stdio(*pipes.child) if pipes else None, seccomp=_filter(spec, job["seccomp_cache"]))
     try:
         if not channel.receive(seam):
             raise NotReady
-        started_at = time.time()
-        state.write_running(job, os.getppid(), created.pid, started_at)
+        facts = {"id": job["id"], "pid": created.pid, "started_at": time.time(), "monitor_pid": os.getppid(),
+                 "data_dir": job["data_dir"]}
+        state.write_running({**facts, "bundle": job["bundle"]}, job["run_dir"])
     except BaseException:
         created.abort()
         raise
     created.start()
+    _tell(link, protocol.ok(job["n"], {**facts, "paused": False, "execs": {}, "unseen": {}}))
     console = [created.console] if created.console is not None else []
-    return {"pid": created.pid, "started_at": started_at, "cgroup": created.cgroup.path,
-            "console": bool(console)}, [created.pidfd, *console]
+    return {"pid": created.pid, "started_at": facts["started_at"], "cgroup": created.cgroup.path}, [
+        created.pidfd, *console]
 
 
 def create_exec(message: dict[str, Any], job: dict[str, Any], init_pid: int, cgroup: str, pipes: Pipes | None,
@@ -82,7 +89,7 @@ def _exec(message: dict[str, Any], job: dict[str, Any], init_pid: int, cgroup: s
                           stdio=Stdio(*pipes.child) if pipes else None,
                           seccomp=_filter(spec, job["seccomp_cache"]))
     console = [execed.console] if execed.console is not None else []
-    return {"pid": execed.pid, "console": bool(console)}, [execed.pidfd, *console]
+    return {"pid": execed.pid}, [execed.pidfd, *console]
 
 
 def _filter(spec: dict[str, Any], cache: str) -> bytes | None:
@@ -98,9 +105,14 @@ def _answer(seam: socket, work: Callable[[], Answer]) -> None:
         return
     except Exception as error:
         message, fds = failure(error), []
+    _tell(seam, message, fds)
+
+
+def _tell(sock: socket, message: dict[str, Any], fds: Sequence[int] = ()) -> None:
+    """Whoever has gone, the monitor (it has given up) or the engine, needs no telling."""
     try:
-        channel.send(seam, message, fds)
-    except BrokenPipeError:  # the monitor has given up
+        channel.send(sock, message, fds)
+    except (BrokenPipeError, ConnectionResetError):
         pass
 
 

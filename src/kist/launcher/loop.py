@@ -79,6 +79,7 @@ class Loop:
         self._running = False
 
     def run(self) -> None:
+        self._running = True
         while self._running:
             for fd, events in self._epoll.poll(self._timeout()):
                 handler = self._handlers.get(fd)

@@ -61,7 +61,8 @@ def supervise(seam: socket, here: int) -> None:
     if "error" in answer:
         monitor.refuse(answer)
     else:
-        monitor.serve(answer, *fds)
+        monitor.begin(answer, *fds)
+        monitor.serve()
 
 
 class Container:
@@ -112,7 +113,6 @@ class Monitor:
         self._control.listen(job["run_dir"])
         state.forget(f"{job['data_dir']}/exit.json")
         self._log = self._streams.log = open_log(job["log"])
-        state.write_running(job, os.getpid())
 
     def refuse(self, why: dict[str, Any]) -> None:
         """The start failed: leave nothing behind, and tell why."""
@@ -127,11 +127,10 @@ class Monitor:
                           "signalled": False, "error": why["error"], "kind": kind})
         self._control.close()
 
-    def serve(self, made: dict[str, Any], pidfd: int, console: int = -1) -> None:
-        """The program runs: answer the start, then go round until there is nothing left to do."""
+    def begin(self, made: dict[str, Any], pidfd: int, console: int = -1) -> None:
+        """The program runs (and the creator has told the engine): connect its streams."""
         self._container = Container(made["pid"], pidfd, made["cgroup"])
         self._started_at = made["started_at"]
-        self._control.tell(protocol.ok(self._job["n"], self._facts()))
         if console >= 0:
             self._streams.use_terminal(console, stdin=self._job["open_stdin"])
         else:
@@ -141,7 +140,30 @@ class Monitor:
         self._attaches.clear()
         self._loop.child(made["pid"], self._ended)
         self._control.accept()
+
+    def serve(self) -> None:
+        """Go round until there is nothing left to do."""
         self._loop.run()
+
+    # The rehearsal's
+
+    def turn(self) -> None:
+        """Do what is to be done now."""
+        self._loop.after(self, 0, self._loop.stop)
+        self._loop.run()
+
+    def abandon(self) -> None:
+        """Close everything, tell nobody."""
+        self._control.close()
+        self._streams.drop_clients()
+        self._streams.close_sources()
+        if self._log:
+            self._log.close()
+        if self._container:
+            os.close(self._container.pidfd)
+        self._loop.close()
+
+    # Facts
 
     def _facts(self) -> dict[str, Any]:
         return {"id": self._job["id"], "pid": self._running.pid, "started_at": self._started_at,

@@ -12,15 +12,16 @@ from __future__ import annotations
 
 import gc
 import os
+import select
 import signal
 import sys
 from _socket import AF_UNIX, SOCK_SEQPACKET, socket, socketpair
 
 from kist.launcher import channel, loop
 from kist.launcher.creator import create_container
-from kist.launcher.loop import Loop
 from kist.launcher.monitor import supervise
 from kist.launcher.protocol import ProtocolError
+from kist.launcher.rehearsal import rehearse
 from kist.linux.process import PR_SET_CHILD_SUBREAPER, PR_SET_PDEATHSIG, prctl
 from kist.runtime.cgroup import open_path
 
@@ -32,77 +33,77 @@ _IGNORED = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal
             signal.SIGALRM, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU, signal.SIGPIPE)
 
 
-def serve(sock: socket, stock: int = STOCK) -> None:
-    """Keep the stock full until the engine's end of ``sock`` closes."""
+def serve(sock: socket, scratch: str, stock: int = STOCK) -> None:
+    """Keep the stock full until the engine's end of ``sock`` closes. ``scratch``: a directory for the rehearsal."""
     _set_name("kist-launcher")
     for number in _IGNORED:
         signal.signal(number, signal.SIG_IGN)
     loop.prepare()
     open_path("/")  # imports what this machine's cgroups need, for all forks
+    rehearse(scratch)
     gc.collect()
     gc.disable()
     gc.freeze()
-    Server(sock, stock).run()
+    _keep_stock(sock, stock)
 
 
-class Server:
-    """The stock: for each idle monitor the descriptor that hangs up when it leaves."""
+def _keep_stock(sock: socket, stock: int) -> None:
+    """Fork when one has left, reap when one has ended.
 
-    __slots__ = ("_ending", "_loop", "_sock", "_stock", "_waiting")
-
-    def __init__(self, sock: socket, stock: int) -> None:
-        self._loop = Loop()
-        self._sock = sock
-        self._stock = stock
-        self._waiting: set[int] = set()
-        self._ending = False
-
-    def run(self) -> None:
-        self._loop.watch(self._sock.fileno(), 0, lambda _events: self._end())
-        self._fill()
-        self._loop.run()
-
-    def _fill(self) -> None:
-        while len(self._waiting) < self._stock and not self._ending:
-            fd = self._fork()
-            self._waiting.add(fd)
-            self._loop.watch(fd, 0, lambda _events, fd=fd: self._left(fd))  # type: ignore[misc]
-
-    def _left(self, fd: int) -> None:
-        """One has got a request (or died)."""
-        self._loop.forget(fd)
-        self._waiting.remove(fd)
-        os.close(fd)
-        self._fill()
-        if self._ending and not self._waiting:
-            self._loop.stop()
-
-    def _end(self) -> None:
-        """The engine has gone. The idle ones leave by themselves; one that has just got a request must not be
-        killed by our end before it has said that it no longer depends on us (``here``, in ``_idle``)."""
-        self._loop.forget(self._sock.fileno())
-        self._ending = True
-        if not self._waiting:
-            self._loop.stop()
-
-    def _fork(self) -> int:
-        """Fork an idle monitor; gives the descriptor that hangs up when it leaves the stock."""
-        launcher = os.getpid()
-        left, here = os.pipe2(os.O_CLOEXEC)
-        if os.fork():
+    As little as possible happens here between two forks: each page that the launcher writes then is one that the
+    monitor forked before no longer shares.
+    """
+    ended, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    signal.set_wakeup_fd(wake)
+    launcher = os.getpid()
+    waiting: set[int] = set()  # for each idle monitor, what hangs up when it leaves
+    poll = select.poll()
+    poll.register(ended, select.POLLIN)
+    poll.register(sock, 0)  # the end only
+    while stock or waiting:
+        while len(waiting) < stock:
+            left, here = os.pipe2(os.O_CLOEXEC)
+            if os.fork() == 0:
+                _become_monitor(sock, here, (left, ended, wake, *waiting), launcher)
             os.close(here)
-            return left
-        status = 1
-        try:
-            self._loop.close()
-            for fd in (left, *self._waiting):
+            waiting.add(left)
+            poll.register(left, 0)
+        for fd, _events in poll.poll():
+            if fd == ended:
+                _reap(ended)
+                continue
+            poll.unregister(fd)
+            if fd in waiting:
+                waiting.remove(fd)
                 os.close(fd)
-            _idle(self._sock, here, launcher)
-            status = 0
-        except BaseException:  # nothing may return into the launcher's loop
-            sys.excepthook(*sys.exc_info())
-        finally:
-            os._exit(status)
+            else:
+                # The engine has gone. The idle ones leave by themselves; one that has just got a request must not
+                # be killed by our end before it has said that it doesn't depend on us any more.
+                stock = 0
+
+
+def _reap(ended: int) -> None:
+    os.read(ended, 4096)
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        pass
+
+
+def _become_monitor(sock: socket, here: int, others: tuple[int, ...], launcher: int) -> None:
+    """Never returns."""
+    status = 1
+    try:
+        signal.set_wakeup_fd(-1)
+        for fd in others:
+            os.close(fd)
+        _idle(sock, here, launcher)
+        status = 0
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+    finally:
+        os._exit(status)
 
 
 def _idle(sock: socket, here: int, launcher: int) -> None:

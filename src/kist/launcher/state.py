@@ -1,8 +1,7 @@
 """The files by which a container is found again: written by its monitor, read by the engine.
 
     <run_dir>/state.json   {"id", "pid", "start_time", "monitor_pid", "monitor_start_time", "started_at",
-                            "bundle", "data_dir"}: from before anything of it is made until its end; pid and started_at
-                            are 0 until its program is about to run
+                            "bundle", "data_dir"}: from before its program runs until its end
     <data_dir>/exit.json   {"status", "oom", "finished_at", "signalled"} when it has ended; also when it could not be
                            started and nobody was there to be told ("error", "kind")
 
@@ -45,12 +44,10 @@ def publish(path: str, content: dict[str, Any]) -> int:
     return fd
 
 
-def write_running(job: dict[str, Any], monitor_pid: int, pid: int = 0, started_at: float = 0) -> None:
-    """state.json of the container that the start request ``job`` describes."""
-    os.close(publish(f"{job['run_dir']}/state.json", {
-        "id": job["id"], "pid": pid, "start_time": start_time(pid) if pid else 0, "monitor_pid": monitor_pid,
-        "monitor_start_time": start_time(monitor_pid), "started_at": started_at, "bundle": job["bundle"],
-        "data_dir": job["data_dir"]}))
+def write_running(facts: dict[str, Any], run_dir: str) -> None:
+    """state.json, from its pids and the rest; the start times are looked up."""
+    os.close(publish(f"{run_dir}/state.json", {
+        **facts, "start_time": start_time(facts["pid"]), "monitor_start_time": start_time(facts["monitor_pid"])}))
 
 
 def sync(fd: int, directory: str) -> None:

@@ -1,0 +1,72 @@
+"""The launcher plays a monitor's part a few times before it forks the first one.
+
+What is written in a fork is a page that the monitor has for itself for all its life: the interpreter's caches of
+attributes and its specialised instructions among it. They are written here, once, and shared by all. Half of a
+monitor's private memory goes that way (and the first lines of a container's log come sooner).
+"""
+
+from __future__ import annotations
+
+import os
+from _socket import AF_UNIX, SOCK_SEQPACKET, socketpair
+
+from kist.launcher import channel
+from kist.launcher.monitor import Monitor
+from kist.launcher.protocol import Attach
+from kist.linux.process import PR_SET_PDEATHSIG, prctl
+
+# The interpreter specialises a function at its eighth call, and its instructions some calls later.
+ROUNDS = 20
+
+
+def rehearse(scratch: str) -> None:
+    """Use (and remove) a directory below ``scratch``; where that can't be written there is no rehearsal."""
+    place = f"{scratch}/rehearsal-{os.getpid()}"
+    try:
+        os.mkdir(place, 0o700)
+    except OSError:
+        return
+    try:
+        for number in range(ROUNDS):
+            _play(place, terminal=number % 4 == 3)
+        for name in os.listdir(place):
+            os.unlink(f"{place}/{name}")
+    finally:
+        os.rmdir(place)
+
+
+def _play(place: str, *, terminal: bool) -> None:
+    """One monitor's life, without a container: start, a line of output to the log and a client, silence."""
+    seam, creator = socketpair(AF_UNIX, SOCK_SEQPACKET)
+    link, engine = socketpair(AF_UNIX, SOCK_SEQPACKET)
+    connection, client = socketpair()
+    stdin, output, errors = os.pipe(), os.pipe(), os.pipe()
+    prctl(PR_SET_PDEATHSIG, 0)
+    channel.send(creator, {
+        "n": 1, "id": "rehearsal", "bundle": place, "run_dir": place, "data_dir": place, "seccomp_cache": place,
+        "log": {"driver": "json-file", "path": f"{place}/log", "max_size": 1 << 20, "max_file": 2},
+        "tty": terminal, "open_stdin": True, "stdin_once": True, "link": 0, "netns": None, "pipes": 3,
+        "attaches": [Attach(1, stdin=True, stdout=True, stderr=True, framed=not terminal).to_json()],
+    }, [link.fileno(), connection.fileno(), stdin[1], output[0], errors[0]])
+    link.close()
+    connection.close()
+    for fd in (stdin[1], output[0], errors[0]):
+        os.close(fd)
+    received = channel.receive(seam)
+    assert received
+    monitor = Monitor(*received)
+    monitor.prepare()
+    channel.send(seam, {"ready": True})
+    channel.send(creator, {"pid": os.getpid(), "started_at": 0.0, "cgroup": "/rehearsal"}, [2])
+    made = channel.receive(seam)
+    assert made
+    monitor.begin(made[0], *made[1])
+    os.write(output[1], b"a line\n")
+    monitor.turn()
+    channel.send(engine, {"n": 2, "do": "resize", "exec": None, "height": 0, "width": 0})
+    monitor.turn()
+    monitor.abandon()
+    for sock in (seam, creator, engine, client):
+        sock.close()
+    for fd in (stdin[0], output[1], errors[1]):
+        os.close(fd)
