@@ -20,8 +20,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import select
-import socket
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import NamedTuple, cast
@@ -30,6 +28,7 @@ import h11
 
 from kist.errors import KistError
 from kist.server import message, proxy
+from kist.server.hangup import HangupWatch, is_half_closed
 
 log = logging.getLogger("kist.http")
 
@@ -84,7 +83,7 @@ class Connection(asyncio.Protocol):
         self._eof = False
         self._lingering = False
         self._hijacked = False
-        self._hangup: select.epoll | None = None
+        self._hangup: HangupWatch | None = None
 
     # -- asyncio's callbacks
 
@@ -108,12 +107,12 @@ class Connection(asyncio.Protocol):
             self._arm(self._timeouts.head)
 
     def eof_received(self) -> bool:
-        if self._task is None or self._lingering or not self._only_half_closed():
+        if self._task is None or self._lingering or not is_half_closed(self._transport):
             return False  # asyncio closes the transport
         self._eof = True
         self._h11.receive_data(b"")
         self._pump()
-        self._watch_for_hangup()
+        self._hangup = HangupWatch(self._transport, self._transport.abort)
         return True
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -321,34 +320,16 @@ class Connection(asyncio.Protocol):
         finally:
             self._open_ones.discard(self)
 
-    # -- clients that have shut their sending side
-
-    def _only_half_closed(self) -> bool:
-        """Whether the client that sends no more still reads. Only a unix socket can tell (POLLHUP)."""
-        sock = self._transport.get_extra_info("socket")
-        if sock is None or sock.family != socket.AF_UNIX:
-            return False
-        poll = select.poll()
-        poll.register(sock.fileno(), 0)
-        return not poll.poll(0)
-
-    def _watch_for_hangup(self) -> None:
-        """asyncio reads no more, so it would not notice that such a client goes away: an epoll of our own."""
-        self._hangup = select.epoll()
-        self._hangup.register(self._transport.get_extra_info("socket").fileno(), 0)
-        self._loop.add_reader(self._hangup.fileno(), self._transport.abort)
-
-    def _stop_watching(self) -> None:
-        if self._hangup is not None:
-            self._loop.remove_reader(self._hangup.fileno())
-            self._hangup.close()
-            self._hangup = None
-
-    # -- time limits
+    # -- time limits and watches
 
     def _arm(self, seconds: float) -> None:
         self._disarm()
         self._timer = self._loop.call_later(seconds, self._transport.abort)
+
+    def _stop_watching(self) -> None:
+        if self._hangup is not None:
+            self._hangup.stop()
+            self._hangup = None
 
     def _disarm(self) -> None:
         if self._timer is not None:
