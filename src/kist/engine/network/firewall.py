@@ -3,6 +3,7 @@
     inet <table>   forward: who may talk to whom; postrouting: masquerading; prerouting: the host's loopback
     ip   <table>   published ports, IPv4    maps: port    (tcp . 80                : 10.88.0.2 . 8080)
     ip6  <table>   published ports, IPv6          port_at (192.0.2.1 . tcp . 80    : 10.88.0.2 . 8080)
+    bridge <table> nobody speaks with another's address: (kv0123 . 10.88.0.2) are a port's own
 
 The rules are constant. What changes are elements of sets and maps, so a thousand published ports cost a
 packet as much as one, and a container's start changes a few elements in one transaction.
@@ -99,6 +100,29 @@ table {family} {table} {{
 }}
 """
 
+GUARD = """\
+table bridge {table} {{
+    set guarded {{ type ifname; }}
+    set own_mac {{ type ifname . ether_addr; }}
+    set own_ip {{ type ifname . ipv4_addr; }}
+    set own_ip6 {{ type ifname . ipv6_addr; }}
+
+    chain prerouting {{
+        type filter hook prerouting priority filter; policy accept;
+        iifname @guarded jump guard
+    }}
+    chain guard {{
+        iifname . ether saddr != @own_mac drop
+        ether type ip iifname . ip saddr != @own_ip drop
+        ether type arp iifname . arp saddr ip != @own_ip drop
+        ether type arp iifname . arp saddr ether != @own_mac drop
+        ether type ip6 ip6 saddr {{ ::, fe80::/10 }} accept
+        ether type ip6 iifname . ip6 saddr != @own_ip6 drop
+    }}
+}}
+"""
+FAMILIES = ("inet", "ip", "ip6", "bridge")
+
 
 @dataclass(frozen=True, slots=True)
 class Bridge:
@@ -110,6 +134,16 @@ class Bridge:
     internal: bool = False
     routed: bool = False  # reachable from outside without a published port
     icc: bool = True  # the containers on it may talk to each other
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """A container's place on a bridge: the host's end of its veth, and the addresses that are its own."""
+
+    name: str
+    mac: str
+    ip: str = ""
+    ip6: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +172,7 @@ class Rules:
     respect_host: bool = True
     bridges: dict[str, Bridge] = field(default_factory=dict)
     published: set[Published] = field(default_factory=set)
+    ports: dict[str, Port] = field(default_factory=dict)
 
     def everything(self) -> str:
         """One transaction that replaces whatever is there under our names."""
@@ -146,6 +181,8 @@ class Rules:
             + CONNECTIONS.format(table=self.table)
             + self._publishing("ip", "ipv4_addr", RELAY4)
             + self._publishing("ip6", "ipv6_addr", RELAY6)
+            + GUARD.format(table=self.table)
+            + "".join(self._guard("add", port) for port in self.ports.values())
             + "".join(self._bridge("add", bridge) for bridge in self.bridges.values())
             + self._ports("add", self.published)
         )
@@ -153,7 +190,7 @@ class Rules:
     def removal(self) -> str:
         """Removes our tables, there or not (`add` first: `delete` of a missing one fails)."""
         return "".join(f"add table {family} {self.table}\ndelete table {family} {self.table}\n"
-                       for family in ("inet", "ip", "ip6"))
+                       for family in FAMILIES)
 
     def add_bridge(self, bridge: Bridge) -> str:
         self.bridges[bridge.name] = bridge
@@ -162,6 +199,16 @@ class Rules:
     def remove_bridge(self, name: str) -> str:
         bridge = self.bridges.pop(name, None)
         return self._bridge("delete", bridge) if bridge else ""
+
+    def guard(self, port: Port) -> str:
+        """From now on `port` may speak with these addresses, and no others."""
+        old = self.unguard(port.name)
+        self.ports[port.name] = port
+        return old + self._guard("add", port)
+
+    def unguard(self, name: str) -> str:
+        port = self.ports.pop(name, None)
+        return self._guard("delete", port) if port else ""
 
     def publish(self, ports: Iterable[Published]) -> str:
         new = set(ports) - self.published
@@ -179,6 +226,12 @@ class Rules:
             family=family, table=self.table, address=address, next_hop=next_hop, last=LAST,
             relay_in=self.relay_in, relay_out=self.relay_out, only_inside=only_inside,
         )
+
+    def _guard(self, verb: str, port: Port) -> str:
+        owned = (("own_mac", port.mac), ("own_ip", port.ip), ("own_ip6", port.ip6))
+        elements = [("guarded", f'"{port.name}"')]
+        elements += [(name, f'"{port.name}" . {address}') for name, address in owned if address]
+        return "".join(self._element(verb, "bridge", name, [element]) for name, element in elements)
 
     def _bridge(self, verb: str, bridge: Bridge) -> str:
         quoted = f'"{bridge.name}"'

@@ -17,7 +17,7 @@ import socket
 from contextlib import ExitStack
 from ipaddress import ip_network
 
-from kist.engine.network.firewall import RELAY4, RELAY6, Rules
+from kist.engine.network.firewall import FAMILIES, RELAY4, RELAY6, Port, Rules
 from kist.engine.network.ipam import Net, mac_for
 from kist.engine.network.model import RESOLVER, Attachment, Network
 from kist.engine.network.sandbox import NamespaceThread, Sandbox, read_sysctl, wire, write_sysctl
@@ -160,8 +160,9 @@ class Host:
         self._delete(self.rules.relay_out)
         self.restore_forwarding()
 
-    def has_table(self, name: str) -> bool:
-        return ("inet", name) in self.nftables.tables()
+    def has_rules(self) -> bool:
+        """Whether all of our tables are there."""
+        return {(family, self.rules.table) for family in FAMILIES} <= set(self.nftables.tables())
 
     def filter(self, commands: str) -> None:
         if commands:
@@ -183,6 +184,7 @@ class Host:
     def address_default(self, sandbox: Sandbox, attachment: Attachment) -> None:
         """The short way for a container on the default network: three messages in one datagram."""
         attachment.host_interface, attachment.interface = sandbox.host_interface, "eth0"
+        self.filter(self.rules.guard(port_of(attachment)))
         sandbox.netlink.run(
             request.set_link(sandbox.index, address=attachment.mac),
             request.add_address(sandbox.index, attachment.ip, attachment.prefixlen),
@@ -207,6 +209,8 @@ class Host:
             attachment.host_interface, peer_name=attachment.interface, peer_netns=netns_fd, master=master,
             mtu=network.mtu, peer_address=attachment.mac,
         ))
+        if network.guarded:
+            self.filter(self.rules.guard(port_of(attachment)))
 
     def detach(self, netns_fd: int, interface: str) -> None:
         with self.namespaces.inside(netns_fd) as netlink:
@@ -288,6 +292,10 @@ class Host:
         with open(temporary, "w") as file:
             json.dump(state, file)
         os.replace(temporary, self._state_file)
+
+
+def port_of(attachment: Attachment) -> Port:
+    return Port(attachment.host_interface, attachment.mac, attachment.ip, attachment.ip6)
 
 
 def veth_name() -> str:

@@ -61,6 +61,11 @@ class Network(msgspec.Struct, omit_defaults=True):
         return value in ("1", "t", "true", "yes") if value else default
 
     @property
+    def guarded(self) -> bool:
+        """Whether its containers are kept from using other addresses than their own."""
+        return self.flag("kist.spoof_protection", default=True)
+
+    @property
     def mtu(self) -> int:
         return int(self.option("mtu") or 0)
 

@@ -27,12 +27,13 @@ from kist.engine.network import definitions, inspection
 from kist.engine.network.addressing import Addresses, gateways, way_out
 from kist.engine.network.dns.client import NameService
 from kist.engine.network.firewall import Bridge, Published, Rules
-from kist.engine.network.host import Host
+from kist.engine.network.host import Host, port_of
 from kist.engine.network.ipam import DEFAULT_POOLS, parse_subnet
 from kist.engine.network.model import BRIDGE, HOST, NONE, Attachment, Endpoint, Network, new_id
 from kist.engine.network.ports import EVERYWHERE, HostPorts, Wanted, wanted_ports
 from kist.engine.network.sandbox import Sandbox
 from kist.engine.network.warm import WarmPool
+from kist.engine.network.watch import Watch
 from kist.errors import Conflict, EngineFailure, Forbidden, InvalidParameter, NotFound
 
 Json = dict[str, Any]
@@ -60,6 +61,8 @@ class Networks:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="kist-network")
         self._host: Host | None = None
         self._settled = False
+        self._watch: Watch | None = None
+        self._restoring: asyncio.Task[None] | None = None
 
     # -- the server's life ----------------------------------------------------------------------------------
 
@@ -89,7 +92,7 @@ class Networks:
                 self._rules.add_bridge(rules_of(network))
             if network.predefined:
                 self._definitions.save(network)
-        if not host.has_table(self._rules.table):
+        if not host.has_rules():
             host.filter(self._rules.everything())
 
     async def ready(self) -> None:
@@ -97,10 +100,26 @@ class Networks:
         self._settled = True
         await self._do(lambda host: host.filter(self._rules.everything()))
         await self._names.settle()
+        if self._watch is None:
+            self._watch = Watch(self._rules.table, self._rules_lost)
         self._warm.fill_later(0.0)
+
+    def _rules_lost(self) -> None:
+        """Somebody (or we ourselves) replaced tables: look, and put ours back."""
+        if self._restoring is None or self._restoring.done():
+            self._restoring = asyncio.ensure_future(self._restore_rules())
+
+    async def _restore_rules(self) -> None:
+        if not await self._do(lambda host: host.has_rules()):
+            await self._do(lambda host: host.filter(self._rules.everything()))
 
     async def close(self, *, remove: bool = False) -> None:
         """Let go of everything; containers, bridges and rules stay unless `remove` is true."""
+        if self._watch is not None:
+            self._watch.close()
+            self._watch = None
+        if self._restoring is not None:
+            await asyncio.gather(self._restoring, return_exceptions=True)
         await self._warm.close()
         await self._names.close(end=remove)
         self._ports.close()
@@ -225,6 +244,7 @@ class Networks:
         endpoint = self._endpoints.get(container_id)
         if endpoint is not None:
             commands = self._rules.withdraw(published(endpoint))
+            commands += "".join(self._rules.unguard(one.host_interface) for one in endpoint.attachments)
             self._forget(endpoint)
             await self._filter(commands)
             await self._names.drop(container_id)
@@ -241,11 +261,15 @@ class Networks:
         endpoint = Endpoint.from_record(record)
         if endpoint.mode != "host":
             endpoint.netns_fd = os.open(f"/proc/{init_pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        commands = ""
         for attachment in endpoint.attachments:
             self._addresses.take_back(container_id, attachment)
+            network = self._networks.get(attachment.network)
+            if attachment.host_interface and network and network.guarded:
+                commands += self._rules.guard(port_of(attachment))
         self._endpoints[container_id] = endpoint
         self._ports.take_back(container_id, endpoint.ports)
-        commands = self._rules.publish(published(endpoint))
+        commands += self._rules.publish(published(endpoint))
         await self._filter(commands if self._settled else "")
         await self._serve_names(endpoint)
         return endpoint
@@ -283,6 +307,7 @@ class Networks:
         if interface:
             await self._do(lambda host: host.detach(netns, interface))
         self._addresses.give_back(attachment)
+        await self._filter(self._rules.unguard(attachment.host_interface))
         await self._changed(endpoint, [one for one in endpoint.attachments if one is not attachment])
         return endpoint
 

@@ -1,0 +1,116 @@
+"""What a container must not be able to do, and what the host may do to the rules."""
+
+from __future__ import annotations
+
+import sys
+
+from support.network import HOST4, OUTSIDE4, World, container_id, eventually, netns
+
+from kist.engine.network import Networks
+
+ARP = """
+import socket, sys, struct
+mac, ip, target = bytes.fromhex(sys.argv[1].replace(":", "")), sys.argv[2], sys.argv[3]
+one = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+one.bind(("eth0", 0))
+body = struct.pack("!HHBBH", 1, 0x800, 6, 4, 1) + mac + socket.inet_aton(ip) + bytes(6) + socket.inet_aton(target)
+one.send(b"\\xff" * 6 + mac + b"\\x08\\x06" + body)
+"""
+
+
+async def test_networks_are_isolated_from_each_other(world: World, networks: Networks) -> None:
+    await networks.create({"Name": "one"})
+    await networks.create({"Name": "two"})
+    first = await networks.connect(container_id(), "one")
+    second = await networks.connect(container_id(), "two")
+    third = await networks.connect(container_id(), "default")
+    for each in (second, third):
+        world.serve(netns(each), "tcp:80")
+        assert world.ask(f"tcp:{each.ip}:80", netns(first), timeout=1) == "silence"
+        assert world.ask(f"tcp:{each.ip}:80") == each.gateway
+
+
+async def test_containers_without_icc_cant_talk(world: World, networks: Networks) -> None:
+    await networks.create({"Name": "quiet", "Options": {"com.docker.network.bridge.enable_icc": "false"}})
+    first = await networks.connect(container_id(), "quiet")
+    second = await networks.connect(container_id(), "quiet")
+    world.serve(netns(second), "tcp:80")
+    world.serve(world.outside.netns_fd, "tcp:80")
+    assert world.ask(f"tcp:{second.ip}:80", netns(first), timeout=1) != first.ip
+    assert world.ask(f"tcp:{OUTSIDE4}:80", netns(first)) == HOST4
+
+
+async def test_internal_networks_have_no_way_out(world: World, networks: Networks) -> None:
+    await networks.create({"Name": "inner", "Internal": True})
+    first = await networks.connect(container_id(), "inner")
+    second = await networks.connect(container_id(), "inner")
+    world.serve(netns(second), "tcp:80")
+    world.serve(world.outside.netns_fd, "tcp:80")
+    assert world.ask(f"tcp:{second.ip}:80", netns(first)) == first.ip
+    assert "unreachable" in world.ask(f"tcp:{OUTSIDE4}:80", netns(first), timeout=1)
+    gateway = str(networks.named("inner").subnets[0].gateway)
+    world.run("ip", "route", "add", "default", "via", gateway, on=netns(first))
+    assert world.ask(f"tcp:{OUTSIDE4}:80", netns(first), timeout=1) == "silence"
+
+
+async def test_a_container_cant_take_anothers_address(world: World, networks: Networks) -> None:
+    attacker = await networks.connect(container_id(), "default")
+    victim = await networks.connect(container_id(), "default")
+    other = await networks.connect(container_id(), "default")
+    world.serve(netns(other), "tcp:80", "udp:80")
+    assert world.ask(f"tcp:{other.ip}:80", netns(attacker)) == attacker.ip
+    world.run("ip", "addr", "add", f"{victim.ip}/16", "dev", "eth0", on=netns(attacker))
+    world.run("ip", "addr", "del", f"{attacker.ip}/16", "dev", "eth0", on=netns(attacker))
+    assert world.ask(f"tcp:{other.ip}:80", netns(attacker), timeout=1) != victim.ip
+    assert world.ask(f"tcp:{other.ip}:80", netns(victim)) == victim.ip
+
+
+async def test_a_container_cant_spoof_arp(world: World, networks: Networks) -> None:
+    attacker = await networks.connect(container_id(), "default")
+    victim = await networks.connect(container_id(), "default")
+    other = await networks.connect(container_id(), "default")
+    command = (sys.executable, "-I", "-S", "-c", ARP)
+    for mac, ip in ((attacker.mac, victim.ip), ("02:00:00:00:00:01", attacker.ip), (attacker.mac, victim.gateway)):
+        assert world.run(*command, mac, ip, other.ip, on=netns(attacker)).returncode == 0
+    assert world.run(*command, attacker.mac, attacker.ip, other.ip, on=netns(attacker)).returncode == 0
+    assert eventually(lambda: attacker.ip in world.run("ip", "neigh", on=netns(other)).stdout)
+    known = world.run("ip", "neigh", on=netns(other)).stdout
+    assert victim.ip not in known
+    assert "02:00:00:00:00:01" not in known
+    assert not any(attacker.mac in line and victim.gateway in line for line in known.splitlines())
+
+
+async def test_a_network_may_do_without_the_guard(world: World, networks: Networks) -> None:
+    await networks.create({"Name": "free", "Options": {"kist.spoof_protection": "false"}})
+    first = await networks.connect(container_id(), "free")
+    second = await networks.connect(container_id(), "free")
+    world.serve(netns(second), "tcp:80")
+    base = first.ip.rpartition(".")[0]
+    world.run("ip", "addr", "add", f"{base}.99/24", "dev", "eth0", on=netns(first))
+    world.run("ip", "addr", "del", f"{first.ip}/24", "dev", "eth0", on=netns(first))
+    world.run("ip", "addr", "add", f"{base}.99/24", "dev", "eth0", on=netns(first))
+    assert world.ask(f"tcp:{second.ip}:80", netns(first)) == f"{base}.99"
+
+
+async def test_rules_come_back_when_the_host_flushes_all(world: World, networks: Networks) -> None:
+    """Debian's nftables.service begins with `flush ruleset`."""
+    import asyncio
+
+    endpoint = await networks.connect(container_id(), "default", ports={"80/tcp": [{"HostPort": "8080"}]})
+    world.serve(netns(endpoint), "tcp:80")
+    before = world.run("nft", "-s", "list", "ruleset").stdout
+    world.nft("flush ruleset")
+    for _ in range(200):
+        await asyncio.sleep(0.02)
+        if "table bridge kist" in world.run("nft", "list", "tables").stdout:
+            break
+    assert world.ask(f"tcp:{HOST4}:8080", world.outside.netns_fd) == OUTSIDE4
+    assert world.run("nft", "-s", "list", "ruleset").stdout == before
+
+
+async def test_the_rules_say_nothing_of_containers_that_are_gone(world: World, networks: Networks) -> None:
+    before = world.run("nft", "-s", "list", "ruleset").stdout
+    endpoint = await networks.connect(container_id(), "default", ports={"80/tcp": [{"HostPort": "8080"}]})
+    assert world.run("nft", "-s", "list", "ruleset").stdout != before
+    await networks.release(endpoint.container_id)
+    assert world.run("nft", "-s", "list", "ruleset").stdout == before
