@@ -46,7 +46,7 @@ class Archive:
     def tree(self, source: Path, name: str, skip: frozenset[str] = frozenset()) -> None:
         for path in sorted(source.rglob("*")):
             parts = path.relative_to(source).parts
-            if skip & set(parts) or path.is_dir() and not path.is_symlink():
+            if skip & set(parts) or (path.is_dir() and not path.is_symlink()):
                 continue
             self.file(path, f"{name}/{'/'.join(parts)}")
 

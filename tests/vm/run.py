@@ -44,7 +44,7 @@ mount -t tmpfs tmpfs /tmp; mount -t tmpfs tmpfs /run
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
 insmod /overlay.ko; ip link set lo up
 cd /kist
-@PYTHON@ -m pytest -p no:cacheprovider -o addopts= -o asyncio_mode=auto -q @ARGUMENTS@
+@PYTHON@ -m pytest -p no:cacheprovider -c /dev/null --rootdir=/kist --import-mode=importlib --color=no -q @ARGUMENTS@
 echo "KIST-VM-EXIT $?"
 poweroff -f
 """
@@ -98,12 +98,12 @@ def build(target: Path, modules: Path, arguments: list[str]) -> None:
         for library in sorted(needed):
             archive.add(str(library), 0o100755, library.read_bytes())
         archive.tree(standard, str(standard), SKIP)
+        site = Path(sysconfig.get_path("purelib"))
         for package in ("pytest", "_pytest", "pluggy", "iniconfig", "packaging", "pygments"):
-            archive.tree(REPO / ".venv/lib" / f"python{sys.version_info[0]}.{sys.version_info[1]}" / "site-packages"
-                         / package, f"site/{package}", frozenset({"__pycache__"}))
+            archive.tree(site / package, f"site/{package}", frozenset({"__pycache__"}))
+        archive.file(site / "py.py", "site/py.py")
         archive.tree(REPO / "src", "kist/src", frozenset({"__pycache__"}))
         archive.tree(REPO / "tests/kernel", "kist/tests/kernel", frozenset({"__pycache__"}))
-        archive.file(REPO / "pyproject.toml", "kist/pyproject.toml")
         for module in MODULES:
             archive.file(modules / module, "overlay.ko")
         archive.close()

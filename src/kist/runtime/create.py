@@ -113,6 +113,7 @@ def create(spec: dict[str, Any], *, container_id: str, bundle: str, stdio: Stdio
     context = Context(spec, process, bundle)
     context.seccomp = seccomp if seccomp is not None else _compile(spec)
     context.cgroup = cgroup or cgroups.open_cgroup(spec, container_id)
+    context.in_user = namespaces.in_user
     if stdio is not None and not terminal:
         context.stdio = (stdio.stdin, stdio.stdout, stdio.stderr)
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -146,6 +147,7 @@ def _launch(init: Init, ours: socket.socket, resources: dict[str, Any]) -> Creat
         group.create()
         group.apply(resources)
         init.namespaces.open()
+        _prepare(init)
         pid, pidfd = _fork(init, ours)
     except BaseException as error:
         ours.close()
@@ -156,7 +158,17 @@ def _launch(init: Init, ours: socket.socket, resources: dict[str, Any]) -> Creat
     finally:
         init.sync.close()
         init.namespaces.close()
+        for fd in init.context.sources.values():
+            os.close(fd)
     return Created(pid, pidfd, group, ours)
+
+
+def _prepare(init: Init) -> None:
+    for step in [*init.plan.root, *init.plan.setup]:
+        try:
+            step.prepare(init.context)
+        except OSError as error:
+            raise step_error(step.describe(), error) from None
 
 
 def _fork(init: Init, ours: socket.socket) -> tuple[int, int]:

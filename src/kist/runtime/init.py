@@ -70,8 +70,12 @@ def _main(init: Init) -> None:
         _named("join the control group", ctx.cgroup.join_self)
     if init.join:
         _named("join the namespaces", init.namespaces.join)
+    if init.namespaces.new_user:
+        wire.send(init.sync, b"U")
+        wire.expect(init.sync, b"u")
+    run(plan.root, ctx)  # still as the creator's user, who can go where the root is
     if init.namespaces.in_user:
-        _become_root(init)
+        _become_root()
     run(plan.setup, ctx)
     if ctx.console >= 0:
         wire.send(init.sync, b"C", fd=ctx.console)
@@ -137,11 +141,8 @@ def _hand_over_listener(init: Init) -> None:
         ctx.listener = -1
 
 
-def _become_root(init: Init) -> None:
-    """In a user namespace: wait until the creator wrote the maps, then be its root."""
-    if init.namespaces.new_user:
-        wire.send(init.sync, b"U")
-        wire.expect(init.sync, b"u")
+def _become_root() -> None:
+    """The user namespace's."""
     try:
         os.setgroups([])
     except PermissionError:

@@ -11,10 +11,12 @@ import os
 import stat
 
 from kist.linux import mount as m
+from kist.linux.namespaces import CLONE_NEWUSER, clone3, ns_path
 from kist.linux.openat2 import RESOLVE_IN_ROOT, RESOLVE_NO_SYMLINKS, openat2
 from kist.runtime.copyup import copy_up
 from kist.runtime.errors import SpecError
 from kist.runtime.options import SUPERBLOCK, Options, parse
+from kist.runtime.root import open_outside
 from kist.runtime.step import Context, Step
 
 TYPE_CHECKING = False
@@ -108,16 +110,33 @@ class Bind(Step):
         self.source = os.path.join(bundle, mount["source"])
         self.options = options
         self.index = index
-        self.idmap = idmap_key(mount, options)
+        self.idmap = idmap(mount, options)
 
     def describe(self) -> str:
         return f"bind {self.source} on {self.destination}"
+
+    def prepare(self, ctx: Context) -> None:
+        """In a user namespace the source may be out of reach, and id mappings take the host's privilege."""
+        if not ctx.in_user and self.idmap is None:
+            return
+        tree = open_outside(self.source, recursive=self.options.recursive)
+        ctx.sources[self.index] = tree
+        if self.idmap is not None:
+            linux = ctx.spec.get("linux") or {}
+            maps = self.idmap or (mapping_lines(linux.get("uidMappings") or []),
+                                  mapping_lines(linux.get("gidMappings") or []))
+            userns = user_namespace(*maps)
+            try:
+                m.mount_setattr(tree, set=m.MOUNT_ATTR_IDMAP, userns_fd=userns, recursive=self.options.tree_idmap)
+            finally:
+                os.close(userns)
 
     def run(self, ctx: Context) -> None:
         tree = ctx.sources.get(self.index)
         if tree is None:
             tree = self.open_source()
-        self._set(ctx, tree)
+        if self.options.set or self.options.clear:
+            m.mount_setattr(tree, set=self.options.set, clear=self.options.clear)
         if stat.S_ISDIR(os.fstat(tree).st_mode):
             target = ctx.root.mkdirs(self.destination)
         else:
@@ -131,24 +150,39 @@ class Bind(Step):
         flags = m.OPEN_TREE_CLONE | (m.AT_RECURSIVE if self.options.recursive else 0)
         return m.open_tree(m.AT_FDCWD, self.source, flags)
 
-    def _set(self, ctx: Context, tree: int) -> None:
-        options = self.options
-        if options.set or options.clear:
-            m.mount_setattr(tree, set=options.set, clear=options.clear)
-        if self.idmap is not None:
-            userns = ctx.userns[self.idmap] if self.idmap else os.open("/proc/self/ns/user", os.O_RDONLY)
-            m.mount_setattr(tree, set=m.MOUNT_ATTR_IDMAP, userns_fd=userns, recursive=options.tree_idmap)
 
-
-def idmap_key(mount: dict[str, Any], options: Options) -> str | None:
-    """None without idmap; "" for the container's own user namespace; else a text that stands for the maps
+def idmap(mount: dict[str, Any], options: Options) -> tuple[str, str] | tuple[()] | None:
+    """None without idmap; () for the container's own maps; else the lines of uid_map and gid_map
     (runtime-spec 1.2, config.md#posix-platform-mounts: uidMappings and gidMappings)."""
     uids, gids = mount.get("uidMappings") or [], mount.get("gidMappings") or []
     if not (uids or gids or options.idmap):
         return None
     if bool(uids) != bool(gids):
         raise SpecError(f"mount {mount['destination']}: uidMappings and gidMappings go together")
-    return f"{mapping_lines(uids)}|{mapping_lines(gids)}" if uids else ""
+    return (mapping_lines(uids), mapping_lines(gids)) if uids else ()
+
+
+def user_namespace(uid_map: str, gid_map: str) -> int:
+    """A descriptor of a user namespace with these maps: a child that does nothing but hold it for a moment."""
+    ready, release = os.pipe()
+    pid, pidfd = clone3(CLONE_NEWUSER)
+    if pid == 0:
+        os.close(release)
+        os.read(ready, 1)
+        os._exit(0)
+    try:
+        for name, lines in (("uid_map", uid_map), ("gid_map", gid_map)):
+            fd = os.open(f"/proc/{pid}/{name}", os.O_WRONLY | os.O_CLOEXEC)
+            try:
+                os.write(fd, lines.encode())
+            finally:
+                os.close(fd)
+        return os.open(ns_path(pid, "user"), os.O_RDONLY | os.O_CLOEXEC)
+    finally:
+        os.close(ready)
+        os.close(release)
+        os.waitpid(pid, 0)
+        os.close(pidfd)
 
 
 def mapping_lines(mappings: list[dict[str, int]]) -> str:

@@ -2,6 +2,7 @@
 
 The order of the lists is the order of the story that `init` runs:
 
+    root     the namespaces' names and settings, and the root in its place
     setup    the container's view of the world, before its root becomes /
     pivot    into it
     process  everything that makes this process the user's
@@ -29,16 +30,17 @@ if TYPE_CHECKING:
 
 
 class Plan:
-    __slots__ = ("last", "pivot", "process", "setup")
+    __slots__ = ("last", "pivot", "process", "root", "setup")
 
     def __init__(self) -> None:
+        self.root: list[Step] = []
         self.setup: list[Step] = []
         self.pivot: list[Step] = []
         self.process: list[Step] = []
         self.last: list[Step] = []
 
     def steps(self) -> list[Step]:
-        return [*self.setup, *self.pivot, *self.process, *self.last]
+        return [*self.root, *self.setup, *self.pivot, *self.process, *self.last]
 
 
 def plan(spec: dict[str, Any], namespaces: Namespaces, *, container_id: str, bundle: str, terminal: bool,
@@ -47,7 +49,7 @@ def plan(spec: dict[str, Any], namespaces: Namespaces, *, container_id: str, bun
     linux = spec.get("linux") or {}
     made = Plan()
     mounted = "mount" in namespaces.private
-    made.setup.append(root.HostView())
+    made.root.append(root.HostView())
     _identity(made, spec, linux, namespaces)
     _root(made, spec, linux, bundle, mounted=mounted)
     if mounted:
@@ -69,27 +71,30 @@ def _identity(made: Plan, spec: dict[str, Any], linux: dict[str, Any], namespace
         if spec.get(field):
             if "uts" not in namespaces.private:
                 raise SpecError(f"{field}: it needs a uts namespace")
-            made.setup.append(step(spec[field]))
+            made.root.append(step(spec[field]))
     if namespaces.cgroup:
-        made.setup.append(kernel.JoinCgroupNamespace())
+        made.root.append(kernel.JoinCgroupNamespace())
     for key, value in (linux.get("sysctl") or {}).items():
         kernel.check_sysctl(key, namespaces.private)
-        made.setup.append(kernel.Sysctl(key, str(value)))
+        made.root.append(kernel.Sysctl(key, str(value)))
     score = (spec.get("process") or {}).get("oomScoreAdj")
     if score is not None:
-        made.setup.append(process.OomScore(score))
-    made.setup += process.labels(spec.get("process") or {})
+        made.root.append(process.OomScore(score))
+    made.root += process.labels(spec.get("process") or {})
 
 
 def _root(made: Plan, spec: dict[str, Any], linux: dict[str, Any], bundle: str, *, mounted: bool) -> None:
     path = os.path.join(bundle, (spec.get("root") or {}).get("path") or "rootfs")
     if mounted:
-        made.setup.append(root.Propagation(linux.get("rootfsPropagation") or "rslave"))
+        propagation = linux.get("rootfsPropagation") or "rslave"
+        made.root.append(root.Propagation(propagation))
+        if "shared" in propagation:
+            made.root.append(root.PrivateParent(path))
         layers = (spec.get("kist") or {}).get("rootfs") or []
-        made.setup += [root.MountRootfs(mount, path) for mount in layers]
+        made.root += [root.MountRootfs(mount, path, -1 - number) for number, mount in enumerate(layers)]
         if not layers:
-            made.setup.append(root.BindRoot(path))
-    made.setup.append(root.OpenRoot(path))
+            made.root.append(root.BindRoot(path))
+    made.root.append(root.OpenRoot(path))
 
 
 def _mounts(made: Plan, spec: dict[str, Any], namespaces: Namespaces, bundle: str) -> None:

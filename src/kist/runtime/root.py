@@ -65,22 +65,48 @@ class Propagation(Step):
         m.mount("", "/", None, flag | (m.MS_REC if recursive else 0))
 
 
+class PrivateParent(Step):
+    """With a shared tree: pivot_root(2) refuses a new root whose parent mount is shared."""
+
+    __slots__ = ("path",)
+    syscall = "mount(2)"
+    why = "pivot_root refuses a root below a shared mount"
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def describe(self) -> str:
+        return "make the mount that holds the root private"
+
+    def run(self, ctx: Context) -> None:
+        path = os.path.realpath(self.path)
+        with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+            points = [line.split(" ")[4].replace("\\040", " ") for line in file]
+        holding = [point for point in points if path == point or path.startswith(point.rstrip("/") + "/")]
+        m.mount("", max(holding, key=len), None, m.MS_PRIVATE)
+
+
 class MountRootfs(Step):
     """Kist's own section ``kist.rootfs``: the root's file systems are mounted in here, not on the host."""
 
-    __slots__ = ("mount", "path")
+    __slots__ = ("key", "mount", "path")
     syscall = "fsopen(2), fsconfig(2), fsmount(2), move_mount(2)"
     why = "the image's layers, read-only, under the container's own writable one; vanishes with the container"
 
-    def __init__(self, mount: dict[str, Any], path: str) -> None:
+    def __init__(self, mount: dict[str, Any], path: str, key: int) -> None:
         self.mount = mount
         self.path = path
+        self.key = key  # in Context.sources
 
     def describe(self) -> str:
         return f"mount {self.mount['type']} on the root"
 
+    def prepare(self, ctx: Context) -> None:
+        if ctx.in_user:
+            ctx.sources[self.key] = root_tree(self.mount)
+
     def run(self, ctx: Context) -> None:
-        tree = ctx.sources.get(-1)
+        tree = ctx.sources.get(self.key)
         if tree is None and _too_long(self.mount):
             mount_by_path(self.mount, self.path)
             return
@@ -125,6 +151,13 @@ def root_tree(mount: dict[str, Any]) -> int:
     return m.detached(mount["type"], [f"source={mount.get('source') or mount['type']}", *data], options.set)
 
 
+def open_outside(path: str, *, recursive: bool) -> int:
+    """A clone made with the creator's privilege and in its mount namespace, so it must not propagate back."""
+    tree = m.open_tree(m.AT_FDCWD, path, m.OPEN_TREE_CLONE | (m.AT_RECURSIVE if recursive else 0))
+    m.mount_setattr(tree, propagation=m.MS_SLAVE, recursive=True)
+    return tree
+
+
 class BindRoot(Step):
     """pivot_root(2) wants a mount point."""
 
@@ -137,6 +170,10 @@ class BindRoot(Step):
 
     def describe(self) -> str:
         return f"bind the root {self.path} on itself"
+
+    def prepare(self, ctx: Context) -> None:
+        if ctx.in_user:
+            ctx.sources[-1] = open_outside(self.path, recursive=True)
 
     def run(self, ctx: Context) -> None:
         tree = ctx.sources.get(-1)

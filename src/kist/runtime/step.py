@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 class Context:
     """What init knows while it runs its steps. Steps leave things here for later ones."""
 
-    __slots__ = ("bundle", "cgroup", "console", "empty_dir", "listener", "null", "proc", "process", "program",
-                 "root", "seccomp", "slave", "sources", "spec", "stdio", "userns")
+    __slots__ = ("bundle", "cgroup", "console", "empty_dir", "in_user", "listener", "null", "proc", "process",
+                 "program", "root", "seccomp", "slave", "sources", "spec", "stdio")
 
     def __init__(self, spec: dict[str, Any], process: dict[str, Any], bundle: str) -> None:
         self.spec = spec
@@ -30,8 +30,8 @@ class Context:
         self.seccomp: bytes | None = None
         self.listener = -1     # seccomp notifications
         self.cgroup: Any = None
-        self.userns: dict[str, int] = {}    # mapping text → user namespace, for idmapped mounts
-        self.sources: dict[int, int] = {}   # mount's index → tree opened by the creator (user namespaces)
+        self.in_user = False                # init will be in another user namespace
+        self.sources: dict[int, int] = {}   # mount's index → tree opened by the creator; the root's are negative
 
 
 class Step:
@@ -43,6 +43,9 @@ class Step:
 
     def describe(self) -> str:
         raise NotImplementedError
+
+    def prepare(self, ctx: Context) -> None:
+        """In the creator, before init is born: what init will not have the privilege for."""
 
     def run(self, ctx: Context) -> None:
         raise NotImplementedError
