@@ -43,12 +43,11 @@ class Exec:
 class Execs:
     """The execs of one container; ``tell`` sends an event to the servers, and says whether there is one."""
 
-    __slots__ = ("_job", "_loop", "_on_quiet", "_running", "_tell", "unseen")
+    __slots__ = ("_loop", "_on_quiet", "_running", "_tell", "job", "unseen")
 
-    def __init__(self, loop: Loop, job: dict[str, Any], tell: Callable[[dict[str, Any]], bool],
-                 on_quiet: Callable[[], None]) -> None:
+    def __init__(self, loop: Loop, tell: Callable[[dict[str, Any]], bool], on_quiet: Callable[[], None]) -> None:
         self._loop = loop
-        self._job = job
+        self.job: dict[str, Any] = {}  # the start request
         self._tell = tell
         self._on_quiet = on_quiet
         self._running: dict[str, Exec] = {}
@@ -83,7 +82,7 @@ class Execs:
             try:
                 self._loop.leave()
                 seam.close()
-                create_exec(message, self._job, init_pid, cgroup, pipes, theirs)
+                create_exec(message, self.job, init_pid, cgroup, pipes, theirs)
             except BaseException:
                 sys.excepthook(*sys.exc_info())
             finally:
@@ -134,9 +133,9 @@ class Execs:
     def _begin(self, message: dict[str, Any], attaches: list[tuple[Attach, int]], pipes: Pipes | None, pid: int,
                fds: list[int]) -> None:
         exec_id = message["exec"]
-        streams = Streams(self._loop, tty=pipes is None, stdin_once=True, log=None,
-                          spill_directory=self._job["data_dir"],
-                          on_detach=lambda: self._detached(exec_id), on_quiet=lambda: self._quiet(exec_id))
+        streams = Streams(self._loop, on_detach=lambda: self._detached(exec_id),
+                          on_quiet=lambda: self._quiet(exec_id))
+        streams.configure(tty=pipes is None, stdin_once=True, spill_directory=self.job["data_dir"])
         running = self._running[exec_id] = Exec(streams)
         running.pid, running.pidfd = pid, fds[0]
         self._loop.child(pid, lambda status: self._exited(exec_id, status))

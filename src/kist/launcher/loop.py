@@ -28,14 +28,21 @@ class Loop:
     __slots__ = ("_children", "_epoll", "_expecting", "_handlers", "_running", "_strangers", "_timers", "_wake_read",
                  "_wake_write")
 
+    if TYPE_CHECKING:
+        _epoll: select.epoll  # from ``open`` on
+
     def __init__(self) -> None:
-        self._epoll = select.epoll()
         self._handlers: dict[int, Callable[[int], object]] = {}
         self._timers: dict[object, tuple[float, Callable[[], None]]] = {}
         self._children: dict[int, Callable[[int], None]] = {}
         self._strangers: dict[int, int] = {}
         self._expecting = 0
         self._running = True
+        self._wake_read = self._wake_write = -1
+
+    def open(self) -> None:
+        """What a process must have for itself: call it after the fork."""
+        self._epoll = select.epoll()
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
         self.watch(self._wake_read, READ, self._reap)

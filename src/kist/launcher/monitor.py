@@ -37,14 +37,14 @@ if TYPE_CHECKING:
     from kist.runtime.cgroup.base import Cgroup
 
 
-def supervise(seam: socket, here: int) -> None:
+def supervise(monitor: Monitor, seam: socket, here: int) -> None:
     """Wait for a container to start, and stay with it until its end. ``here`` is closed on leaving the stock."""
     received = channel.receive(seam)
     if not received:
         return
     prctl(PR_SET_PDEATHSIG, 0)
     os.close(here)
-    monitor = Monitor(*received)
+    monitor.take(*received)
     try:
         monitor.prepare()
     except Exception as error:
@@ -86,26 +86,33 @@ class Monitor:
     __slots__ = ("_attaches", "_container", "_control", "_execs", "_job", "_log", "_loop", "_paused", "_pipes",
                  "_started_at", "_streams")
 
-    def __init__(self, job: dict[str, Any], fds: list[int]) -> None:
-        self._job = job
+    def __init__(self) -> None:
+        """The part that needs no container: made in the launcher, where all monitors share its memory."""
         self._loop = Loop()
         self._control = Control(self._loop, {
             "attach": self._attach, "exec": self._exec, "resize": self._resize, "kill": self._kill,
             "pause": self._pause, "resume": self._resume, "stats": self._stats, "pids": self._pids,
             "update": self._update, "seen": self._seen}, self._hello)
-        self._control.adopt(socket(fileno=fds[job["link"]]))
-        self._attaches = [(attach, fds[attach.fd]) for attach in map(Attach.from_json, job["attaches"])]
-        self._pipes = fds[len(fds) - job["pipes"]:]
-        self._execs = Execs(self._loop, job, self._tell, self._leave_if_done)
-        self._streams = Streams(self._loop, tty=job["tty"], stdin_once=job["stdin_once"], log=None,
-                                spill_directory=job["data_dir"], on_detach=self._detached,
-                                on_quiet=self._leave_if_done)
+        self._execs = Execs(self._loop, self._tell, self._leave_if_done)
+        self._streams = Streams(self._loop, on_detach=self._detached, on_quiet=self._leave_if_done)
+        self._job: dict[str, Any] = {}
+        self._attaches: list[tuple[Attach, int]] = []
+        self._pipes: list[int] = []
         self._log: Log | None = None
         self._container: Container | None = None
         self._paused = False
         self._started_at = 0.0
 
     # Start
+
+    def take(self, job: dict[str, Any], fds: list[int]) -> None:
+        """The start request, with the pipes that the creator made."""
+        self._job = self._execs.job = job
+        self._loop.open()
+        self._control.adopt(socket(fileno=fds[job["link"]]))
+        self._attaches = [(attach, fds[attach.fd]) for attach in map(Attach.from_json, job["attaches"])]
+        self._pipes = fds[len(fds) - job["pipes"]:]
+        self._streams.configure(tty=job["tty"], stdin_once=job["stdin_once"], spill_directory=job["data_dir"])
 
     def prepare(self) -> None:
         """What can be done while the process is being made; raises what stands in the way (then ``refuse``)."""

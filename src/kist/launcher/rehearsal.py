@@ -54,7 +54,8 @@ def _play(place: str, *, terminal: bool) -> None:
         os.close(fd)
     received = channel.receive(seam)
     assert received
-    monitor = Monitor(*received)
+    monitor = Monitor()
+    monitor.take(*received)
     monitor.prepare()
     channel.send(seam, {"ready": True})
     channel.send(creator, {"pid": os.getpid(), "started_at": 0.0, "cgroup": "/rehearsal"}, [2])

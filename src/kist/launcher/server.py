@@ -19,7 +19,7 @@ from _socket import AF_UNIX, SOCK_SEQPACKET, socket, socketpair
 
 from kist.launcher import channel, loop
 from kist.launcher.creator import create_container
-from kist.launcher.monitor import supervise
+from kist.launcher.monitor import Monitor, supervise
 from kist.launcher.protocol import ProtocolError
 from kist.launcher.rehearsal import rehearse
 from kist.linux.process import PR_SET_CHILD_SUBREAPER, PR_SET_PDEATHSIG, prctl
@@ -41,13 +41,14 @@ def serve(sock: socket, scratch: str, stock: int = STOCK) -> None:
     loop.prepare()
     open_path("/")  # imports what this machine's cgroups need, for all forks
     rehearse(scratch)
+    monitor = Monitor()
     gc.collect()
     gc.disable()
     gc.freeze()
-    _keep_stock(sock, stock)
+    _keep_stock(sock, stock, monitor)
 
 
-def _keep_stock(sock: socket, stock: int) -> None:
+def _keep_stock(sock: socket, stock: int, monitor: Monitor) -> None:
     """Fork when one has left, reap when one has ended.
 
     As little as possible happens here between two forks: each page that the launcher writes then is one that the
@@ -64,7 +65,7 @@ def _keep_stock(sock: socket, stock: int) -> None:
         while len(waiting) < stock:
             left, here = os.pipe2(os.O_CLOEXEC)
             if os.fork() == 0:
-                _become_monitor(sock, here, (left, ended, wake, *waiting), launcher)
+                _become_monitor(monitor, sock, here, (left, ended, wake, *waiting), launcher)
             os.close(here)
             waiting.add(left)
             poll.register(left, 0)
@@ -91,14 +92,14 @@ def _reap(ended: int) -> None:
         pass
 
 
-def _become_monitor(sock: socket, here: int, others: tuple[int, ...], launcher: int) -> None:
+def _become_monitor(monitor: Monitor, sock: socket, here: int, others: tuple[int, ...], launcher: int) -> None:
     """Never returns."""
     status = 1
     try:
         signal.set_wakeup_fd(-1)
         for fd in others:
             os.close(fd)
-        _idle(sock, here, launcher)
+        _idle(monitor, sock, here, launcher)
         status = 0
     except BaseException:
         sys.excepthook(*sys.exc_info())
@@ -106,7 +107,7 @@ def _become_monitor(sock: socket, here: int, others: tuple[int, ...], launcher: 
         os._exit(status)
 
 
-def _idle(sock: socket, here: int, launcher: int) -> None:
+def _idle(monitor: Monitor, sock: socket, here: int, launcher: int) -> None:
     """The monitor: make its creator, and wait for what that brings."""
     _set_name("kist-monitor")
     os.setsid()
@@ -115,20 +116,20 @@ def _idle(sock: socket, here: int, launcher: int) -> None:
     if os.getppid() != launcher:
         return
     ours, theirs = socketpair(AF_UNIX, SOCK_SEQPACKET)
-    monitor = os.getpid()
+    parent = os.getpid()
     if os.fork() == 0:
         ours.close()
-        _wait_for_job(sock, here, theirs, monitor)
+        _wait_for_job(sock, here, theirs, parent)
         os._exit(0)
     theirs.close()
     sock.close()
-    supervise(ours, here)
+    supervise(monitor, ours, here)
 
 
-def _wait_for_job(sock: socket, here: int, seam: socket, monitor: int) -> None:
+def _wait_for_job(sock: socket, here: int, seam: socket, parent: int) -> None:
     """The creator: take one request, or leave with the engine."""
     prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != monitor:
+    if os.getppid() != parent:
         return
     try:
         received = channel.receive(sock)

@@ -35,21 +35,26 @@ class Streams:
     __slots__ = ("_clients", "_grown", "_holders", "_loop", "_master", "_on_detach", "_on_quiet", "_sources", "_spill",
                  "_stdin_once", "log", "stdin", "tty")
 
-    def __init__(self, loop: Loop, *, tty: bool, stdin_once: bool, log: Log | None, spill_directory: str,
-                 on_detach: Callable[[], None], on_quiet: Callable[[], None]) -> None:
+    def __init__(self, loop: Loop, *, on_detach: Callable[[], None], on_quiet: Callable[[], None]) -> None:
         self._loop = loop
-        self.log = log
-        self._spill = spill_directory
         self._on_detach = on_detach
         self._on_quiet = on_quiet
-        self._stdin_once = stdin_once
+        self._spill = ""
+        self._stdin_once = False
         self._sources: dict[int, int] = {}  # descriptor → stream number
         self._grown: set[int] = set()
         self._clients: list[Client] = []
         self._holders: set[Client] = set()
         self._master = -1
+        self.log: Log | None = None
         self.stdin: Stdin | None = None
+        self.tty = False
+
+    def configure(self, *, tty: bool, stdin_once: bool, spill_directory: str) -> None:
+        """``stdin_once``: the first client's end of input is the process's."""
         self.tty = tty
+        self._stdin_once = stdin_once
+        self._spill = spill_directory
 
     @property
     def quiet(self) -> bool:

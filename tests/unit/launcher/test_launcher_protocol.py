@@ -93,6 +93,7 @@ class Desk:
 
     def __init__(self, directory: Path) -> None:
         self.loop = Loop()
+        self.loop.open()
         self.control = Control(self.loop, {"echo": lambda message, fds: message["word"], "refuse": self._refuse,
                                            "fail": self._fail, "count": lambda message, fds: self._count(fds)},
                                lambda: protocol.event("hello", pid=7))
@@ -122,7 +123,6 @@ class Desk:
 
     def turn(self) -> None:
         self.loop.after("test", 0.02, self.loop.stop)
-        self.loop._running = True
         self.loop.run()
 
     def ask(self, sock: socket.socket, message: dict[str, Any], fds: tuple[int, ...] = ()) -> dict[str, Any]:

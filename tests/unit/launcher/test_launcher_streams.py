@@ -40,8 +40,10 @@ class Bench:
         self.log = MemoryLog()
         self.detaches = 0
         self.pipes = Pipes(stdin=True, output=True)
-        self.streams = Streams(self.loop, tty=tty, stdin_once=stdin_once, log=self.log,
-                               spill_directory=str(directory), on_detach=self._detach, on_quiet=lambda: None)
+        self.loop.open()
+        self.streams = Streams(self.loop, on_detach=self._detach, on_quiet=lambda: None)
+        self.streams.configure(tty=tty, stdin_once=stdin_once, spill_directory=str(directory))
+        self.streams.log = self.log
         self.stdin, self.stdout, self.stderr = self.pipes.child
         self.streams.use_pipes(*self.pipes.monitor)
 
@@ -59,7 +61,6 @@ class Bench:
     def turn(self, seconds: float = 0.02) -> None:
         """Let the loop work for a moment."""
         self.loop.after("test", seconds, self.loop.stop)
-        self.loop._running = True
         self.loop.run()
 
     def until(self, done: Callable[[], bool], seconds: float = 20) -> None:
