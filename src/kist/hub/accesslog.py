@@ -35,7 +35,7 @@ class AccessLog:
             nonlocal status, sent
             if message["type"] == "http.response.start":
                 status = message["status"]
-            else:
+            elif scope["method"] != "HEAD":  # whose body the server drops
                 sent += message.get("count") or len(message.get("body", b""))
             await send(message)
 
