@@ -23,6 +23,7 @@ UInt16 = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 UInt32 = Annotated[int, msgspec.Meta(ge=0, le=2**32 - 1)]
 UInt64 = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]  # msgspec takes no bound above int64
 Mac = Annotated[str, msgspec.Meta(pattern="^$|^([0-9A-Fa-f]{2}[:-]){5}[0-9A-Fa-f]{2}$")]
+FileName = Annotated[str, msgspec.Meta(max_length=255)]  # it becomes a file's
 StrSlice = Annotated[list[str], msgspec.Meta(extra={"strslice": True})]
 Empty = dict[str, Any]
 """The value of Go's ``map[string]struct{}``."""
@@ -339,7 +340,7 @@ class ConfigReference(Body):
 class NetworkCreate(Body):
     """``POST /networks/create``."""
 
-    Name: str = ""
+    Name: FileName = ""
     CheckDuplicate: bool = False
     Driver: str = ""
     Scope: str = ""
@@ -372,7 +373,7 @@ class NetworkDisconnect(Body):
 class VolumeCreate(Body):
     """``POST /volumes/create``."""
 
-    Name: str = ""
+    Name: FileName = ""
     Driver: str = ""
     DriverOpts: dict[str, str] | None = None
     Labels: dict[str, str] | None = None
