@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import posixpath
 import stat as modes
@@ -55,6 +56,10 @@ async def export(parts: Parts, container: Container) -> AsyncIterator[bytes]:
 
 
 # Out
+
+
+# What is wrong with the path itself, whatever the container holds.
+_PATH_ERRORS = frozenset({errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL})
 
 
 async def stat(parts: Parts, container: Container, path: str) -> Json:
@@ -276,7 +281,8 @@ def _resolved(root: Root, path: str, container: str) -> Iterator[tuple[int, str]
     except NotADirectoryError:
         raise NotFound(f"Could not find the file {path} in container {container}") from None
     except OSError as error:
-        raise EngineFailure(f"{path}: {error.strerror}") from None
+        kind = InvalidParameter if error.errno in _PATH_ERRORS else EngineFailure
+        raise kind(f"{path}: {error.strerror}") from None
     try:
         if path.endswith("/") and _plain(path) != "/" and not modes.S_ISDIR(os.fstat(fd).st_mode):
             raise InvalidParameter("extraction point is not a directory" if not container else "not a directory")

@@ -89,7 +89,7 @@ class Host:
         self._bridge_sysctls(name, ipv6=network.ipv6)
         present = {(one.address, one.prefixlen) for one in self.netlink.addresses() if one.index == link.index}
         self.netlink.run(
-            request.set_link(link.index, up=True, alias=f"kist network {network.name}"),
+            request.set_link(link.index, up=True, alias=f"kist network {network.name}"[:255]),
             *(request.add_address(link.index, *one) for one in wanted if one not in present),
         )
 
