@@ -113,6 +113,17 @@ def parse_time(text: str) -> float:
         return 0.0
 
 
+def go_time(text: str) -> str:
+    """`2026-11-23T14:02:11.5Z` → `2026-11-23 14:02:11.5 +0000 UTC`, as Go's Time.String prints it."""
+    day, mark, clock = text.partition("T")
+    if not mark:
+        return text
+    if clock.endswith("Z"):
+        return f"{day} {clock[:-1]} +0000 UTC"
+    clock, zone = clock[:-6], clock[-6:].replace(":", "")
+    return f"{day} {clock} {zone} {zone}"
+
+
 def quoted(text: str) -> str:
     """In double quotes, as Go's strconv.Quote."""
     plain = text.replace("\\", "\\\\").replace('"', '\\"')

@@ -80,10 +80,10 @@ class Session:
         sys.stderr.flush()
 
     def each(self, names: Sequence[str], ask: Callable[[str], Exchange],
-             tell: Callable[[str, Response], str] | None = None) -> int:
+             tell: Callable[[str, Response], str] | None = None, summary: str = "") -> int:
         """Ask the same for each name, many at a time; print the names (or what `tell` says) that worked, then
-        what went wrong. The exit status."""
-        problems = []
+        what went wrong, and the names that did behind `summary`. The exit status."""
+        problems, failed = [], []
         for start in range(0, len(names), AT_ONCE):
             part = names[start:start + AT_ONCE]
             for name, sent in [(name, ask(name)) for name in part]:
@@ -93,10 +93,11 @@ class Session:
                     answer.read()
                 except KistError as error:
                     problems.append(said(error))
+                    failed.append(name)
                 else:
                     self.out(told)
         if problems:
-            raise CliError("\n".join(problems))
+            raise CliError("\n".join(problems + [summary + ", ".join(failed)] * bool(summary)))
         return 0
 
 

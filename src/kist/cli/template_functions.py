@@ -30,8 +30,9 @@ class Row:
         return field(self._data, *arguments)
 
     def plain(self) -> dict[str, Any]:
-        """All fields that need no argument, in order of their names (`json .`)."""
-        return {name: self._fields[name](self._data) for name in sorted(self._fields) if name != "Label"}
+        """All fields that need no argument, as text, in order of their names (`json .`)."""
+        values = {name: self._fields[name](self._data) for name in sorted(self._fields) if name != "Label"}
+        return {name: None if value is None else shown(value) for name, value in values.items()}
 
 
 def field_of(value: Any, name: str, arguments: list[Any] | None = None) -> Any:
@@ -86,8 +87,10 @@ def _whole_float(value: float) -> str:
 def to_json(value: Any) -> str:
     import json
 
-    return json.dumps(value.plain() if isinstance(value, Row) else value, ensure_ascii=False,
-                      separators=(",", ":"))
+    if isinstance(value, Row):  # Go's own encoder for lines of lists, which keeps them safe inside HTML
+        text = json.dumps(value.plain(), ensure_ascii=False, separators=(",", ":"))
+        return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def _index(value: Any, *keys: Any) -> Any:

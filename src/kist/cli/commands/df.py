@@ -39,7 +39,8 @@ def rows(told: JSON) -> list[JSON]:
     """One row per kind of thing: how many, how many in use, bytes, bytes that nobody uses."""
     images, containers = told.get("Images") or [], told.get("Containers") or []
     volumes, cache = (told.get("Volumes") or []), told.get("BuildCache") or []
-    used = sum(i["Size"] - max(i.get("SharedSize", 0), 0) for i in images if i.get("Containers", 0) > 0)
+    used = sum(i["Size"] - i["SharedSize"] for i in images
+               if i.get("Containers", 0) > 0 and i["Size"] >= 0 and i.get("SharedSize", -1) >= 0)
     running = [c for c in containers if c.get("State") in ("running", "paused", "restarting")]
     in_use = [v for v in volumes if (v.get("UsageData") or {}).get("RefCount", 0) > 0]
     layers = told.get("LayersSize", 0)
@@ -77,7 +78,8 @@ def _verbose(session: Session, told: JSON) -> None:
          ("Repository", "Tag", "ID", "CreatedSince", "Size", "SharedSize", "UniqueSize", "Containers"),
          [row for image in told.get("Images") or () for row in images.names(image, digests=False)])
     session.out("\nContainers space usage:\n")
-    show(session, ps.fields(wide=False),
+    own_size = {"Size": ("SIZE", lambda c: human_size(c.get("SizeRw") or 0))}
+    show(session, {**ps.fields(wide=False), **own_size},
          ("ID", "Image", "Command", "LocalVolumes", "Size", "RunningFor", "Status", "Names"),
          told.get("Containers") or ())
     session.out("\nLocal Volumes space usage:\n")

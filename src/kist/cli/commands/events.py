@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from kist.cli.session import Session
 
 
+# The order of an event's fields in JSON.
+ORDER = ("status", "id", "from", "Type", "Action", "Actor", "scope", "time", "timeNano")
+
+
 def run(args: Arguments, session: Session) -> int:
     from kist.cli.times import timestamp
 
@@ -36,7 +40,8 @@ def _shown(event: dict[str, Any], form: str) -> str:
     from kist.cli.template_functions import TemplateError
 
     try:
-        return Template("{{json .}}" if form == "json" else form).render(event)
+        return Template("{{json .}}" if form == "json" else form).render(
+            {name: event[name] for name in (*ORDER, *event) if name in event})
     except TemplateError as error:
         raise bad_template(error) from None
 

@@ -23,8 +23,8 @@ def run(args: Arguments, session: Session) -> int:
     show(session, {
         "ID": ("IMAGE", (lambda h: h["Id"]) if wide else (lambda h: short_id(h["Id"]))),
         "CreatedAt": ("CREATED AT", lambda h: _time(h["Created"])),
-        "CreatedSince": ("CREATED", lambda h: (ago(h["Created"]) if h["Created"] > 0 else "N/A") if human
-                         else _time(h["Created"])),
+        "CreatedSince": (("CREATED", lambda h: ago(h["Created"]) if h["Created"] > 0 else "N/A") if human
+                         else ("CREATED AT", lambda h: _time(h["Created"]))),
         "CreatedBy": ("CREATED BY", lambda h: _step(h["CreatedBy"], wide=wide)),
         "Size": ("SIZE", lambda h: human_size(h["Size"]) if human else h["Size"]),
         "Comment": ("COMMENT", lambda h: h["Comment"]),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kist.cli.listing import FILTER, FORMAT, NO_TRUNC, filters, label_text, show
+from kist.cli.listing import FILTER, FORMAT, NO_TRUNC, filters, show
 from kist.cli.output import ago, human_size, local_time, short_id
 from kist.cli.parser import CliError, Command
 
@@ -36,15 +36,15 @@ def run(args: Arguments, session: Session) -> int:
 
 def names(image: JSON, *, digests: bool) -> list[JSON]:
     """One row per name of an image: `Repository`, `Tag`, `Digest` beside what the server tells."""
-    by_repo = dict(digest.split("@", 1)
+    found = dict(digest.split("@", 1)
                    for digest in image.get("RepoDigests") or () if "@" in digest)
+    shown = found if digests else {}
     rows = []
     for name in image.get("RepoTags") or ():
         repo, _, tag = name.rpartition(":")
-        rows.append({**image, "Repository": repo, "Tag": tag, "Digest": by_repo.get(repo, "<none>")})
+        rows.append({**image, "Repository": repo, "Tag": tag, "Digest": shown.get(repo, "<none>")})
     if not rows:
-        for repo, digest in by_repo.items():
-            rows.append({**image, "Repository": repo, "Tag": "<none>", "Digest": digest if digests else "<none>"})
+        rows = [{**image, "Repository": repo, "Tag": "<none>", "Digest": shown.get(repo, "<none>")} for repo in found]
     return rows or [{**image, "Repository": "<none>", "Tag": "<none>", "Digest": "<none>"}]
 
 
@@ -61,8 +61,7 @@ def fields(*, wide: bool) -> Fields:
         "SharedSize": ("SHARED SIZE", lambda i: _known(i.get("SharedSize", -1), human_size)),
         "UniqueSize": ("UNIQUE SIZE", lambda i: _known(
             i["Size"] - i["SharedSize"] if i.get("SharedSize", -1) >= 0 else -1, human_size)),
-        "VirtualSize": ("SIZE", lambda i: human_size(i["Size"])),
-        "Labels": ("LABELS", lambda i: label_text(i.get("Labels"))),
+        "VirtualSize": ("SIZE", lambda i: human_size(i["Size"], 4)),
     }
 
 

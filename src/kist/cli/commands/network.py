@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kist.cli.listing import FILTER, FORMAT, NO_TRUNC, filters, label_text, show
-from kist.cli.output import short_id
+from kist.cli.output import go_time, short_id
 from kist.cli.parser import CliError, Command
 from kist.cli.session import said
 from kist.client.client import NoServer
@@ -34,7 +34,7 @@ def _ls(args: Arguments, session: Session) -> int:
         "Internal": ("INTERNAL", lambda n: str(n.get("Internal", False)).lower()),
         "Labels": ("LABELS", lambda n: label_text(n.get("Labels"))),
         "Label": ("", lambda n, name="": (n.get("Labels") or {}).get(name, "")),
-        "CreatedAt": ("CREATED AT", lambda n: n.get("Created", "")),
+        "CreatedAt": ("CREATED AT", lambda n: go_time(n.get("Created", ""))),
     }, COLUMNS, sorted(found, key=lambda n: str(n["Name"])), form=args.text("format"),
         quiet="ID" if args.flag("quiet") else "")
     return 0

@@ -49,6 +49,7 @@ def fields(*, wide: bool) -> Fields:
         "Label": ("", lambda c, name="": (c.get("Labels") or {}).get(name, "")),
         "Mounts": ("MOUNTS", lambda c: _mounts(c, wide=wide)),
         "LocalVolumes": ("LOCAL VOLUMES", lambda c: sum(m.get("Driver") == "local" for m in c.get("Mounts") or ())),
+        "Platform": ("PLATFORM", lambda c: None),
         "Networks": ("NETWORKS", lambda c: ",".join((c.get("NetworkSettings") or {}).get("Networks") or ())),
     }
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from kist.cli.parser import CliError, Command
+from kist.cli.session import said
+from kist.errors import KistError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,7 +16,10 @@ def run(args: Arguments, session: Session) -> int:
     old, new = (word.strip() for word in args.words)
     if not old or not new:
         raise CliError("Error: Neither old nor new names may be empty")
-    session.client.containers.rename(old, new)
+    try:
+        session.client.containers.rename(old, new)
+    except KistError as error:
+        raise CliError(f"{said(error)}\nError: failed to rename container named {old}") from None
     return 0
 
 

@@ -17,7 +17,8 @@ def run(args: Arguments, session: Session) -> int:
         if args.given(option):
             raise CliError(f"--{option} is not supported: Kist has no checkpoints")
     if not (args.flag("attach") or args.flag("interactive")):
-        return session.each(args.words, lambda name: session.client.containers.send_post(name, "start"))
+        return session.each(args.words, lambda name: session.client.containers.send_post(name, "start"),
+                            summary="Error: failed to start containers: ")
     if len(args.words) > 1:
         raise CliError("you cannot start and attach multiple containers at once")
     return _attached(args, session, args.words[0])
