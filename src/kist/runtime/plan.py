@@ -74,6 +74,13 @@ def _identity(made: Plan, spec: dict[str, Any], linux: dict[str, Any], namespace
             made.root.append(step(spec[field]))
     if namespaces.cgroup:
         made.root.append(kernel.JoinCgroupNamespace())
+    rate = (spec.get("kist") or {}).get("networkRate")
+    if rate:
+        from kist.runtime.network_rate import NetworkRate
+
+        if "network" not in namespaces.private:
+            raise SpecError("kist.networkRate: it needs a network namespace")
+        made.root.append(NetworkRate(rate))
     for key, value in (linux.get("sysctl") or {}).items():
         kernel.check_sysctl(key, namespaces.private)
         made.root.append(kernel.Sysctl(key, str(value)))
@@ -90,7 +97,13 @@ def _root(made: Plan, spec: dict[str, Any], linux: dict[str, Any], bundle: str, 
         made.root.append(root.Propagation(propagation))
         if "shared" in propagation:
             made.root.append(root.PrivateParent(path))
-        layers = (spec.get("kist") or {}).get("rootfs") or []
+        own = spec.get("kist") or {}
+        layers = own.get("rootfs") or []
+        if own.get("storageQuota"):
+            from kist.runtime.quota import StorageQuota, with_quota
+
+            made.root.append(StorageQuota(own["storageQuota"], path))
+            layers = with_quota(layers, path)
         made.root += [root.MountRootfs(mount, path, -1 - number) for number, mount in enumerate(layers)]
         if not layers:
             made.root.append(root.BindRoot(path))

@@ -1,0 +1,80 @@
+"""Traffic control (tc(8)) as rtnetlink requests: token buckets, and the way of incoming packets through one.
+
+What comes in can't be queued where it arrives: it is sent through an ifb device, whose *outgoing* queue is a token
+bucket. Pure: `netlink.Netlink.run` sends the requests.
+
+    outgoing  eth0 ── tbf ──▶
+    incoming  eth0 ── ingress ── u32 (all) ── mirred redirect ──▶ ifb ── tbf ──▶ (the stack)
+
+Sources: linux/pkt_sched.h, linux/pkt_cls.h, linux/tc_act/tc_mirred.h (Linux 6.1).
+"""
+
+from __future__ import annotations
+
+import struct
+
+from kist.linux.netlink import wire
+from kist.linux.netlink.wire import (
+    IFF_UP,
+    NLM_F_CREATE,
+    NLM_F_EXCL,
+    NLM_F_REPLACE,
+    Request,
+    attribute,
+    nested,
+    text,
+    u32,
+)
+
+RTM_NEWQDISC, RTM_DELQDISC, RTM_GETQDISC, RTM_NEWTFILTER = 36, 37, 38, 44
+TC_H_ROOT, TC_H_INGRESS, INGRESS_HANDLE = 0xFFFFFFFF, 0xFFFFFFF1, 0xFFFF0000
+TCA_KIND, TCA_OPTIONS = 1, 2
+TBF_PARMS, TBF_RATE64, TBF_BURST = 1, 4, 6
+U32_SEL, U32_ACT = 5, 7
+ACT_KIND, ACT_OPTIONS, MIRRED_PARMS = 1, 2, 2
+LINKLAYER_ETHERNET = 1
+REDIRECT_OUT, STOLEN = 1, 4
+LATENCY = 0.05  # seconds that a packet may wait in the queue before it is dropped
+
+
+def _tcmsg(index: int, handle: int, parent: int, info: int = 0) -> bytes:
+    return struct.pack("=BBHiIII", 0, 0, 0, index, handle, parent, info)
+
+
+def token_bucket(index: int, rate: int) -> Request:
+    """``rate`` in bytes per second, as the device's outgoing queue; replaces the one before."""
+    burst = max(rate // 50, 32 * 1024)  # a tick's worth, and never less than a large segment offload
+    limit = int(rate * LATENCY) + burst
+    spec = struct.pack("=BBHhHI", 0, LINKLAYER_ETHERNET, 0, 0, 0, min(rate, 0xFFFFFFFF))
+    parms = spec + bytes(12) + struct.pack("=III", min(limit, 0xFFFFFFFF), 0, 0)
+    options = [attribute(TBF_PARMS, parms), u32(TBF_BURST, min(burst, 0xFFFFFFFF))]
+    if rate > 0xFFFFFFFF:
+        options.append(attribute(TBF_RATE64, struct.pack("=Q", rate)))
+    body = _tcmsg(index, 0x10000, TC_H_ROOT) + text(TCA_KIND, "tbf") + nested(TCA_OPTIONS, *options)
+    return Request(RTM_NEWQDISC, NLM_F_CREATE | NLM_F_REPLACE, body, f"limit device {index} to {rate} bytes/s")
+
+
+def no_bucket(index: int) -> Request:
+    return Request(RTM_DELQDISC, 0, _tcmsg(index, 0x10000, TC_H_ROOT), f"free device {index} of its limit")
+
+
+def ingress(index: int) -> Request:
+    body = _tcmsg(index, INGRESS_HANDLE, TC_H_INGRESS) + text(TCA_KIND, "ingress")
+    return Request(RTM_NEWQDISC, NLM_F_CREATE | NLM_F_EXCL, body, f"catch what comes in at device {index}")
+
+
+def redirect(index: int, target: int) -> Request:
+    """All that comes in at ``index`` goes out at ``target``."""
+    selector = struct.pack("=BBBxHHhhI", 1, 0, 1, 0, 0, 0, 0, 0) + struct.pack("=IIii", 0, 0, 0, 0)
+    mirred = struct.pack("=IIiiiiI", 0, 0, STOLEN, 0, 0, REDIRECT_OUT, target)
+    action = nested(1, text(ACT_KIND, "mirred"), nested(ACT_OPTIONS, attribute(MIRRED_PARMS, mirred)))
+    body = (_tcmsg(index, 0, INGRESS_HANDLE, 1 << 16 | 0x0300) + text(TCA_KIND, "u32")
+            + nested(TCA_OPTIONS, attribute(U32_SEL, selector), nested(U32_ACT, action)))
+    return Request(RTM_NEWTFILTER, NLM_F_CREATE | NLM_F_EXCL, body, f"send what comes in at {index} to {target}")
+
+
+def ifb(name: str) -> Request:
+    head = struct.pack("=BxHiII", 0, 0, 0, IFF_UP, IFF_UP)
+    info = nested(wire.IFLA_LINKINFO, attribute(wire.IFLA_INFO_KIND, b"ifb"))
+    return Request(wire.RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, head + text(wire.IFLA_IFNAME, name) + info,
+                   f"create ifb {name}")

@@ -1,0 +1,99 @@
+"""Network rate, storage quota, explain: what Docker's runtimes don't have."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture
+def wire(container_id: str) -> Any:
+    """A network namespace with one end of a veth pair; the other end in a second one, where somebody listens."""
+    names = [f"{container_id[:8]}{side}" for side in "ab"]
+    for name in names:
+        subprocess.run(["ip", "netns", "add", name], check=True)
+    subprocess.run(["ip", "-n", names[0], "link", "add", "eth0", "type", "veth", "peer", "name", "eth0", "netns",
+                    names[1]], check=True)
+    for number, name in enumerate(names, 1):
+        subprocess.run(["ip", "-n", name, "addr", "add", f"10.9.8.{number}/24", "dev", "eth0"], check=True)
+        subprocess.run(["ip", "-n", name, "link", "set", "eth0", "up"], check=True)
+    yield names
+    for name in names:
+        subprocess.run(["ip", "netns", "del", name], check=True)
+
+
+def bucket(netns: str, device: str) -> str:
+    return subprocess.run(["tc", "-n", netns, "qdisc", "show", "dev", device], check=True, text=True,
+                          capture_output=True).stdout
+
+
+def test_network_rate(spec: dict[str, Any], run: Any, wire: list[str]) -> None:
+    """The kernel drops or delays what is beyond: 2 MB at 1 MB/s takes more than a second, both ways."""
+    spec["kist"] = {"networkRate": {"egress": 1000000, "ingress": 500000}}
+    script = ("import socket, time, sys\nserver = socket.create_server(('10.9.8.2', 999))\nprint('up', flush=True)\n"
+              "conn, _ = server.accept()\nstart = time.monotonic(); size = 0\n"
+              "while size < 2000000: size += len(conn.recv(65536))\nprint(time.monotonic() - start, flush=True)\n"
+              "start = time.monotonic(); conn.sendall(bytes(1000000)); conn.shutdown(1); conn.recv(1)\n"
+              "print(time.monotonic() - start, flush=True)\n")
+    peer = subprocess.Popen(["ip", "netns", "exec", wire[1], "python3", "-c", script], stdout=subprocess.PIPE, text=True)
+    assert peer.stdout is not None
+    assert peer.stdout.readline() == "up\n"
+    report = run(spec, "sh", "-c", "head -c 2000000 /dev/zero | nc 10.9.8.2 999 | wc -c",
+                 netns=f"/run/netns/{wire[0]}")
+    assert report["stdout"].strip() == "1000000", report
+    sent, received = float(peer.stdout.readline()), float(peer.stdout.readline())
+    peer.stdout.close()
+    peer.wait()
+    assert sent > 1.0
+    assert received > 1.0
+    assert "tbf" in bucket(wire[0], "eth0")
+    assert "rate 8Mbit" in bucket(wire[0], "eth0")
+
+
+def test_network_rate_can_change(spec: dict[str, Any], run: Any, wire: list[str]) -> None:
+    for rate, words in ((125000, "rate 1Mbit"), (250000, "rate 2Mbit")):
+        spec["kist"] = {"networkRate": {"egress": rate}}
+        run(spec, "true", netns=f"/run/netns/{wire[0]}")
+        assert words in bucket(wire[0], "eth0")
+
+
+def test_network_rate_needs_a_device_and_sense(spec: dict[str, Any], run: Any) -> None:
+    spec["kist"] = {"networkRate": {"egress": 100000}}
+    assert "the container has no network device" in run(spec)["error"]
+    spec["kist"] = {"networkRate": {"egress": 1}}
+    assert "not a rate" in run(spec)["error"]
+
+
+def test_storage_quota(spec: dict[str, Any], run: Any, rootfs: Path, tmp_path: Path) -> None:
+    """Writes past the bound get ENOSPC, what was written stays for the next start, nothing is mounted outside."""
+    image = tmp_path / "quota.img"
+    (tmp_path / "point").mkdir()
+    spec["root"]["path"] = str(tmp_path / "point")
+    spec["kist"] = {"storageQuota": {"image": str(image), "size": 16 << 20}, "rootfs": [
+        {"type": "overlay", "source": "overlay",
+         "options": [f"lowerdir={rootfs}", "upperdir=QUOTA/upper", "workdir=QUOTA/work"]}]}
+    report = run(spec, "sh", "-c", "echo kept > /kept; dd if=/dev/zero of=/big bs=1M count=64; rm /big; df / | tail -1")
+    assert "No space left on device" in report.get("stderr", ""), report
+    assert int(report["stdout"].split()[1]) <= 16 << 10
+    assert run(spec, "cat", "/kept")["stdout"] == "kept\n"
+    assert str(image) not in subprocess.run(["losetup", "-a"], text=True, capture_output=True, check=True).stdout
+
+
+def test_explain(spec: dict[str, Any]) -> None:
+    """The plan in order, and what is the case: read of this very process."""
+    from kist.runtime.cgroup import open_path
+    from kist.runtime.explain import explain_plan, explain_running
+
+    told = explain_plan(spec, "x", "/b")
+    steps = [step["step"] for step in told["steps"]]
+    assert steps.index("make the process") < steps.index("mount proc on /proc") < steps.index(
+        "pivot_root into the container's root") < steps.index("execute true")
+    assert all(step["syscall"] and step["why"] for step in told["steps"])
+    now = explain_running(os.getpid(), open_path("/"))
+    inodes = {entry["type"]: entry["inode"] for entry in now["namespaces"]}
+    assert f"net:[{inodes['network']}]" == os.readlink("/proc/self/ns/net")
+    assert now["mounts"][0]["on"]
