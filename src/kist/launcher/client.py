@@ -117,6 +117,7 @@ class Launcher:
     @classmethod
     async def spawn(cls, *, seccomp_cache: str, log: str) -> Launcher:
         """Start the process; doesn't wait for it: requests wait in its socket."""
+        os.makedirs(seccomp_cache, mode=0o700, exist_ok=True)
         launcher = cls(seccomp_cache, log)
         launcher._spawn()
         return launcher
@@ -211,7 +212,7 @@ class MonitorLink:
         self.execs: dict[str, int] = {}  # of a container found running: exec id → pid
         self.unseen: dict[str, int] = {}  # of a container found running: exec id → status, ended meanwhile
         self.exited: asyncio.Future[Exit] = self._loop.create_future()
-        self.on_exec_exit: Callable[[str, int], None] = lambda exec_id, status: None
+        self.on_exec_exit: Callable[[str, int], None] = self.unseen.__setitem__
         self.on_detach: Callable[[str | None], None] = lambda exec_id: None
         self._listen(sock)
 
@@ -317,7 +318,8 @@ class MonitorLink:
     def _greet(self, facts: dict[str, Any]) -> None:
         self.id, self.pid, self.monitor_pid = facts["id"], facts["pid"], facts["monitor_pid"]
         self.started_at, self.paused, self._data_dir = facts["started_at"], facts["paused"], facts["data_dir"]
-        self.execs, self.unseen = facts["execs"], facts["unseen"]
+        self.execs = facts["execs"]
+        self.unseen.update(facts["unseen"])
 
     def _listen(self, sock: socket.socket) -> None:
         sock.settimeout(0)
