@@ -92,6 +92,8 @@ class Lifecycle:
         for running in container.execs.values():
             running.container_ended()
         await self._release(container)
+        if record.host["IpcMode"] == "shareable":
+            await asyncio.to_thread(self._parts.places.unmount_shm, container.id)
         container.end_run(for_good=decision is None)
         if decision is not None:
             self._restart_after(container, decision.delay)
@@ -146,9 +148,9 @@ class Lifecycle:
         """StopSignal, wait, SIGKILL. A negative timeout waits without end."""
         number = signals.parse_signal(signal or container.record.config.get("StopSignal") or "SIGTERM")
         container.check("stop")
-        if container.state == states.RESTARTING:
-            await self._stop_restarting(container)
+        if container.state == states.RESTARTING and await self._stop_restarting(container):
             return
+        container.check("stop")
         container.record.stopped_by_user = True
         ended = container.run_ended
         await self._signal(container, number)
@@ -158,15 +160,17 @@ class Lifecycle:
             await self.kill_and_wait(container)
         self._publish(container, "stop")
 
-    async def _stop_restarting(self, container: Container) -> None:
+    async def _stop_restarting(self, container: Container) -> bool:
+        """Whether it was caught while it waited; else it runs by now."""
         async with container.lock:
             if container.state != states.RESTARTING:
-                raise NotModified("")
+                return False
             container.cancel_restart()
             container.record.state, container.record.stopped_by_user = states.EXITED, True
             self._parts.records.save(container.record)
             container.end_run(for_good=True)
         self._publish(container, "stop")
+        return True
 
     def _patience(self, container: Container, timeout: int | None) -> float | None:
         seconds = timeout if timeout is not None else container.record.config.get("StopTimeout")

@@ -4,6 +4,7 @@
 
     <data>/containers/<id>/   hostname hosts resolv.conf exit.json <id>-json.log*      lives as long as the record
     <run>/containers/<id>/    config.json monitor.sock state.json                      vanishes with a reboot
+    <run>/containers/<id>/shm a tmpfs, while a container with --ipc shareable runs: the one mount on the host
     <run>/root/               empty; each container's init mounts its root there, in its own mount namespace
 
 A directory here without a record in the database is a leftover of a create or remove that was cut short.
@@ -11,6 +12,7 @@ A directory here without a record in the database is a leftover of a create or r
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from typing import Any
@@ -18,6 +20,7 @@ from typing import Any
 import msgspec
 
 from kist.engine.config import Config
+from kist.linux import mount
 from kist.store.trash import Trash
 
 Json = dict[str, Any]
@@ -78,10 +81,30 @@ class Places:
             except FileNotFoundError:
                 pass
 
+    def shm(self, container_id: str) -> str:
+        return f"{self.run_dir(container_id)}/shm"
+
+    def mount_shm(self, container_id: str, size: int) -> None:
+        """/dev/shm that other containers may join, which no namespace of its own can be given to."""
+        os.makedirs(self.shm(container_id), 0o711, exist_ok=True)
+        mount.mount("shm", self.shm(container_id), "tmpfs", mount.MS_NOSUID | mount.MS_NODEV | mount.MS_NOEXEC,
+                    f"mode=1777,size={size}")
+
+    def unmount_shm(self, container_id: str) -> None:
+        """Who has it mounted inside keeps it; nothing if there is none."""
+        try:
+            mount.umount2(self.shm(container_id), mount.MNT_DETACH)
+            os.rmdir(self.shm(container_id))
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.EINVAL):
+                raise
+
     def discard(self, container_id: str) -> None:
         """Both directories away: renamed at once, deleted in the background (the trash is on the data's disk)."""
         self.trash.throw(self.data_dir(container_id))
         run = self.run_dir(container_id)
+        if os.path.isdir(self.shm(container_id)):
+            self.unmount_shm(container_id)
         try:
             for name in os.listdir(run):
                 os.unlink(f"{run}/{name}")

@@ -37,6 +37,7 @@ class Prepare:
             devices=host.devices(settings),
             numbers=host.block_numbers(settings),
             namespace_paths=namespace_paths or {},
+            shm=shm_path(parts.places, container),
             init=_init(settings),
             machine=parts.host.machine,
             kernel=parts.host.release,
@@ -87,6 +88,13 @@ def etc_paths(places: Places, container: Container) -> dict[str, str]:
     """A container in another one's network shares that one's /etc files (moby does so)."""
     owner = joined(container.record.host["NetworkMode"]) or container.id
     return {name: f"{places.data_dir(owner)}/{name}" for name in ETC_FILES}
+
+
+def shm_path(places: Places, container: Container) -> str | None:
+    """The /dev/shm that is shared: the container's own, or the one of the container whose IPC namespace it joins."""
+    mode = container.record.host["IpcMode"]
+    owner = container.id if mode == "shareable" else joined(mode)
+    return places.shm(owner) if owner is not None else None
 
 
 def cgroup_path(parent: str, container_id: str) -> str:

@@ -102,6 +102,7 @@ class Recovery:
         was_running = record.state in (states.RUNNING, states.PAUSED)
         if was_running or record.state == states.RESTARTING:
             await asyncio.to_thread(cleanup, self._parts.places.run_dir(record.id))
+            await asyncio.to_thread(self._parts.places.unmount_shm, record.id)
             self._record_end(record)
         record.endpoint = None
         container.end_run(for_good=True)

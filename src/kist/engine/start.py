@@ -52,6 +52,8 @@ class Start:
             async with AsyncExitStack() as undo:
                 endpoint = await self._connect(container, undo)
                 await self._files(container)
+                if container.record.host["IpcMode"] == "shareable":
+                    await self._shared_memory(container, undo)
                 request = self._request(container, endpoint, attaches)
                 attaches = []  # the launcher's from here on
                 link = await self._parts.launcher.start(request)
@@ -91,6 +93,12 @@ class Start:
             await asyncio.to_thread(self._prepare.spec, container, paths)
         self._prepare.etc(container, gateway=gateway)
 
+    async def _shared_memory(self, container: Container, undo: AsyncExitStack) -> None:
+        places = self._parts.places
+        await asyncio.to_thread(places.unmount_shm, container.id)
+        await asyncio.to_thread(places.mount_shm, container.id, container.record.host["ShmSize"])
+        undo.callback(places.unmount_shm, container.id)
+
     def _joined_paths(self, container: Container) -> dict[str, str]:
         """Namespace files of the containers whose namespaces this one joins."""
         found = {}
@@ -101,6 +109,9 @@ class Start:
             other = self._parts.register.get(other_id)
             if not other.alive:
                 raise Conflict(f"cannot join {kind.upper()} of a non running container: {other.id}")
+            if kind == "ipc" and other.record.host["IpcMode"] != "shareable":
+                raise Conflict(f"cannot join IPC of a container {other.id}: non-shareable IPC (hint: use "
+                               "IpcMode:shareable for the donor container)")
             found[kind] = f"/proc/{other.record.pid}/ns/{kind}"
         return found
 
