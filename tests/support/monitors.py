@@ -44,7 +44,7 @@ class House:
         self.rootfs = rootfs
         self.launcher = launcher
         self.links: list[MonitorLink] = []
-        self.parent = f"/kist-test-{uuid.uuid4().hex[:8]}"
+        self.parent = f"/kist-launcher-{uuid.uuid4().hex[:8]}"
 
     def request(self, *args: str, terminal: bool = False, driver: str = "json-file", resources: Any = None,
                 **options: Any) -> StartRequest:
