@@ -1,4 +1,4 @@
-"""`python -m kist.hub`: runs a Hub until SIGTERM or SIGINT."""
+"""`python -m kist.hub`: runs a Hub until SIGTERM or SIGINT. `python -m kist.hub admin …` looks after its data."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from kist.errors import KistError
+from kist.hub import admin
 from kist.hub.app import make_app, open_hub
 from kist.hub.config import HubConfig, load, split_listen
 from kist.hub.server import bind_unix, make_server
@@ -17,7 +18,10 @@ from kist.version import VERSION
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    options = parser().parse_args(arguments)
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words[:1] == ["admin"]:
+        return admin.main(words[1:])
+    options = parser().parse_args(words)
     try:
         config = load(options.config, data=options.data, listen=options.listen, uds=options.uds,
                       access_log=options.access_log, max_blob=options.max_blob, accounts=options.accounts,
@@ -38,7 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    command = argparse.ArgumentParser(prog="kist hub", description="A registry for images (OCI distribution 1.1).")
+    command = argparse.ArgumentParser(prog="kist hub", description="A registry for images (OCI distribution 1.1).",
+                                      epilog="kist hub admin --help: users, organisations, tokens, repositories.")
     command.add_argument("--config", metavar="FILE", help="TOML file with the settings below, and more")
     command.add_argument("--data", metavar="DIR", type=Path, help="where blobs and metadata are kept")
     command.add_argument("--listen", metavar="HOST:PORT", help="default 127.0.0.1:5555")

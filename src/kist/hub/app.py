@@ -112,6 +112,8 @@ async def _keep_house(hub: Hub) -> None:
             if time.monotonic() - swept > hub.config.sweep_every or not swept:
                 swept = time.monotonic()
                 await in_thread(hub.content.sweep_uploads, hub.config.upload_life)
+                if hub.config.cache_max:
+                    await in_thread(gc.evict, hub.content, hub.config.cache_max)
                 await in_thread(gc.collect, hub.content, grace=hub.config.gc_grace, untagged=hub.config.gc_untagged)
         except Exception:
             log.exception("housekeeping failed")

@@ -16,6 +16,7 @@
 
     mirror-of = "docker.io"   # pull-through for clients that don't say whose content they mean
     tag-life = 300            # seconds before an upstream is asked again what a tag points at
+    cache-max = 0             # bytes of upstreams' content to keep, 0 is no limit
     [upstreams."docker.io"]   # cached as docker.io/…
     username = "me"
     password = "…"            # also: host, insecure, ca, cert, key, mirrors
@@ -53,6 +54,7 @@ class HubConfig:
     proxies: str = "127.0.0.1"
     mirror_of: str = ""
     tag_life: int = 300
+    cache_max: int = 0
     upstreams: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
 
 

@@ -46,6 +46,26 @@ def collect(content: Content, *, grace: float = GRACE, untagged: bool = False) -
     return swept
 
 
+def evict(content: Content, budget: int) -> list[str]:
+    """Forget cached repositories, the least recently pulled first, until the rest fits ``budget`` bytes.
+
+    Their blobs go with the next `collect`. Returns the repositories' names.
+    """
+    rows = content.metadata.database.all(
+        "SELECT r.id, r.name, coalesce((SELECT max(day) FROM pulls WHERE repository = r.id), '') AS last, "
+        "(SELECT coalesce(sum(b.size), 0) FROM links l JOIN blobs b ON b.digest = l.digest WHERE l.repository = r.id) "
+        "AS size FROM repositories r WHERE upstream IS NOT NULL ORDER BY last, r.updated")
+    total = sum(row["size"] for row in rows)
+    evicted = []
+    for row in rows:
+        if total <= budget:
+            break
+        content.metadata.delete_repository(row["name"])
+        evicted.append(row["name"])
+        total -= row["size"]
+    return evicted
+
+
 def _drop_untagged(content: Content, limit: float) -> int:
     """Again and again, since what a deleted index named may be free now."""
     total = 0

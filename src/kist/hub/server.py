@@ -30,6 +30,8 @@ ZERO_COPY = "http.response.zerocopysend"
 #: A slice of a file must leave within so many seconds, else the client is gone for us (11 kB/s).
 SLICE, SLICE_SECONDS = 4 << 20, 360.0
 KEEP_ALIVE = 30
+#: A request's head must be whole within so many seconds, and its body must not pause for longer than that.
+HEAD_SECONDS, BODY_SECONDS = 30.0, 120.0
 GRACE = 30  # seconds that answers in progress get after SIGTERM
 
 
@@ -46,9 +48,45 @@ class _Counted:
 class ZeroCopyProtocol(H11Protocol):
     """uvicorn's HTTP/1.1, with ``http.response.zerocopysend`` offered to the application."""
 
+    head_seconds, body_seconds = HEAD_SECONDS, BODY_SECONDS
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self._head_since: float | None = None  # when the head that is not whole yet was begun
+        self._received_at = 0.0
+        self._watch: asyncio.TimerHandle | None = None
         self.app = cast("Any", self._offering(cast("ASGIApp", self.app)))
+
+    # --- slow clients (uvicorn waits for a head and a body for ever) ---
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._head_since = self._received_at = self.loop.time()
+        self._watch = self.loop.call_later(self.head_seconds, self._look)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        self._received_at = self.loop.time()
+        if self._head_since is None and self.conn.their_state is h11.IDLE:
+            self._head_since = self._received_at
+        super().data_received(data)
+        if self.conn.their_state is not h11.IDLE:
+            self._head_since = None
+
+    def _look(self) -> None:
+        now = self.loop.time()
+        late = self._head_since is not None and now - self._head_since >= self.head_seconds
+        waiting = self.conn.their_state is h11.SEND_BODY and not self.flow.read_paused
+        if late or (waiting and now - self._received_at >= self.body_seconds):
+            self.transport.abort()
+            return
+        self._watch = self.loop.call_later(min(self.head_seconds, self.body_seconds) / 2, self._look)
+
+    # --- files ---
 
     def _offering(self, app: ASGIApp) -> ASGIApp:
         async def offered(scope: Scope, receive: Receive, send: Send) -> None:
