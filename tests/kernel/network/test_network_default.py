@@ -51,6 +51,19 @@ async def test_real_programs_ping_and_curl(world: World, networks: Networks) -> 
     assert world.run("curl", "-s", "--http0.9", "-m5", f"http://{two.ip}/", on=netns(one)).stdout == one.ip
 
 
+async def test_large_packets_inside_and_the_hosts_mtu_outside(world: World, networks: Networks) -> None:
+    one = await networks.connect(container_id(), "default")
+    two = await networks.connect(container_id(), "default")
+    for place in (two.ip, one.gateway):
+        done = world.run("ping", "-c1", "-W5", "-M", "do", "-s", "30000", place, on=netns(one))
+        assert done.returncode == 0, done.stdout
+    assert world.run("ping", "-c1", "-W5", "-M", "do", "-s", "1472", OUTSIDE4, on=netns(one)).returncode == 0
+    assert "mtu" in world.run("ping", "-c1", "-W1", "-M", "do", "-s", "1473", OUTSIDE4, on=netns(one)).stderr
+    await networks.create({"Name": "small", "Options": {"com.docker.network.driver.mtu": "1400"}})
+    small = await networks.connect(container_id(), "small")
+    assert "mtu 1400" in world.run("ip", "link", "show", "eth0", on=netns(small)).stdout
+
+
 async def test_first_packet_right_after_connect(world: World, networks: Networks) -> None:
     """Also a sandbox that is made on demand must not lose the first packets (bridge port without a carrier)."""
     await networks.close()
@@ -161,7 +174,7 @@ async def test_closing_for_good_leaves_nothing(world: World, make_networks: Make
     await networks.connect(container_id(), "default", ports={"80/tcp": [{"HostPort": "8080"}]})
     assert world.run("cat", "/proc/sys/net/ipv4/ip_forward").stdout == "1\n"
     await networks.close(remove=True)
-    assert eventually(lambda: world.run("ip", "-br", "link").stdout == before)
+    assert eventually(lambda: world.run("ip", "-br", "link").stdout == before), world.run("ip", "-d", "link").stdout
     assert world.run("nft", "list", "tables").stdout == ""
     assert world.run("cat", "/proc/sys/net/ipv4/ip_forward").stdout == "0\n"
     assert not (world.tmp_path / "run" / "network.json").exists()

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from support.network import HOST4, OUTSIDE4, World, container_id, eventually, netns
-
 from kist.engine.network import Networks
+from support.network import HOST4, OUTSIDE4, World, container_id, eventually, netns
 
 ARP = """
 import socket, sys, struct

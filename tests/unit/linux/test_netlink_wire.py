@@ -128,6 +128,11 @@ def test_connected_route_has_link_scope() -> None:
     )
 
 
+def test_route_with_an_mtu() -> None:
+    body = request.add_route("0.0.0.0", 0, gateway="10.0.0.1", mtu=1450).body
+    assert body[12:] == b"\x08\0\x05\0\x0a\0\0\x01" b"\x0c\0\x08\x80" b"\x08\0\x02\0\xaa\x05\0\0"
+
+
 def test_permanent_neighbour() -> None:
     made = request.add_neighbour(3, "10.0.0.1", "02:00:00:00:00:09")
     assert made.body == (

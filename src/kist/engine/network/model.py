@@ -67,7 +67,8 @@ class Network(msgspec.Struct, omit_defaults=True):
 
     @property
     def mtu(self) -> int:
-        return int(self.option("mtu") or 0)
+        """What the user asked for, 0: nothing (see host.py, LOCAL_MTU)."""
+        return 0 if self.predefined else int(self.option("mtu") or 0)
 
 
 class Attachment(msgspec.Struct, omit_defaults=True):

@@ -134,10 +134,8 @@ class Networks:
     def _close(self, host: Host, *, remove: bool) -> None:
         """In the network thread."""
         if remove:
-            host.remove()
+            host.remove(network.bridge for network in self._networks.values() if network.bridge)
             for network in self._networks.values():
-                if network.bridge:
-                    host.remove_bridge(network.bridge)
                 self._definitions.remove(network)
         host.close()
 

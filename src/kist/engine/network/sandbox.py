@@ -90,9 +90,10 @@ class NamespaceThread:
             setns(self._home, CLONE_NEWNET)
 
 
-def wire(sandbox: Sandbox, host: Netlink, master: int, name: str) -> None:
+def wire(sandbox: Sandbox, host: Netlink, master: int, name: str, mtu: int) -> None:
     """Give the sandbox an `eth0` whose other end, `name`, is a port of the bridge with index `master`."""
-    host.run(request.veth(name, peer_name="eth0", peer_netns=sandbox.netns_fd, master=master))
+    host.run(request.veth(name, peer_name="eth0", peer_netns=sandbox.netns_fd, master=master,
+                          mtu=mtu))
     sandbox.host_interface = name
     sandbox.index = sandbox.netlink.link("eth0").index
     # Up at once: the bridge forwards on a port as soon as it has a carrier, and that may take a moment.

@@ -197,7 +197,7 @@ def dump_addresses(family: int = AF_UNSPEC) -> Request:
     return Request(wire.RTM_GETADDR, NLM_F_DUMP, IFADDRMSG.pack(family, 0, 0, 0, 0), "list addresses")
 
 
-def _route(dst: str, prefixlen: int, gateway: str, index: int, source: str, metric: int) -> bytes:
+def _route(dst: str, prefixlen: int, gateway: str, index: int, source: str, metric: int, mtu: int = 0) -> bytes:
     family = wire.family_of(dst or gateway or source)
     scope = RT_SCOPE_UNIVERSE if gateway or family == AF_INET6 else RT_SCOPE_LINK
     body = RTMSG.pack(family, prefixlen, 0, 0, RT_TABLE_MAIN, RTPROT_BOOT, scope, RTN_UNICAST, 0)
@@ -211,16 +211,18 @@ def _route(dst: str, prefixlen: int, gateway: str, index: int, source: str, metr
         body += attribute(wire.RTA_PREFSRC, wire.packed(source))
     if metric:
         body += u32(wire.RTA_PRIORITY, metric)
+    if mtu:
+        body += nested(wire.RTA_METRICS, u32(wire.RTAX_MTU, mtu))
     return body
 
 
 def add_route(
-    dst: str, prefixlen: int, *, gateway: str = "", index: int = 0, source: str = "", metric: int = 0,
+    dst: str, prefixlen: int, *, gateway: str = "", index: int = 0, source: str = "", metric: int = 0, mtu: int = 0,
     replace: bool = False,
 ) -> Request:
     """A route to `dst`/`prefixlen` (any address and 0: the default route) by `gateway` or straight out of
-    device `index`."""
-    body = _route(dst, prefixlen, gateway, index, source, metric)
+    device `index`; `mtu` is for what takes this route, where that is less than the device's."""
+    body = _route(dst, prefixlen, gateway, index, source, metric, mtu)
     flags = NLM_F_CREATE | NLM_F_REPLACE if replace else NEW
     words = f"add route {dst}/{prefixlen}" + (f" via {gateway}" if gateway else "")
     return Request(wire.RTM_NEWROUTE, flags, body, words)
