@@ -10,7 +10,7 @@ import subprocess
 from collections.abc import Callable
 
 from support.daemon import Daemon
-from support.processes import ENVIRONMENT, PYTHON
+from support.processes import ENVIRONMENT, PYTHON, end
 from system.api_http import ask
 
 Make = Callable[..., Daemon]
@@ -46,6 +46,23 @@ def test_the_end_is_clean_and_containers_go_on(make_daemon: Make) -> None:
     assert "Traceback" not in daemon.log.read_text()
     daemon.start()
     assert ask(daemon, "GET", f"/containers/{box}/json")[1]["State"]["Running"] is True
+
+
+def test_the_server_listens_where_the_environment_says(make_daemon: Make) -> None:
+    daemon = make_daemon()
+    end(daemon.process)
+    elsewhere = daemon.run / "else.sock"
+    reader, writer = os.pipe()
+    with subprocess.Popen([PYTHON, "-m", "kist.server", "--config", str(daemon.config), "--ready-fd", str(writer)],
+                          env={**ENVIRONMENT, "KIST_HOST": f"unix://{elsewhere}"}, pass_fds=[writer],
+                          stderr=subprocess.DEVNULL) as server:
+        os.close(writer)
+        assert os.read(reader, 1)
+        os.close(reader)
+        assert stat.S_ISSOCK(elsewhere.stat().st_mode)
+        assert not daemon.socket.exists()
+        end(server)
+    daemon.start()
 
 
 def test_a_configuration_that_is_wrong_is_told_in_one_line(make_daemon: Make) -> None:

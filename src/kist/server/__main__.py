@@ -37,7 +37,10 @@ def _run(options: argparse.Namespace) -> int:
                          data=options.data or env.get("KIST_DATA") or None,
                          run=options.run or env.get("KIST_RUN") or None,
                          socket=options.socket)
-    addresses = _addresses(options.host, config.socket)
+    if config.debug and not options.log_level:
+        logs.set_up("debug")
+    hosts = options.host or ([] if options.socket else _own_host(env.get("KIST_HOST", "")))
+    addresses = _addresses(hosts, config.socket)
     lock = listen.lock_run_dir(config.run)
     try:
         from kist.server.serve import serve
@@ -45,6 +48,11 @@ def _run(options: argparse.Namespace) -> int:
         return asyncio.run(serve(config, addresses, _tls(options), options.ready_fd))
     finally:
         os.close(lock)
+
+
+def _own_host(host: str) -> list[str]:
+    """``KIST_HOST`` says where clients look. A unix socket there is ours; elsewhere it is another machine's."""
+    return [host] if host.startswith("unix://") else []
 
 
 def _addresses(hosts: list[str], socket: str) -> list[listen.Address]:
@@ -71,7 +79,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--run", metavar="DIR", help="where sockets and run state are (default /run/kist)")
     add("--socket", metavar="PATH", help="the API's unix socket (default RUN/kist.sock)")
     add("-H", "--host", metavar="ADDRESS", action="append", default=[],
-        help="listen on unix:///path or tcp://host:port in place of --socket; may be given more than once")
+        help="listen on unix:///path or tcp://host:port in place of --socket (default: KIST_HOST, if it is a "
+             "unix socket); may be given more than once")
     add("--tlsverify", action="store_true", help="serve TCP with TLS to clients that show a certificate")
     add("--tlscacert", metavar="FILE", help="the authority that signed the clients' certificates")
     add("--tlscert", metavar="FILE", help="the server's certificate")

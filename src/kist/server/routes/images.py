@@ -62,7 +62,9 @@ async def _progress(work: Callable[[Progress], Awaitable[None]]) -> message.Stre
 
 async def push(request: Request, engine: Engine) -> message.Stream:
     name, tag, auth = request.args["name"], request.query.text("tag"), _auth(request)
-    return await _progress(lambda progress: engine.images.push(name, tag, auth=auth, progress=progress))
+    platform = request.query.text("platform")
+    return await _progress(
+        lambda progress: engine.images.push(name, tag, auth=auth, progress=progress, platform=platform))
 
 
 async def load(request: Request, engine: Engine) -> message.Stream:
@@ -127,7 +129,8 @@ async def search(request: Request, engine: Engine) -> message.Response:
     limit = query.number("limit", 25)
     if not 1 <= limit <= 100:
         raise InvalidParameter(f"limit {limit} is outside the range of [1, 100]")
-    return message.json(await engine.images.search(query.text("term"), limit, query.filters()))
+    return message.json(await engine.images.search(
+        query.text("term"), limit, query.filters(), auth=_auth(request)))
 
 
 async def prune(request: Request, engine: Engine) -> message.Response:
@@ -142,6 +145,10 @@ async def commit(request: Request, engine: Engine) -> message.Response:
         query.text("container"), repo=query.text("repo"), tag=query.text("tag"),
         comment=query.text("comment"), author=query.text("author"), pause=query.flag("pause", default=True),
         changes=query.all("changes"), config=config), 201)
+
+
+async def manifest(request: Request, engine: Engine) -> message.Response:
+    return message.json(await engine.images.manifest(request.args["name"], auth=_auth(request)))
 
 
 async def distribution(request: Request, engine: Engine) -> message.Response:
