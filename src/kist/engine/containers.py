@@ -91,7 +91,12 @@ class Containers:
         async with container.lock:
             self._parts.register.reserve(name, container.id)
             container.record.name = name
-            await self._parts.records.save(container.record)
+            try:
+                await self._parts.records.save(container.record)
+            except BaseException:
+                container.record.name = old
+                self._parts.register.release(name, container.id)
+                raise
             self._parts.register.release(old, container.id)
         self._parts.events.publish("container", "rename", container.id, container.attributes(oldName=f"/{old}"))
 

@@ -14,7 +14,7 @@ from kist.engine import restarts, signals, states, times
 from kist.engine.container import Container
 from kist.engine.health import Health
 from kist.engine.parts import Parts
-from kist.engine.start import Start
+from kist.engine.start import Start, publish_networks
 from kist.errors import Conflict, EngineFailure, KistError, NotModified
 from kist.launcher.client import LaunchError
 
@@ -101,8 +101,10 @@ class Lifecycle:
             self._remove_if_asked(container)
 
     async def _release(self, container: Container) -> None:
-        if container.endpoint is not None or container.record.endpoint is not None:
+        endpoint = container.endpoint
+        if endpoint is not None:
             container.endpoint = container.record.endpoint = None
+            publish_networks(self._parts.events, "disconnect", container.id, endpoint)
             await self._parts.networks.release(container.id)
 
     def _remove_if_asked(self, container: Container) -> None:
@@ -151,7 +153,7 @@ class Lifecycle:
         if container.state == states.RESTARTING and await self._stop_restarting(container):
             return
         container.check("stop")
-        container.record.stopped_by_user = True
+        self._by_user(container)
         ended = container.run_ended
         await self._signal(container, number)
         if container.state == states.PAUSED:
@@ -172,6 +174,11 @@ class Lifecycle:
         self._publish(container, "stop")
         return True
 
+    def _by_user(self, container: Container) -> None:
+        """On record at once: a server that dies now must not start it again."""
+        container.record.stopped_by_user = True
+        self._parts.records.save(container.record)
+
     def _patience(self, container: Container, timeout: int | None) -> float | None:
         seconds = timeout if timeout is not None else container.record.config.get("StopTimeout")
         if seconds is None:
@@ -187,7 +194,7 @@ class Lifecycle:
         if number in (signals.NUMBERS["KILL"], signals.parse_signal(
                 container.record.config.get("StopSignal") or "SIGTERM")):
             # By hand: a policy must not bring it back (moby: Kill sets HasBeenManuallyStopped).
-            container.record.stopped_by_user = True
+            self._by_user(container)
         ended = container.run_ended
         await self._signal(container, number)
         if number == signals.NUMBERS["KILL"]:

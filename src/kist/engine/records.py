@@ -14,6 +14,7 @@ crash: the monitors and their exit files know it better (see recovery.py).
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import queue
 import sqlite3
@@ -25,6 +26,7 @@ import msgspec
 from kist.engine import states
 from kist.errors import Conflict, EngineFailure, Unavailable
 
+log = logging.getLogger(__name__)
 Json = dict[str, Any]
 
 
@@ -211,9 +213,9 @@ def _finish(future: asyncio.Future[None], error: Exception | None) -> None:
 
 
 def _seen(future: asyncio.Future[None]) -> None:
-    """Writes that nobody awaits must not warn about an unseen exception."""
-    if not future.cancelled():
-        future.exception()
+    """Most writes are not awaited: their failure is for the log (a full disk: the next start will know less)."""
+    if not future.cancelled() and (error := future.exception()) is not None:
+        log.error("%s", error)
 
 
 def _explain(error: sqlite3.Error, path: str) -> Exception:

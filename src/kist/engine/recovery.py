@@ -23,8 +23,9 @@ from kist.engine import restarts, states, times
 from kist.engine.container import Container
 from kist.engine.parts import Parts
 from kist.engine.records import ContainerRecord
+from kist.engine.start import failure_words
 from kist.errors import KistError
-from kist.launcher.client import LaunchError, MonitorLink, cleanup, read_exit
+from kist.launcher.client import Exit, LaunchError, MonitorLink, cleanup, read_exit
 
 if TYPE_CHECKING:
     from kist.engine.execs import Execs
@@ -99,29 +100,36 @@ class Recovery:
 
     async def _not_running(self, container: Container) -> None:
         record = container.record
-        was_running = record.state in (states.RUNNING, states.PAUSED)
-        if was_running or record.state == states.RESTARTING:
+        was_running = record.state in (states.RUNNING, states.PAUSED, states.RESTARTING)
+        end = await asyncio.to_thread(read_exit, self._parts.places.data_dir(record.id))
+        unseen = end is not None and int(end.finished_at * 1e9) > record.finished_at
+        if was_running:
             await asyncio.to_thread(cleanup, self._parts.places.run_dir(record.id))
             await asyncio.to_thread(self._parts.places.unmount_shm, record.id)
-            self._record_end(record)
+        if was_running or unseen:
+            self._record_end(record, end if unseen else None)
         record.endpoint = None
         container.end_run(for_good=True)
-        if record.host["AutoRemove"] and (was_running or record.state == states.EXITED):
+        if record.host["AutoRemove"] and (record.was_started or unseen):
             await self._remove.auto(container)
-            return
-        if (record.was_started or was_running) and restarts.at_server_start(
+        elif record.was_started and restarts.at_server_start(
                 record.host["RestartPolicy"], exit_code=record.exit_code, restart_count=record.restart_count,
                 stopped_by_user=record.stopped_by_user, was_running=was_running):
             self._to_start.append(container)
 
-    def _record_end(self, record: ContainerRecord) -> None:
-        end = read_exit(self._parts.places.data_dir(record.id))
-        if end is not None and int(end.finished_at * 1e9) >= record.started_at:
-            record.exit_code, record.oom_killed = end.status, end.oom
-            record.finished_at = int(end.finished_at * 1e9)
+    def _record_end(self, record: ContainerRecord, end: Exit | None) -> None:
+        """The run's end as its monitor wrote it; None: nobody saw it, or (restarting) it is on record already."""
+        if end is not None and end.error:  # a start that failed: the state stays as it was
+            record.error, record.exit_code = failure_words(end.error), end.status
+            record.state = states.EXITED if record.was_started else states.CREATED
         else:
-            record.exit_code, record.finished_at = KILLED_WITH_THE_MACHINE, times.now()
-        record.state, record.pid = states.EXITED, 0
+            if end is not None:
+                record.exit_code, record.oom_killed = end.status, end.oom
+                record.finished_at = int(end.finished_at * 1e9)
+            elif record.state != states.RESTARTING:
+                record.exit_code, record.finished_at = KILLED_WITH_THE_MACHINE, times.now()
+            record.state, record.was_started = states.EXITED, True
+        record.pid = 0
         self._parts.events.publish("container", "die", record.id, {
             **(record.config.get("Labels") or {}), "image": record.image, "name": record.name,
             "exitCode": str(record.exit_code)})

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from kist.engine import hostconfig, states
 from kist.engine.container import Container, close_attaches
+from kist.engine.events import Events
+from kist.engine.network.model import Endpoint
 from kist.engine.parts import Parts
 from kist.engine.prepare import Prepare
 from kist.engine.spec import is_late
@@ -59,7 +61,7 @@ class Start:
                 link = await self._parts.launcher.start(request)
                 undo.pop_all()
         except LaunchError as error:
-            raise self._failed(container, _words(error), STATUS_OF_KIND[error.kind],
+            raise self._failed(container, failure_words(str(error)), STATUS_OF_KIND[error.kind],
                                InvalidParameter if error.kind in (NOT_FOUND, NOT_EXECUTABLE) else EngineFailure
                                ) from None
         except KistError as error:
@@ -136,6 +138,8 @@ class Start:
         record = container.record
         container.link = link
         container.begin_run()
+        if container.endpoint is not None:
+            publish_networks(self._parts.events, "connect", container.id, container.endpoint)
         record.state, record.pid = states.RUNNING, link.pid
         record.exit_code, record.error, record.oom_killed = 0, "", False
         record.started_at = int(link.started_at * 1e9)  # the monitor's word: an adopting server will hear the same
@@ -153,5 +157,14 @@ class Start:
         return kind(words)
 
 
-def _words(error: LaunchError) -> str:
-    return _FRAME.format(str(error))
+def publish_networks(events: Events, action: str, container_id: str, endpoint: Endpoint) -> None:
+    """Docker tells of each network that a container comes on or leaves."""
+    for one in endpoint.attachments:
+        events.publish("network", action, one.network,
+                       {"container": container_id, "name": one.network_name, "type": one.network_name
+                        if one.network_name in ("host", "none") else "bridge"})
+
+
+def failure_words(said: str) -> str:
+    """The runtime's words in the frame by which docker knows them (and derives 126 and 127)."""
+    return _FRAME.format(said)
