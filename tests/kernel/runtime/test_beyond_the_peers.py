@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,8 @@ def test_network_rate(spec: dict[str, Any], run: Any, wire: list[str]) -> None:
               "while size < 2000000: size += len(conn.recv(65536))\nprint(time.monotonic() - start, flush=True)\n"
               "start = time.monotonic(); conn.sendall(bytes(1000000)); conn.shutdown(1); conn.recv(1)\n"
               "print(time.monotonic() - start, flush=True)\n")
-    peer = subprocess.Popen(["ip", "netns", "exec", wire[1], "python3", "-c", script], stdout=subprocess.PIPE, text=True)
+    peer = subprocess.Popen(["ip", "netns", "exec", wire[1], sys.executable, "-c", script], text=True,
+                            stdout=subprocess.PIPE)
     assert peer.stdout is not None
     assert peer.stdout.readline() == "up\n"
     report = run(spec, "sh", "-c", "head -c 2000000 /dev/zero | nc 10.9.8.2 999 | wc -c",

@@ -1,0 +1,226 @@
+"""Podman with our runtime in place of crun: its own commands, its own expectations.
+
+Podman works in a private mount namespace without the (empty) version 2 hierarchy: it refuses the mixed layout. Its
+storage, state and configuration are this test's own.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import socket
+import subprocess
+import sys
+import tarfile
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+REPO = Path(__file__).resolve().parents[2]
+MAIN = REPO / "src" / "kist" / "runtime" / "__main__.py"
+APPLETS = ("sh", "cat", "ls", "id", "ps", "env", "sleep", "tty", "stty", "echo", "touch", "mount", "df", "grep",
+           "hostname", "pwd", "wc", "nc", "true", "kill", "stat", "head", "ip", "httpd", "wget")
+CONF = """[containers]
+default_ulimits = ["nofile=1000:1000", "nproc=1000:1000"]
+[engine]
+runtime_supports_json = ["kist-runtime"]
+[engine.runtimes]
+kist-runtime = ["{runtime}"]
+"""
+Done = subprocess.CompletedProcess[str]
+Podman = Callable[..., Done]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    if shutil.which("podman") is None:
+        pytest.skip("podman is not installed")
+    top = tmp_path_factory.mktemp("podman")
+    short = tempfile.mkdtemp(prefix="kp")  # a socket's path has 108 bytes at most
+    (top / "tmpdir").write_text(short)
+    runtime = top / "kist-runtime"
+    runtime.write_text(f'#!/bin/sh\nexec {sys.executable} -I -S {MAIN} --root {top}/oci "$@"\n')
+    runtime.chmod(0o755)
+    (top / "containers.conf").write_text(CONF.format(runtime=runtime))
+    with tarfile.open(top / "image.tar", "w") as archive:
+        archive.add("/bin/busybox", "bin/busybox")
+        for applet in APPLETS:
+            link = tarfile.TarInfo(f"bin/{applet}")
+            link.type, link.linkname = tarfile.SYMTYPE, "busybox"
+            archive.addfile(link)
+        for directory in ("tmp", "etc", "proc", "sys", "dev", "root"):
+            entry = tarfile.TarInfo(directory)
+            entry.type, entry.mode = tarfile.DIRTYPE, 0o755
+            archive.addfile(entry)
+    command(top, "import", "-q", str(top / "image.tar"), "box").check_returncode()
+    yield top
+    command(top, "rm", "--all", "--force", "--time", "0")
+    command(top, "pod", "rm", "--all", "--force", "--time", "0")
+    command(top, "unshare", "true")
+    subprocess.run(["umount", "--recursive", "--quiet", str(top / "root" / "overlay")], check=False)
+    shutil.rmtree(short, ignore_errors=True)
+
+
+def command(top: Path, *words: str, text: str | None = None, tty: bool = False) -> Done:
+    podman = ["podman", "--root", f"{top}/root", "--runroot", f"{top}/run", "--tmpdir",
+              (top / "tmpdir").read_text(),
+              "--cgroup-manager", "cgroupfs", "--runtime", f"{top}/kist-runtime", "--events-backend", "none", *words]
+    line = shlex.join(podman)
+    if tty:
+        line = f"script -qec {shlex.quote(line)} /dev/null"
+    script = f"umount /sys/fs/cgroup/unified 2>/dev/null; {line}"
+    return subprocess.run(["unshare", "--mount", "sh", "-c", script], text=True, capture_output=True, input=text,
+                          timeout=120, check=False, env={**os.environ, "CONTAINERS_CONF": f"{top}/containers.conf"})
+
+
+@pytest.fixture
+def podman(home: Path) -> Podman:
+    def run(*words: str, text: str | None = None, tty: bool = False) -> Done:
+        return command(home, *words, text=text, tty=tty)
+
+    return run
+
+
+@pytest.fixture
+def box(podman: Podman) -> Podman:
+    """``box(option…, "--", command…)``: run --rm in the image, without network."""
+    def run(*words: str, text: str | None = None, tty: bool = False) -> Done:
+        at = words.index("--")
+        return podman("run", "--rm", "--network", "none", *words[:at], "box", *words[at + 1:], text=text, tty=tty)
+
+    return run
+
+
+@pytest.fixture
+def running(podman: Podman) -> Iterator[str]:
+    name = "c" + uuid.uuid4().hex[:8]
+    podman("run", "-d", "--name", name, "--network", "none", "box", "sleep", "300").check_returncode()
+    yield name
+    podman("rm", "--force", "--time", "0", name)
+
+
+def test_streams_and_statuses(box: Podman) -> None:
+    done = box("-i", "--", "sh", "-c", "cat; echo err >&2; exit 6", text="in\n")
+    assert (done.returncode, done.stdout, done.stderr) == (6, "in\n", "err\n")
+    assert box("--", "nope").returncode == 127
+    assert box("--", "/etc").returncode == 126
+    assert box("--", "sh", "-c", "kill -9 $$; sleep 1").returncode in (0, 137)
+
+
+def test_terminal(box: Podman) -> None:
+    done = box("-it", "--", "sh", "-c", "tty; test -t 0 && test -t 1 && echo both", tty=True)
+    assert "/dev/pts/0" in done.stdout
+    assert "both" in done.stdout
+
+
+def test_exec(podman: Podman, running: str) -> None:
+    assert podman("exec", running, "sh", "-c", "echo $$; exit 3").returncode == 3
+    assert podman("exec", "-u", "1000:1000", "-w", "/tmp", "-e", "A=b", running, "sh", "-c",
+                  "id -u; pwd; echo $A").stdout.split() == ["1000", "/tmp", "b"]
+    assert podman("exec", running, "nope").returncode == 127
+    assert "/dev/pts/0" in podman("exec", "-it", running, "tty", tty=True).stdout
+    assert podman("exec", "-i", running, "cat", text="through").stdout == "through"
+
+
+def test_limits(box: Podman) -> None:
+    out = box("-m", "64m", "--pids-limit", "50", "--cpus", "0.5", "--", "sh", "-c", "cd /sys/fs/cgroup; cat "
+              "memory/memory.limit_in_bytes pids/pids.max cpu/cpu.cfs_quota_us || cat memory.max pids.max cpu.max")
+    assert out.stdout.split()[:3] == [str(64 << 20), "50", "50000"], out
+    assert box("-m", "20m", "--", "sh", "-c", "head -c 100000000 /dev/zero | wc -c; echo $(tr '\\0' x </dev/zero)"
+               ).returncode != 0
+
+
+def test_volumes(box: Podman, tmp_path: Path) -> None:
+    (tmp_path / "f").write_text("data\n")
+    assert box("-v", f"{tmp_path}:/v:ro", "--", "sh", "-c", "cat /v/f; touch /v/x 2>/dev/null || echo ro"
+               ).stdout == "data\nro\n"
+    assert box("-v", f"{tmp_path}:/v", "--tmpfs", "/t:size=1m", "--", "touch", "/v/made", "/t/x").returncode == 0
+    assert (tmp_path / "made").exists()
+
+
+@pytest.mark.parametrize(("options", "script", "expected"), [
+    (["--hostname", "hh"], "hostname", "hh"), (["--read-only"], "touch /x 2>&1 | grep -c Read-only", "1"),
+    (["--cap-drop", "all"], "grep CapEff /proc/self/status", "CapEff:\t0000000000000000"),
+    (["--security-opt", "no-new-privileges"], "grep NoNewPrivs /proc/self/status", "NoNewPrivs:\t1"),
+    (["--user", "1000:1001"], "id -u; id -g", "1000\n1001"),
+    (["--sysctl", "net.ipv4.ip_forward=1"], "cat /proc/sys/net/ipv4/ip_forward", "1"),
+    (["--device", "/dev/kmsg:/dev/k"], "stat -c %t:%T /dev/k", "1:b"),
+    (["--shm-size", "1m"], "df -k /dev/shm | grep -c ' 1024 '", "1"),
+    (["--init"], "head -c 16 /proc/1/cmdline", "/run/podman-init"),
+    (["--uidmap", "0:100000:65536"], "cat /proc/self/uid_map; id -u", "0     100000      65536\n0"),
+    (["--privileged"], "grep CapEff /proc/self/status | grep -vc 00000000a80425fb", "1"),
+])
+def test_options(box: Podman, options: list[str], script: str, expected: str) -> None:
+    done = box(*options, "--", "sh", "-c", script)
+    assert done.stdout.strip() == expected, done.stderr
+
+
+def test_life(podman: Podman, running: str) -> None:
+    state = ("inspect", "--format", "{{.State.Status}} {{.State.ExitCode}}", running)
+    assert podman("pause", running).returncode == 0
+    assert podman(*state).stdout.startswith("paused")
+    assert podman("unpause", running).returncode == 0
+    assert "sleep" in podman("top", running).stdout
+    assert podman("stats", "--no-stream", running).returncode == 0
+    assert podman("stop", "-t", "0", running).returncode == 0
+    assert podman(*state).stdout == "exited 137\n"
+    assert podman("start", running).returncode == 0
+    assert podman("kill", running).returncode == 0
+    assert podman("wait", running).stdout == "137\n"
+    assert podman("rm", running).returncode == 0
+
+
+def test_healthcheck_and_cp(podman: Podman) -> None:
+    name = "h" + uuid.uuid4().hex[:8]
+    podman("run", "-d", "--name", name, "--network", "none", "--health-cmd", "cat /healthy", "--health-interval",
+           "disable", "box", "sleep", "300").check_returncode()
+    try:
+        assert podman("healthcheck", "run", name).returncode == 1
+        podman("exec", name, "touch", "/healthy")
+        assert podman("healthcheck", "run", name).returncode == 0
+    finally:
+        podman("rm", "--force", "--time", "0", name)
+
+
+def test_pod(podman: Podman) -> None:
+    """The containers of a pod share the network, uts and ipc namespaces of its first one, joined by path."""
+    name = "p" + uuid.uuid4().hex[:8]
+    podman("pod", "create", "--name", name, "--network", "none", "--infra-image", "box", "--infra-command",
+           "/bin/sleep 300").check_returncode()
+    try:
+        podman("run", "-d", "--pod", name, "--name", f"{name}a", "box", "sleep", "300").check_returncode()
+        podman("run", "-d", "--pod", name, "--name", f"{name}b", "box", "sleep", "300").check_returncode()
+        script = "for n in net uts ipc pid; do stat -Lc %i /proc/self/ns/$n; done"
+        first, second = (podman("exec", f"{name}{letter}", "sh", "-c", script).stdout.split() for letter in "ab")
+        assert first[:3] == second[:3]
+        assert first[3] != second[3]
+    finally:
+        podman("pod", "rm", "--force", "--time", "0", name)
+
+
+def test_published_port(podman: Podman) -> None:
+    if shutil.which("slirp4netns") is None:
+        pytest.skip("slirp4netns is not installed")
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    name = "n" + uuid.uuid4().hex[:8]
+    started = podman("run", "-d", "--name", name, "--network", "slirp4netns:port_handler=slirp4netns", "-p",
+                     f"127.0.0.1:{port}:80", "box", "sh", "-c", "while :; do echo served | nc -l -p 80; done")
+    try:
+        assert started.returncode == 0, started.stderr
+        got = b""
+        for _ in range(50):
+            try:
+                with socket.create_connection(("127.0.0.1", port), timeout=2) as sock:
+                    got = sock.recv(100)
+            except OSError:
+                continue
+            if got:
+                break
+        assert got == b"served\n"
+    finally:
+        podman("rm", "--force", "--time", "0", name)
