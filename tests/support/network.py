@@ -31,6 +31,7 @@ class World:
 
     def __init__(self, stack: ExitStack, tmp_path: Path) -> None:
         self._stack, self.tmp_path = stack, tmp_path
+        self.servers: list[subprocess.Popen[str]] = []
         self._namespaces = NamespaceThread()
         stack.callback(self._namespaces.close)
         self.outside = self.namespace()
@@ -64,6 +65,7 @@ class World:
         process = subprocess.Popen([*enter, sys.executable, "-I", "-S", str(SERVER), "serve", *ports],
                                    stdout=subprocess.PIPE, text=True)
         self._stack.callback(_end, process)
+        self.servers.append(process)
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
 import sys
 from collections.abc import Callable
 
@@ -138,6 +141,42 @@ async def test_large_first_datagram(world: World, networks: Networks) -> None:
     program = (f"import socket; s=socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(3); "
                f"s.sendto(bytes(20000), ('{HOST4}', 5353)); print(s.recv(100).decode())")
     assert world.run(sys.executable, "-c", program, on=world.outside.netns_fd).stdout.strip() == OUTSIDE4
+
+
+STEADY = """
+import socket, sys, time
+one = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+one.bind(("", 4321))
+one.settimeout(0.1)
+while True:
+    time.sleep(0.02)
+    try:
+        one.sendto(b"x", (sys.argv[1], 5353))
+        print(one.recv(100).decode(), flush=True)
+    except OSError:
+        print("-", flush=True)
+"""
+
+
+async def test_a_steady_udp_flow_follows_the_port(world: World, networks: Networks) -> None:
+    """One that began before the port was published, and goes on when another container has it."""
+    command = ["nsenter", f"--net=/proc/{os.getpid()}/fd/{world.outside.netns_fd}", sys.executable, "-c", STEADY, HOST4]
+    flow = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        assert flow.stdout is not None
+        assert flow.stdout.readline() == "-\n"
+        first = await web(world, networks)
+        assert OUTSIDE4 in (flow.stdout.readline().strip() for _ in range(20))
+        await networks.release(first.container_id)
+        os.kill(world.servers[-1].pid, signal.SIGKILL)
+        assert "-" in (flow.stdout.readline().strip() for _ in range(200))
+        await web(world, networks)
+        assert OUTSIDE4 in (flow.stdout.readline().strip() for _ in range(20))
+    finally:
+        flow.kill()
+        flow.wait()
+        if flow.stdout is not None:
+            flow.stdout.close()
 
 
 async def test_without_respect_ports_are_open_at_once(world: World, make_networks: Callable[..., Networks]) -> None:

@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from kist.linux.netlink import request, wire
+from kist.linux.netlink import conntrack, request, wire
 
 pytestmark = pytest.mark.skipif(sys.byteorder != "little", reason="the expected bytes are little-endian")
 
@@ -214,3 +214,17 @@ def test_bad_addresses_are_value_errors(address: str) -> None:
 def test_bad_mac_addresses_are_value_errors(address: str) -> None:
     with pytest.raises(ValueError):
         wire.mac_bytes(address)
+
+
+def test_parse_connection() -> None:
+    def tuple_of(source: bytes, target: bytes, ports: tuple[int, int]) -> bytes:
+        return (
+            wire.nested(1, wire.attribute(1, source), wire.attribute(2, target))
+            + wire.nested(2, wire.u8(1, 17), wire.attribute(2, ports[0].to_bytes(2, "big")),
+                          wire.attribute(3, ports[1].to_bytes(2, "big")))
+        )
+
+    original = tuple_of(b"\x0a\0\0\x09", b"\x0a\0\0\x01", (4000, 53))
+    reply = tuple_of(b"\x0a\x58\0\x02", b"\x0a\0\0\x09", (5353, 4000))
+    body = b"\x02\0\0\0" + wire.nested(1, original) + wire.nested(2, reply)
+    assert conntrack.parse(memoryview(body)) == conntrack.Connection(2, 17, 53, "10.88.0.2", original)

@@ -18,11 +18,11 @@ from collections.abc import Iterable
 from contextlib import ExitStack
 from ipaddress import ip_network
 
-from kist.engine.network.firewall import FAMILIES, RELAY4, RELAY6, Port, Rules
+from kist.engine.network.firewall import FAMILIES, RELAY4, RELAY6, Port, Published, Rules
 from kist.engine.network.ipam import Net, mac_for
 from kist.engine.network.model import RESOLVER, Attachment, Network
 from kist.engine.network.sandbox import NamespaceThread, Sandbox, read_sysctl, wire, write_sysctl
-from kist.linux.netlink import Link, Netlink, Request, request
+from kist.linux.netlink import Link, Netlink, Request, conntrack, request
 from kist.linux.nftables import Nftables
 
 RELAY_ADDRESS = "169.254.88.1"
@@ -255,11 +255,24 @@ class Host:
             nftables.run(old + rules)
             return udp.detach(), tcp.detach()
 
-    def publish(self, host_interface: str, commands: str) -> None:
+    def forget_flows(self, ports: Iterable[Published]) -> None:
+        """UDP flows that are older than a port's publication, or its end, must find their way anew."""
+        changed = {(port.host_port, port.ip) for port in ports if port.proto == "udp"}
+        numbers, addresses = {number for number, _ in changed}, {address for _, address in changed}
+        if changed:
+            conntrack.forget(lambda flow: flow.protocol == socket.IPPROTO_UDP
+                             and (flow.port in numbers or flow.answers in addresses))
+
+    def withdraw(self, commands: str, ports: Iterable[Published]) -> None:
+        self.filter(commands)
+        self.forget_flows(ports)
+
+    def publish(self, host_interface: str, commands: str, ports: Iterable[Published]) -> None:
         """Carry out the packet filter's part, and let a container reach its own published port: the bridge
         sends frames back where they came from. (Needed where bridged frames pass the packet filter,
         net.bridge.bridge-nf-call-iptables.)"""
         self.filter(commands)
+        self.forget_flows(ports)
         link = self._find(host_interface)
         if link is not None:
             self.netlink.run(request.set_port(link.index, hairpin=True))

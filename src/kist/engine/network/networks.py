@@ -241,10 +241,12 @@ class Networks:
         go with its namespace, which the kernel removes when the last process in it is gone."""
         endpoint = self._endpoints.get(container_id)
         if endpoint is not None:
-            commands = self._rules.withdraw(published(endpoint))
+            ports = published(endpoint)
+            commands = self._rules.withdraw(ports)
             commands += "".join(self._rules.unguard(one.host_interface) for one in endpoint.attachments)
             self._forget(endpoint)
-            await self._filter(commands)
+            if commands:
+                await self._do(lambda host: host.withdraw(commands, ports))
             await self._names.drop(container_id)
 
     def _forget(self, endpoint: Endpoint) -> None:
@@ -338,8 +340,9 @@ class Networks:
         except EngineFailure as error:
             raise EngineFailure(f"driver failed programming external connectivity on endpoint "
                                 f"{endpoint.container_name} ({out.endpoint_id}): {error}") from None
-        commands = self._rules.publish(published(endpoint))
-        await self._do(lambda host: host.publish(out.host_interface, commands))
+        ports = published(endpoint)
+        commands = self._rules.publish(ports)
+        await self._do(lambda host: host.publish(out.host_interface, commands, ports))
 
     # -- names ----------------------------------------------------------------------------------------------
 
