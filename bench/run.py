@@ -20,7 +20,6 @@ from pathlib import Path
 
 from engines import MARK, Bench, Engine, Failed, family, processes, pss
 
-
 # Kist's stock of idle monitors belongs to the idle server; a peer's helpers belong to its containers.
 _NOT_IDLE: dict[str, tuple[str, ...]] = {"kist": ()}
 

@@ -14,8 +14,7 @@ from kist.engine.container import Container
 from kist.engine.parts import Parts
 from kist.engine.spec import exec_process
 from kist.errors import Conflict, EngineFailure, InvalidParameter, KistError, NotFound
-from kist.launcher.client import NOT_EXECUTABLE, NOT_FOUND, AttachRequest, LaunchError
-from kist.launcher.protocol import STATUS_OF_KIND
+from kist.launcher.client import NOT_EXECUTABLE, NOT_FOUND, STATUS_OF_KIND, AttachRequest, LaunchError
 
 Json = dict[str, Any]
 KEPT_MOST = 256  # finished execs per container that can still be inspected

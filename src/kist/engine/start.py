@@ -18,8 +18,7 @@ from kist.engine.prepare import Prepare
 from kist.engine.spec import is_late
 from kist.engine.spec.namespaces import FIELDS, joined
 from kist.errors import Conflict, EngineFailure, InvalidParameter, KistError
-from kist.launcher.client import NOT_EXECUTABLE, NOT_FOUND, LaunchError, StartRequest
-from kist.launcher.protocol import STATUS_OF_KIND
+from kist.launcher.client import NOT_EXECUTABLE, NOT_FOUND, STATUS_OF_KIND, LaunchError, StartRequest
 
 if TYPE_CHECKING:
     from kist.launcher.client import AttachRequest, MonitorLink

@@ -23,10 +23,10 @@ from typing import Any
 
 from kist.launcher import channel, state
 from kist.launcher.cleanup import cleanup
-from kist.launcher.protocol import NOT_EXECUTABLE, NOT_FOUND, OTHER, Attach, ProtocolError
+from kist.launcher.protocol import NOT_EXECUTABLE, NOT_FOUND, OTHER, STATUS_OF_KIND, Attach, ProtocolError
 
-__all__ = ["NOT_EXECUTABLE", "NOT_FOUND", "OTHER", "AttachRequest", "Exit", "LaunchError", "Launcher", "MonitorGone",
-           "MonitorLink", "StartRequest", "cleanup", "read_exit"]
+__all__ = ["NOT_EXECUTABLE", "NOT_FOUND", "OTHER", "STATUS_OF_KIND", "AttachRequest", "Exit", "LaunchError", "Launcher",
+           "MonitorGone", "MonitorLink", "StartRequest", "cleanup", "read_exit"]
 
 MAIN = os.path.join(os.path.dirname(os.path.abspath(__file__)), "__main__.py")
 
