@@ -7,14 +7,16 @@ is decided in one place, `ask`.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from itertools import count
 from typing import TypeVar
 from urllib.parse import urlencode, urljoin, urlsplit
 
 from kist.errors import KistError, Unauthorized, Unavailable
 from kist.registry.auth import MAX_TOKEN_BODY, Authenticator, login_failed
 from kist.registry.credentials import Credentials, Lookup, for_host
-from kist.registry.protocol import MAX_ERROR_BODY, Endpoint, Subject, error_for
+from kist.registry.protocol import MAX_ERROR_BODY, Endpoint, Subject, Transient, error_for
 from kist.registry.settings import ClientConfig
 from kist.registry.transport import Answer, Body, ConnectionFailed, Transport
 
@@ -82,7 +84,36 @@ class RegistryClient:
         headers: dict[str, str] | None = None, body: Body | None = None,
         expect: tuple[int, ...] = (200,),
     ) -> Answer:
-        """Send to ``endpoint``; every status but the expected ones is raised as an error."""
+        """Send to ``endpoint``; every status but the expected ones is raised as an error.
+
+        What may help to send again is sent again: not a stream, which can't be, and not to a place that
+        could not be reached.
+        """
+        repeatable = body is None or isinstance(body, bytes)
+        for attempt in count():
+            try:
+                return self._request_once(endpoint, method, url, subject, scope, headers, body, expect)
+            except Transient as problem:
+                delay = self._delay(problem, attempt, safe=method in ("GET", "HEAD"))
+                if delay is None or not repeatable:
+                    raise
+                time.sleep(delay)
+        raise AssertionError("unreachable")
+
+    def _delay(self, problem: Transient, attempt: int, *, safe: bool) -> float | None:
+        """Seconds until the request is sent again, None to give up."""
+        patience = self.config.patience
+        if attempt >= patience.repeats or (problem.wait or 0) > patience.longest_wait:
+            return None
+        if isinstance(problem, ConnectionFailed):
+            # Mostly a kept connection that the other side has closed meanwhile: a fresh one will do.
+            return 0.0 if safe and problem.reached else None
+        return problem.wait if problem.wait is not None else min(patience.pause * 5 * 2**attempt, 10.0)
+
+    def _request_once(
+        self, endpoint: Endpoint, method: str, url: str, subject: Subject, scope: str,
+        headers: dict[str, str] | None, body: Body | None, expect: tuple[int, ...],
+    ) -> Answer:
         answer = self._authorized(endpoint, method, self._located(endpoint, url), headers or {}, body, scope)
         if method in ("GET", "HEAD"):
             answer = self._redirected(endpoint, answer, method, headers or {}, scope)

@@ -206,6 +206,16 @@ class Subject:
     action: str = "pull"
 
 
+class Transient(Unavailable):
+    """Asking again later may help. ``wait`` is how many seconds the registry asks for, None where it doesn't say."""
+
+    wait: float | None = None
+
+
+class RateLimited(Transient):
+    """429: too many requests."""
+
+
 def error_for(status: int, body: bytes, subject: Subject, *, retry_after: str = "") -> KistError:
     """Kist's error for a registry's answer."""
     errors = parse_errors(body)
@@ -221,6 +231,8 @@ def error_for(status: int, body: bytes, subject: Subject, *, retry_after: str = 
     if status == 404:
         return NotFound(str(first) if first.code else f"{subject.name}: not found")
     said = str(first) if first.code else f"received unexpected HTTP status: {status}"
+    if status in (502, 503, 504):  # distribution-spec 1.1: a temporary condition
+        return _waiting(Transient(said), retry_after)
     return Unavailable(said) if status >= 500 else EngineFailure(said)
 
 
@@ -239,4 +251,11 @@ def rate_limited(message: str, retry_after: str) -> KistError:
     text = f"toomanyrequests: {message or 'the registry limits how often it may be asked'}"
     if retry_after.strip().isdigit():
         text += f" (it asks to wait {int(retry_after)} s)"
-    return Unavailable(f"{text}. Signing in raises the limit of most registries; a mirror avoids it.")
+    words = f"{text}. Signing in raises the limit of most registries; a mirror avoids it."
+    return _waiting(RateLimited(words), retry_after)
+
+
+def _waiting(error: Transient, retry_after: str) -> Transient:
+    text = retry_after.strip()
+    error.wait = float(text) if text.isascii() and text.isdigit() and len(text) < 7 else None
+    return error

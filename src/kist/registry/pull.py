@@ -31,6 +31,7 @@ from kist.registry.protocol import (
     MAX_MANIFEST,
     Endpoint,
     Subject,
+    Transient,
     content_range_start,
     next_link,
 )
@@ -198,7 +199,7 @@ def stream_blob(
     failures = 0
     # An empty blob is asked for, too: that it exists is part of the answer.
     while got < descriptor.size or (descriptor.size == 0 and failures == 0):
-        problem: ConnectionFailed | None = None
+        problem: Transient | None = None
         try:
             for chunk in _fetch_once(client, endpoint, reference, descriptor, got):
                 got += len(chunk)
@@ -206,7 +207,7 @@ def stream_blob(
                 yield chunk
             if got >= descriptor.size:
                 return
-        except ConnectionFailed as error:
+        except Transient as error:
             problem = error
         failures += 1
         if failures > patience.retries:

@@ -48,6 +48,8 @@ class Patience:
     slowest: int = 128
     retries: int = 5  # in a row, without a new byte between them
     pause: float = 0.2  # before the first retry; doubles
+    repeats: int = 2  # of a request that got 429, 502, 503 or 504
+    longest_wait: float = 30.0  # that a registry may ask for (Retry-After); for longer ones it is an error
 
 
 @dataclass(frozen=True)

@@ -19,14 +19,17 @@ from urllib3 import exceptions
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from kist.errors import EngineFailure, KistError, Unavailable
+from kist.registry.protocol import Transient
 from kist.registry.settings import ClientConfig, Patience, RegistrySettings
 
 CHUNK = 1 << 20
 Body = bytes | Iterable[bytes]
 
 
-class ConnectionFailed(Unavailable):
-    """No answer at all: the next endpoint may know more, and a retry may help."""
+class ConnectionFailed(Transient):
+    """No answer, or not a whole one. ``reached``: there was a connection (it may have been an old one)."""
+
+    reached = True
 
 
 class _Impatient:
@@ -63,13 +66,14 @@ def _shut(sock: socket.socket) -> None:
 class Answer:
     """One answer whose body has not been read. Use as a context manager: leaving early drops the connection."""
 
-    def __init__(self, response: urllib3.BaseHTTPResponse, url: str, patience: Patience) -> None:
+    def __init__(self, response: urllib3.BaseHTTPResponse, url: str, patience: Patience, method: str) -> None:
         self.status = response.status
         self.headers = response.headers
         self.url = url
         self._response = response
         self._patience = patience
-        self._finished = False
+        # These have no body: reading nothing of it makes the connection good for another request.
+        self._finished = method == "HEAD" or self.status in (204, 304) or self.length == 0
 
     def __enter__(self) -> Answer:
         return self
@@ -80,7 +84,8 @@ class Answer:
 
     def close(self) -> None:
         if self._finished:
-            self._response.release_conn()  # whole body read: the connection is good for another request
+            self._response.drain_conn()
+            self._response.release_conn()
         else:
             self._response.close()
 
@@ -167,7 +172,7 @@ class Transport:
             )
         except (exceptions.HTTPError, OSError, ValueError) as error:
             raise failure(error, method.capitalize(), url) from None
-        return Answer(response, url, patience)
+        return Answer(response, url, patience, method)
 
     def _manager(self, url: str) -> urllib3.PoolManager:
         parts = urlsplit(url)
@@ -225,7 +230,9 @@ def failure(error: Exception, verb: str, url: str) -> KistError:
     words = _words(error, url)
     if words.startswith(("dial ", "proxyconnect ", "tls: ", "http: server gave")):
         # Never got as far as the path. Docker's first request is the ping; its users know this sentence.
-        verb, url = "Get", "{0.scheme}://{0.netloc}/v2/".format(urlsplit(url))
+        problem = ConnectionFailed('Get "{0.scheme}://{0.netloc}/v2/": {1}'.format(urlsplit(url), words))
+        problem.reached = False
+        return problem
     return ConnectionFailed(f'{verb} "{url}": {words}')
 
 

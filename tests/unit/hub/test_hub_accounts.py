@@ -170,6 +170,8 @@ def test_anybody_is_challenged(secured: Client) -> None:
     answer = secured.get("/v2/")
     assert (answer.status, answer.code) == (401, "UNAUTHORIZED")
     assert answer.headers["WWW-Authenticate"] == f'Bearer realm="{secured.url}/token",service="{secured.host}"'
+    behind = secured.get("/v2/", X_Forwarded_Proto="https", Host="hub.example.com").headers["WWW-Authenticate"]
+    assert behind.startswith('Bearer realm="https://hub.example.com/token"')
     answer = secured("POST", "/v2/alice/app/blobs/uploads/", b"")
     assert answer.headers["WWW-Authenticate"].endswith('scope="repository:alice/app:pull,push"')
     assert secured.get("/v2/", **basic("alice")).status == 200

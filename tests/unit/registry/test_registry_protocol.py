@@ -101,7 +101,8 @@ def body(code: str, message: str) -> bytes:
 ])
 def test_error_words(status: int, content: bytes, subject: Subject, kind: type[KistError], words: str) -> None:
     error = error_for(status, content, subject, retry_after="7" if status == 429 else "")
-    assert type(error) is kind
+    assert isinstance(error, kind)
+    assert error.status == kind.status
     assert words in error.message
 
 

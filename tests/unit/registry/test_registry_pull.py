@@ -287,6 +287,27 @@ def test_rate_limits_are_explained(serve: Serve) -> None:
         resolved(server)
 
 
+def answers_once(image: Image, *first: bytes) -> Handler:
+    """Honest after the answers ``first``."""
+    left = list(first)
+    return lambda request: left.pop(0) if left else image.answer(request)
+
+
+def test_what_is_temporary_is_asked_again(serve: Serve) -> None:
+    image = Image()
+    slow_down = reply(429, error_body("TOOMANYREQUESTS", "slow down"), Retry_After="0")
+    for first in ((slow_down, b""), (reply(503),)):
+        assert pull_layer(resolved(serve(answers_once(image, *first)))) == image.layer
+    server = serve(answers_once(image, *[reply(503, Retry_After="0")] * 9))
+    with pytest.raises(Unavailable, match="received unexpected HTTP status: 503"):
+        resolved(server)
+    assert len(server.requests) == 3
+    server = serve(answers_once(image, *[reply(500)] * 9))
+    with pytest.raises(Unavailable, match="received unexpected HTTP status: 500"):
+        resolved(server)
+    assert len(server.requests) == 1
+
+
 def test_schema_1_is_refused_clearly(serve: Serve) -> None:
     body = json.dumps({"schemaVersion": 1, "name": "app", "fsLayers": []}).encode()
     kind = "application/vnd.docker.distribution.manifest.v1+prettyjws"
