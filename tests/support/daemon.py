@@ -121,7 +121,7 @@ class Daemon:
         """The links, the tables and the parent cgroups belong to the machine until somebody removes them."""
         for link in (self.bridge, f"{self.bridge}-i"):  # the pair by which the host reaches its own published ports
             subprocess.run(["ip", "link", "delete", link], capture_output=True, check=False)
-        for family in ("inet", "ip", "ip6"):
+        for family in ("inet", "ip", "ip6", "bridge"):
             subprocess.run(["nft", "delete", "table", family, self.table], capture_output=True, check=False)
         for path in sorted(Path("/sys/fs/cgroup").glob(f"**{self.cgroup}"), reverse=True):
             path.rmdir()
