@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,9 +12,17 @@ from typing import Any
 import pytest
 
 
+def needs(*tools: str) -> None:
+    """The small system of tests/vm has none of them."""
+    for tool in tools:
+        if shutil.which(tool) is None or os.path.realpath(shutil.which(tool) or "").endswith("busybox"):
+            pytest.skip(f"{tool} is not installed")
+
+
 @pytest.fixture
 def wire(container_id: str) -> Any:
     """A network namespace with one end of a veth pair; the other end in a second one, where somebody listens."""
+    needs("ip", "tc")
     names = [f"{container_id[:8]}{side}" for side in "ab"]
     for name in names:
         subprocess.run(["ip", "netns", "add", name], check=True)
@@ -72,6 +81,7 @@ def test_network_rate_needs_a_device_and_sense(spec: dict[str, Any], run: Any) -
 
 def test_storage_quota(spec: dict[str, Any], run: Any, rootfs: Path, tmp_path: Path) -> None:
     """Writes past the bound get ENOSPC, what was written stays for the next start, nothing is mounted outside."""
+    needs("mkfs.ext4", "losetup")
     image = tmp_path / "quota.img"
     (tmp_path / "point").mkdir()
     spec["root"]["path"] = str(tmp_path / "point")

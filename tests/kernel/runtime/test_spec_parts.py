@@ -9,6 +9,7 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -266,19 +267,48 @@ def test_user_namespace_overlay(spec: dict[str, Any], sh: Any, rootfs: Path, tmp
     assert (tmp_path / "upper" / "made").stat().st_uid == 200000
 
 
+HOLDER = """
+import os, signal, sys
+sys.path.insert(0, {src!r})
+from kist.linux.namespaces import FLAG, clone3
+flags = 0
+for kind in {kinds!r}:
+    flags |= FLAG[kind]
+pid, _ = clone3(flags)
+if pid == 0:
+    import ctypes
+    ctypes.CDLL(None).prctl(1, 9)
+    signal.pause()
+if flags & FLAG["user"]:
+    for name in ("uid_map", "gid_map"):
+        open(f"/proc/{{pid}}/{{name}}", "w").write("0 0 65536")
+print(pid, flush=True)
+signal.pause()
+"""
+
+
+class Holder:
+    """A process in namespaces of its own, to be joined; ``pid`` is the host's."""
+
+    def __init__(self, *kinds: str) -> None:
+        src = str(Path(__file__).resolve().parents[3] / "src")
+        self.child = subprocess.Popen([sys.executable, "-I", "-S", "-c", HOLDER.format(src=src, kinds=kinds)],
+                                      stdout=subprocess.PIPE, text=True)
+        assert self.child.stdout is not None
+        self.pid = self.child.stdout.readline().strip()
+
+    def close(self) -> None:
+        self.child.kill()
+        self.child.wait()
+        assert self.child.stdout is not None
+        self.child.stdout.close()
+
+
 @pytest.fixture
-def holder() -> Any:
-    """A process in namespaces of its own, to be joined."""
-    child = subprocess.Popen(["unshare", "--net", "--uts", "--ipc", "--pid", "--fork", "--kill-child", "sleep", "60"],
-                             stdout=subprocess.DEVNULL)
-    inner = ""
-    while not inner:
-        inner = Path(f"/proc/{child.pid}/task/{child.pid}/children").read_text().strip()
-    while os.readlink(f"/proc/{inner}/ns/pid") == os.readlink("/proc/self/ns/pid"):
-        pass
-    yield inner
-    child.kill()
-    child.wait()
+def holder() -> Iterator[str]:
+    made = Holder("network", "uts", "ipc", "pid")
+    yield made.pid
+    made.close()
 
 
 @pytest.mark.parametrize("kinds", [("network",), ("network", "uts", "ipc"), ("pid",), ("pid", "network", "ipc", "uts")])
@@ -296,23 +326,17 @@ def test_joined_by_path(spec: dict[str, Any], run: Any, holder: str, kinds: tupl
 
 def test_joined_user_namespace(spec: dict[str, Any], run: Any) -> None:
     """As in a pod: its user and network namespaces are joined, the rest is new."""
-    child = subprocess.Popen(["unshare", "--user", "--net", "--map-root-user", "sleep", "60"])
+    made = Holder("user", "network")
     try:
-        while (os.readlink(f"/proc/{child.pid}/ns/net") == os.readlink("/proc/self/ns/net")
-               or Path(f"/proc/{child.pid}/uid_map").read_text() == ""):
-            pass
         for entry in spec["linux"]["namespaces"]:
             if entry["type"] == "network":
-                entry["path"] = f"/proc/{child.pid}/ns/net"
-        spec["linux"]["namespaces"].append({"type": "user", "path": f"/proc/{child.pid}/ns/user"})
-        for mount in spec["mounts"]:
-            mount["options"] = [option for option in mount["options"] if option != "gid=5"]
+                entry["path"] = f"/proc/{made.pid}/ns/net"
+        spec["linux"]["namespaces"].append({"type": "user", "path": f"/proc/{made.pid}/ns/user"})
         report = run(spec, "sh", "-c", "readlink /proc/self/ns/user; readlink /proc/self/ns/net; id -u; echo $$")
-        assert report["stdout"].split() == [os.readlink(f"/proc/{child.pid}/ns/{kind}") for kind in ("user", "net")] + [
-            "0", "1"], report
+        expected = [os.readlink(f"/proc/{made.pid}/ns/{kind}") for kind in ("user", "net")]
+        assert report["stdout"].split() == [*expected, "0", "1"], report
     finally:
-        child.kill()
-        child.wait()
+        made.close()
 
 
 def test_network_by_descriptor(spec: dict[str, Any], run: Any, holder: str) -> None:
