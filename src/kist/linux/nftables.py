@@ -55,6 +55,14 @@ class Nftables:
         """Carry out nft(8) commands in one transaction."""
         self._run(commands, 0)
 
+    def check(self, commands: str) -> None:
+        """Raise what `run` would raise, and change nothing."""
+        self._library.nft_ctx_set_dry_run(self._context, 1)
+        try:
+            self._run(commands, 0)
+        finally:
+            self._library.nft_ctx_set_dry_run(self._context, 0)
+
     def show(self, what: str) -> list[dict[str, Any]]:
         """`show("table inet kist")`: the objects of libnftables-json(5) below "nftables", without "metainfo"."""
         answer = self._run(f"list {what}", OUTPUT_JSON)
@@ -100,6 +108,7 @@ def _load() -> ctypes.CDLL:
             "nft_ctx_buffer_output": (number, pointer), "nft_ctx_buffer_error": (number, pointer),
             "nft_ctx_get_output_buffer": (words, pointer), "nft_ctx_get_error_buffer": (words, pointer),
             "nft_ctx_output_set_flags": (None, pointer, ctypes.c_uint),
+            "nft_ctx_set_dry_run": (None, pointer, ctypes.c_bool),
             "nft_run_cmd_from_buffer": (number, pointer, words),
         }
         for name, (result, *arguments) in signatures.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 
 from kist.engine.network import Networks
@@ -93,8 +94,6 @@ async def test_a_network_may_do_without_the_guard(world: World, networks: Networ
 
 async def test_rules_come_back_when_the_host_flushes_all(world: World, networks: Networks) -> None:
     """Debian's nftables.service begins with `flush ruleset`."""
-    import asyncio
-
     endpoint = await networks.connect(container_id(), "default", ports={"80/tcp": [{"HostPort": "8080"}]})
     world.serve(netns(endpoint), "tcp:80")
     before = world.run("nft", "-s", "list", "ruleset").stdout
@@ -105,6 +104,18 @@ async def test_rules_come_back_when_the_host_flushes_all(world: World, networks:
             break
     assert world.ask(f"tcp:{HOST4}:8080", world.outside.netns_fd) == OUTSIDE4
     assert world.run("nft", "-s", "list", "ruleset").stdout == before
+
+
+async def test_a_host_that_forwards_nothing_is_told(world: World, networks: Networks) -> None:
+    assert await networks.warnings() == []
+    world.nft("table inet host { chain forward { type filter hook forward priority filter; policy drop; }; }")
+    (warning,) = await networks.warnings()
+    assert "inet host forward drops forwarded packets" in warning
+    endpoint = await networks.connect(container_id(), "default")
+    world.serve(world.outside.netns_fd, "tcp:80")
+    assert world.ask(f"tcp:{OUTSIDE4}:80", netns(endpoint), timeout=1) == "silence"
+    world.nft("table inet host { chain forward { iifname kist0 accept; ct state established accept; }; }")
+    assert world.ask(f"tcp:{OUTSIDE4}:80", netns(endpoint)) == HOST4
 
 
 async def test_the_rules_say_nothing_of_containers_that_are_gone(world: World, networks: Networks) -> None:

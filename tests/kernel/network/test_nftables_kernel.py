@@ -35,3 +35,13 @@ def test_a_missing_library_is_named_with_its_package(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(nftables, "_loaded", [])
     with pytest.raises(FileNotFoundError, match="install the package libnftables1"):
         Nftables()
+
+
+def test_check_changes_nothing(world: World) -> None:
+    with Nftables() as nft:
+        nft.check("add table inet t")
+        assert nft.tables() == []
+        with pytest.raises(NftablesError):
+            nft.check("add chain inet missing c")
+        nft.run("add table inet t")
+        assert nft.tables() == [("inet", "t")]

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from kist.engine.network.interfaces import check_options
 from kist.engine.network.ipam import Net, Pool, free_subnet, overlapping, parse_address, parse_subnet
 from kist.engine.network.model import BRIDGE, DRIVERS, HOST, IPVLAN, MACVLAN, NONE, Network, Subnet, new_id
 from kist.errors import Forbidden, InvalidParameter, NotFound, NotSupported
@@ -128,8 +129,9 @@ def _check(network: Network) -> None:
         raise InvalidParameter(f"invalid MTU {network.option('mtu')!r}")
     if not network.ipv4 and not network.ipv6:
         raise InvalidParameter("IPv4 or IPv6 must be enabled")
-    if network.driver in (MACVLAN, IPVLAN) and not network.ipv4:
-        raise InvalidParameter(f"{network.driver} networks need IPv4")
+    if network.driver in (MACVLAN, IPVLAN):
+        check_options(network)
+        network.internal = network.internal or not network.option("parent")
 
 
 def check_name(name: str) -> None:

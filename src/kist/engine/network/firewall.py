@@ -20,7 +20,7 @@ This module is pure: it writes nft(8) commands, `Networks` has them carried out.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 # Behind every chain of the host, in front of the connection tracker's confirmation (2^31 - 1).
@@ -94,8 +94,7 @@ table {family} {table} {{
         ct state new meta l4proto . th dport @open jump relay
     }}
     chain relay {{
-        dup to {next_hop} device "{relay_out}"
-        drop
+        {copy}drop
     }}
 }}
 """
@@ -173,6 +172,20 @@ class Rules:
     bridges: dict[str, Bridge] = field(default_factory=dict)
     published: set[Published] = field(default_factory=set)
     ports: dict[str, Port] = field(default_factory=dict)
+    guarding: bool = True
+    lacking: list[str] = field(default_factory=list)
+
+    def try_without(self, can: Callable[[str], bool]) -> None:
+        """Give up what the kernel can't do, as `can` finds out with a sample of it."""
+        self.lacking.clear()
+        if self.respect_host and not can(self._publishing("ip", "ipv4_addr", RELAY4)):
+            self.respect_host = False
+            self.lacking.append("published ports are not subject to the host's input rules "
+                                "(the kernel lacks nft_dup_ipv4)")
+        if self.guarding and not can(GUARD.format(table=self.table)):
+            self.guarding = False
+            self.lacking.append("containers are not kept from using each other's addresses "
+                                "(the kernel lacks nf_tables for bridges)")
 
     def everything(self) -> str:
         """One transaction that replaces whatever is there under our names."""
@@ -181,7 +194,7 @@ class Rules:
             + CONNECTIONS.format(table=self.table)
             + self._publishing("ip", "ipv4_addr", RELAY4)
             + self._publishing("ip6", "ipv6_addr", RELAY6)
-            + GUARD.format(table=self.table)
+            + (GUARD.format(table=self.table) if self.guarding else "")
             + "".join(self._guard("add", port) for port in self.ports.values())
             + "".join(self._bridge("add", bridge) for bridge in self.bridges.values())
             + self._ports("add", self.published)
@@ -190,7 +203,11 @@ class Rules:
     def removal(self) -> str:
         """Removes our tables, there or not (`add` first: `delete` of a missing one fails)."""
         return "".join(f"add table {family} {self.table}\ndelete table {family} {self.table}\n"
-                       for family in FAMILIES)
+                       for family in self.families())
+
+    def families(self) -> tuple[str, ...]:
+        """The families in which we have a table."""
+        return FAMILIES if self.guarding else FAMILIES[:-1]
 
     def add_bridge(self, bridge: Bridge) -> str:
         self.bridges[bridge.name] = bridge
@@ -222,12 +239,13 @@ class Rules:
 
     def _publishing(self, family: str, address: str, next_hop: str) -> str:
         only_inside = "iifname @inside " if self.respect_host else ""
-        return PUBLISHING.format(
-            family=family, table=self.table, address=address, next_hop=next_hop, last=LAST,
-            relay_in=self.relay_in, relay_out=self.relay_out, only_inside=only_inside,
-        )
+        copy = f'dup to {next_hop} device "{self.relay_out}"\n        ' if self.respect_host else ""
+        return PUBLISHING.format(family=family, table=self.table, address=address, last=LAST,
+                                 relay_in=self.relay_in, only_inside=only_inside, copy=copy)
 
     def _guard(self, verb: str, port: Port) -> str:
+        if not self.guarding:
+            return ""
         owned = (("own_mac", port.mac), ("own_ip", port.ip), ("own_ip6", port.ip6))
         elements = [("guarded", f'"{port.name}"')]
         elements += [(name, f'"{port.name}" . {address}') for name, address in owned if address]

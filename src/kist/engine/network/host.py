@@ -18,12 +18,13 @@ from collections.abc import Iterable
 from contextlib import ExitStack
 from ipaddress import ip_network
 
-from kist.engine.network.firewall import FAMILIES, RELAY4, RELAY6, Port, Published, Rules
+from kist.engine.network import interfaces
+from kist.engine.network.firewall import RELAY4, RELAY6, Port, Published, Rules
 from kist.engine.network.ipam import Net, mac_for
-from kist.engine.network.model import RESOLVER, Attachment, Network
+from kist.engine.network.model import BRIDGE, IPVLAN, RESOLVER, Attachment, Network
 from kist.engine.network.sandbox import NamespaceThread, Sandbox, read_sysctl, wire, write_sysctl
 from kist.linux.netlink import Link, Netlink, Request, conntrack, request
-from kist.linux.nftables import Nftables
+from kist.linux.nftables import Nftables, NftablesError
 
 RELAY_ADDRESS = "169.254.88.1"
 RELAY_MACS = ("02:42:a9:fe:58:02", "02:42:a9:fe:58:01")
@@ -109,6 +110,13 @@ class Host:
             self.remove_bridge(network.bridge)
             raise
 
+    def create_parent(self, network: Network) -> None:
+        """What a macvlan or ipvlan network stands on."""
+        interfaces.ensure_parent(self.netlink, network)
+
+    def remove_parent(self, network: Network) -> None:
+        interfaces.remove_parent(self.netlink, network)
+
     def _bridge_sysctls(self, name: str, *, ipv6: bool) -> None:
         # Connections from the host's 127.0.0.1 to published ports leave through the bridge with that source
         # until postrouting; the raw chain keeps the containers away from 127.0.0.0/8 (CVE-2020-8558).
@@ -174,7 +182,31 @@ class Host:
 
     def has_rules(self) -> bool:
         """Whether all of our tables are there."""
-        return {(family, self.rules.table) for family in FAMILIES} <= set(self.nftables.tables())
+        return {(family, self.rules.table) for family in self.rules.families()} <= set(self.nftables.tables())
+
+    def install_rules(self) -> None:
+        """Our tables, all anew. What this kernel can't do is left out, and kept in `rules.lacking`: rather a server
+        without one protection that says so than no server."""
+        try:
+            self.filter(self.rules.everything())
+        except NftablesError:
+            self.rules.try_without(self._can)
+            self.filter(self.rules.everything())
+
+    def _can(self, commands: str) -> bool:
+        """Whether the kernel takes these commands (`nft --check`: nothing is changed)."""
+        try:
+            self.nftables.check(commands)
+        except NftablesError:
+            return False
+        return True
+
+    def dropping(self) -> list[str]:
+        """Other programs' chains that drop forwarded packets unless told otherwise."""
+        chains = [entry["chain"] for entry in self.nftables.show("chains") if "chain" in entry]
+        return [f"{chain['family']} {chain['table']} {chain['name']}" for chain in chains
+                if chain.get("hook") == "forward" and chain.get("policy") == "drop"
+                and chain["table"] != self.rules.table]
 
     def filter(self, commands: str) -> None:
         if commands:
@@ -213,14 +245,17 @@ class Host:
             addresses = ((attachment.ip, attachment.prefixlen), (attachment.ip6, attachment.prefixlen6))
             netlink.run(request.set_link(index, up=True),
                         *(request.add_address(index, *one) for one in addresses if one[0]))
+            if network.driver == IPVLAN:
+                attachment.mac = netlink.link(attachment.interface).address  # the parent's
 
     def _add_interface(self, netns_fd: int, network: Network, attachment: Attachment) -> None:
-        master = self._indexes.get(network.bridge) or self.netlink.link(network.bridge).index
+        if network.driver != BRIDGE:
+            parent = self.netlink.link(interfaces.parent_name(network))
+            interfaces.add(self.netlink, network, attachment, netns_fd, parent, mtu=network.mtu)
+            return
         attachment.host_interface = veth_name()
-        self.netlink.run(request.veth(
-            attachment.host_interface, peer_name=attachment.interface, peer_netns=netns_fd, master=master,
-            mtu=network.mtu or LOCAL_MTU, peer_address=attachment.mac,
-        ))
+        bridge = self.netlink.link(network.bridge)
+        interfaces.add(self.netlink, network, attachment, netns_fd, bridge, mtu=network.mtu or LOCAL_MTU)
         if network.guarded:
             self.filter(self.rules.guard(port_of(attachment)))
 

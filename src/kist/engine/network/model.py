@@ -42,6 +42,7 @@ class Network(msgspec.Struct, omit_defaults=True):
     internal: bool = False
     attachable: bool = False
     predefined: bool = False
+    made_parent: bool = False  # the device below macvlan or ipvlan is ours
     subnets: list[Subnet] = []
     options: dict[str, str] = {}
     labels: dict[str, str] = {}

@@ -93,12 +93,12 @@ class Networks:
             if network.predefined:
                 self._definitions.save(network)
         if not host.has_rules():
-            host.filter(self._rules.everything())
+            host.install_rules()
 
     async def ready(self) -> None:
         """All containers that still run are adopted: bring the rules in line, begin to fill the pool."""
         self._settled = True
-        await self._do(lambda host: host.filter(self._rules.everything()))
+        await self._do(lambda host: host.install_rules())
         await self._names.settle()
         if self._watch is None:
             self._watch = Watch(self._rules.table, self._rules_lost)
@@ -111,7 +111,15 @@ class Networks:
 
     async def _restore_rules(self) -> None:
         if not await self._do(lambda host: host.has_rules()):
-            await self._do(lambda host: host.filter(self._rules.everything()))
+            await self._do(lambda host: host.install_rules())
+
+    async def warnings(self) -> Sequence[str]:
+        """What an administrator should know: protections that this kernel lacks, and rules of the host that keep
+        containers from the outside."""
+        dropping = await self._do(lambda host: host.dropping())
+        return [*self._rules.lacking, *(
+            f"nftables chain {chain} drops forwarded packets: containers reach the outside, and are reached by "
+            f"published ports, only as far as rules there allow it (docs/networking.md)" for chain in dropping)]
 
     async def close(self, *, remove: bool = False) -> None:
         """Let go of everything; containers, bridges and rules stay unless `remove` is true."""
@@ -136,6 +144,7 @@ class Networks:
         if remove:
             host.remove(network.bridge for network in self._networks.values() if network.bridge)
             for network in self._networks.values():
+                host.remove_parent(network)
                 self._definitions.remove(network)
         host.close()
 
@@ -332,7 +341,7 @@ class Networks:
 
     async def _publish(self, endpoint: Endpoint, wanted: Sequence[Wanted]) -> None:
         """Hold the host's ports and tell the packet filter."""
-        out = way_out(endpoint.attachments)
+        out = publisher(endpoint)
         if not wanted or out is None:
             return
         try:
@@ -402,7 +411,9 @@ class Networks:
         """In the network thread."""
         ours = [parse_subnet(one.subnet) for other in self._networks.values() for one in other.subnets]
         definitions.complete(network, ours, ours + host.subnets(), self._address_pools)
-        if network.driver == BRIDGE:
+        if network.driver != BRIDGE:
+            host.create_parent(network)
+        else:
             host.create_bridge(network)
             try:
                 host.ensure_forwarding(ipv6=network.ipv6)
@@ -421,9 +432,9 @@ class Networks:
         del self._networks[network.id]
         self._addresses.remove(network)
         self._definitions.remove(network)
-        if network.bridge:
-            commands = self._rules.remove_bridge(network.bridge)
-            await self._do(lambda host: host.remove_bridge(network.bridge, commands))
+        commands = self._rules.remove_bridge(network.bridge)
+        await self._do(lambda host: host.remove_bridge(network.bridge, commands) if network.bridge
+                       else host.remove_parent(network))
 
     def _members(self, network: Network) -> Sequence[tuple[str, str, Attachment]]:
         return [(one.container_id, one.container_name, attachment) for one in self._endpoints.values()
@@ -474,9 +485,15 @@ def place(attachment: Attachment) -> Json:
     }
 
 
+def publisher(endpoint: Endpoint) -> Attachment | None:
+    """Where published ports lead: the way out, among the bridge networks. Containers on macvlan and ipvlan only
+    are on the wire themselves; `-p` means nothing for them, as with Docker."""
+    return way_out([one for one in endpoint.attachments if one.host_interface])
+
+
 def published(endpoint: Endpoint) -> set[Published]:
     """The packet filter's words for the endpoint's ports."""
-    out = way_out(endpoint.attachments)
+    out = publisher(endpoint)
     if out is None:
         return set()
     return {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kist.engine.network.firewall import Bridge, Published, Rules
+from kist.engine.network.firewall import Bridge, Port, Published, Rules
 
 WEB = Published("tcp", "", 8080, "10.88.0.2", 80)
 DNS = Published("udp", "192.0.2.1", 53, "10.88.0.3", 5353)
@@ -41,6 +41,25 @@ def test_without_respect_for_the_hosts_rules_nothing_is_relayed() -> None:
     text = one.everything()
     assert "iifname @inside fib" not in text
     assert "iifname @inside fib" in rules().everything()
+
+
+def test_what_the_kernel_lacks_is_left_out_and_told() -> None:
+    one = rules()
+    one.try_without(lambda commands: "dup to" not in commands and "table bridge" not in commands)
+    text = one.everything()
+    assert "dup to" not in text
+    assert "table bridge" not in text
+    assert len(one.lacking) == 2
+    assert one.guard(Port("kv1", "02:42:00:00:00:01", "10.0.0.2")) == ""
+
+
+def test_a_guarded_port_owns_its_addresses() -> None:
+    one = rules()
+    assert one.guard(Port("kv1", "02:42:00:00:00:01", "10.0.0.2", "fd00::2")).splitlines() == [
+        'add element bridge kist guarded { "kv1" }', 'add element bridge kist own_mac { "kv1" . 02:42:00:00:00:01 }',
+        'add element bridge kist own_ip { "kv1" . 10.0.0.2 }', 'add element bridge kist own_ip6 { "kv1" . fd00::2 }']
+    assert one.unguard("kv1").count("delete element") == 4
+    assert one.unguard("kv1") == ""
 
 
 def test_bridge_properties_are_set_memberships() -> None:

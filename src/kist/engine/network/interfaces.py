@@ -1,0 +1,93 @@
+"""A container's interface, made the way its network's driver wants it. Synchronous; the network thread's own.
+
+    bridge    a veth pair; the host's end is a port of the network's bridge
+    macvlan   a device with a MAC address of its own on the wire of `parent`, a device of the host
+    ipvlan    a device that shares `parent`'s MAC address (modes l2, l3, l3s)
+
+The last two reach what `parent` reaches, and by the kernel's design not the host itself. `parent` may be
+`eth0.10`: the device for VLAN 10 is made, and goes with the network. Without a parent the network is one of its own.
+"""
+
+from __future__ import annotations
+
+import errno
+
+from kist.engine.network.model import BRIDGE, IPVLAN, MACVLAN, Attachment, Network
+from kist.errors import InvalidParameter, NotSupported
+from kist.linux.netlink import Link, Netlink, Request, request
+
+MODULES = {MACVLAN: "macvlan", IPVLAN: "ipvlan"}
+
+
+def veth(network: Network, attachment: Attachment, netns_fd: int, master: Link, mtu: int) -> Request:
+    return request.veth(attachment.host_interface, peer_name=attachment.interface, peer_netns=netns_fd,
+                        master=master.index, mtu=mtu, peer_address=attachment.mac)
+
+
+def macvlan(network: Network, attachment: Attachment, netns_fd: int, parent: Link, mtu: int) -> Request:
+    mode = network.option("macvlan_mode", "bridge")
+    return request.macvlan(attachment.interface, parent=parent.index, mode=mode, netns=netns_fd, mtu=mtu,
+                           address=attachment.mac)
+
+
+def ipvlan(network: Network, attachment: Attachment, netns_fd: int, parent: Link, mtu: int) -> Request:
+    mode, flag = network.option("ipvlan_mode", "l2"), network.option("ipvlan_flag", "bridge")
+    return request.ipvlan(attachment.interface, parent=parent.index, mode=mode, flag=flag, netns=netns_fd, mtu=mtu)
+
+
+MAKE = {BRIDGE: veth, MACVLAN: macvlan, IPVLAN: ipvlan}
+
+
+def check_options(network: Network) -> None:
+    """Refuse modes that don't exist."""
+    for option, known in (("macvlan_mode", request.MACVLAN_MODES), ("ipvlan_mode", request.IPVLAN_MODES),
+                          ("ipvlan_flag", request.IPVLAN_FLAGS)):
+        value = network.option(option)
+        if value and value not in known:
+            raise InvalidParameter(f"unknown {option} {value!r}: one of {', '.join(known)}")
+
+
+def add(
+    host: Netlink, network: Network, attachment: Attachment, netns_fd: int, on: Link, *, mtu: int,
+) -> None:
+    """Make the interface in the namespace; `on` is the bridge or the parent."""
+    try:
+        host.run(MAKE[network.driver](network, attachment, netns_fd, on, mtu))
+    except OSError as error:
+        if error.errno == errno.EOPNOTSUPP and network.driver in MODULES:
+            raise NotSupported(f"this kernel has no {MODULES[network.driver]} devices (module "
+                               f"{MODULES[network.driver]})") from None
+        raise
+
+
+def parent_name(network: Network) -> str:
+    """The parent's device; a network without one has a device with nothing behind it."""
+    return network.option("parent") or f"kd{network.id[:12]}"
+
+
+def ensure_parent(host: Netlink, network: Network) -> None:
+    """Find the parent, or make what may be made: a VLAN's device, or one with nothing behind it."""
+    name = parent_name(network)
+    try:
+        host.link(name)
+        return
+    except OSError as error:
+        if error.errno != errno.ENODEV:
+            raise
+    below, dot, tag = name.rpartition(".")
+    if not network.option("parent"):
+        host.run(request.dummy(name))
+    elif dot and tag.isdecimal() and 0 < int(tag) < 4095:
+        host.run(request.vlan(name, parent=host.link(below).index, tag=int(tag)))
+    else:
+        raise InvalidParameter(f"invalid parent: the host has no device {name!r}")
+    network.made_parent = True
+
+
+def remove_parent(host: Netlink, network: Network) -> None:
+    if network.made_parent:
+        try:
+            host.run(request.delete_link(parent_name(network)))
+        except OSError as error:
+            if error.errno != errno.ENODEV:
+                raise
