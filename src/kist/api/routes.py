@@ -33,7 +33,7 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/info", "SystemInfo", "system.info"),
     Route("GET", "/events", "SystemEvents", "system.events"),
     Route("GET", "/system/df", "SystemDataUsage", "system.disk_usage"),
-    Route("POST", "/auth", "SystemAuth", "system.auth", "Kist can't check registry credentials yet"),
+    Route("POST", "/auth", "SystemAuth", "system.auth"),
     # -- containers
     Route("GET", "/containers/json", "ContainerList", "containers.list_"),
     Route("POST", "/containers/create", "ContainerCreate", "containers.create"),
@@ -68,7 +68,7 @@ ROUTES: tuple[Route, ...] = (
     # -- images
     Route("GET", "/images/json", "ImageList", "images.list_"),
     Route("POST", "/images/create", "ImageCreate", "images.create"),
-    Route("GET", "/images/search", "ImageSearch", "images.search", "Kist can't search registries yet"),
+    Route("GET", "/images/search", "ImageSearch", "images.search"),
     Route("POST", "/images/prune", "ImagePrune", "images.prune"),
     Route("GET", "/images/get", "ImageGetAll", "images.save"),
     Route("POST", "/images/load", "ImageLoad", "images.load"),
@@ -80,6 +80,8 @@ ROUTES: tuple[Route, ...] = (
     Route("DELETE", "/images/{name*}", "ImageDelete", "images.remove"),
     Route("POST", "/commit", "ImageCommit", "images.commit"),
     Route("GET", "/distribution/{name*}/json", "DistributionInspect", "images.distribution"),
+    # -- Kist's own
+    Route("GET", "/kist/manifests/{name*}", "KistManifest", "images.manifest"),
     # -- networks
     Route("GET", "/networks", "NetworkList", "networks.list_"),
     Route("POST", "/networks/create", "NetworkCreate", "networks.create"),

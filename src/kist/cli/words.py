@@ -30,7 +30,9 @@ NOUNS: dict[str, tuple[str, dict[str, str]]] = {
         "unpause": "unpause", "update": "update", "wait": "wait"}),
     "image": ("Manage images", {
         "history": "history", "import": "import_", "inspect": "inspect:IMAGE", "load": "load", "ls": "images",
-        "prune": "prune:IMAGE", "pull": "pull", "push": "push", "rm": "rmi", "save": "save", "tag": "tag"}),
+        "prune": "prune:IMAGE", "pull": "pull", "push": "push", "rm": "rmi", "save": "save", "tag": "tag",
+        "tree": "tree"}),
+    "manifest": ("Look at what registries have", {"inspect": "manifest:INSPECT"}),
     "network": ("Manage networks", {
         "connect": "network:CONNECT", "create": "network:CREATE", "disconnect": "network:DISCONNECT",
         "inspect": "inspect:NETWORK", "ls": "network:LS", "prune": "prune:NETWORK", "rm": "network:RM"}),

@@ -75,6 +75,10 @@ class Images:
         """Look for images in the registry."""
         return self._client.call("GET", "/images/search", {"term": term, "limit": limit, "filters": filters}) or []
 
+    def manifest(self, image: str, *, auth: JSON | None = None) -> JSON:
+        """What its registry has under that name: `{"Ref", "Descriptor", "Raw": base64}`. Kist's own."""
+        return dict(self._client.call("GET", f"/kist/manifests/{quote(image)}", None, None, auth_header(auth)))
+
     def prune(self, filters: Filters = None) -> JSON:
         """Remove unused ones: `{"ImagesDeleted": […], "SpaceReclaimed": n}`."""
         return dict(self._client.call("POST", "/images/prune", {"filters": filters}))

@@ -15,6 +15,7 @@ from kist.engine.container import Container
 from kist.engine.parts import Parts
 from kist.engine.spec.mounts import MOUNT_POINTS
 from kist.errors import InvalidParameter, NotFound
+from kist.oci import digest as digests
 from kist.oci import reference
 from kist.oci.digest import Digest
 from kist.oci.image import ImageConfig
@@ -27,6 +28,8 @@ Json = dict[str, Any]
 # What of a container's Config describes the image and not this one container.
 _OF_IMAGE = ("User", "ExposedPorts", "Env", "Entrypoint", "Cmd", "Volumes", "WorkingDir", "Labels", "StopSignal",
              "StopTimeout", "Healthcheck", "Shell", "OnBuild")
+# A tar without entries: what a container that changed nothing has for a layer. Images leave it out.
+EMPTY_LAYER = digests.of(bytes(1024))
 
 
 class Commit:
@@ -58,18 +61,25 @@ class Commit:
     def _store(self, container: Container, name: str | None, settings: Json, comment: str, author: str) -> Image:
         store = self._parts.store
         record = container.record
+        step: Json = {"created": times.rfc3339(times.now()), "created_by": " ".join([record.path, *record.args]),
+                **({"author": author} if author else {}), **({"comment": comment} if comment else {})}
         with store.lease(), store.layer_sink() as sink:
             base, blobs = self._base(record.image_id)
+            diff_ids: list[str] = list(base.diff_ids)
             store.snapshots.commit(container.id, sink, [os.fsencode(path) for path in MOUNT_POINTS])
             blob, diff_id = sink.commit()
-            history = [*msgspec.to_builtins(base.history or []),
-                       {"created": times.rfc3339(times.now()), "created_by": " ".join([record.path, *record.args]),
-                        **({"author": author} if author else {}), **({"comment": comment} if comment else {})}]
-            document = dockerfile.image_document(settings, base.platform, [*base.diff_ids, diff_id], history,
+            if diff_id == EMPTY_LAYER:
+                step["empty_layer"] = True
+            else:
+                diff_ids.append(diff_id)
+                blobs.append(blob)
+            history = [*msgspec.to_builtins(base.history or []), step]
+            document = dockerfile.image_document(settings, base.platform, diff_ids, history,
                                                  author=author, comment=comment)
-            target = put_manifest(store.content, document, [*blobs, blob])
-            with store.content.open(blob.digest) as file:
-                store.layers.apply(decompress(file), diff_id, Digest(record.chain_id) if record.chain_id else None)
+            target = put_manifest(store.content, document, blobs)
+            if diff_ids != list(base.diff_ids):
+                with store.content.open(blob.digest) as file:
+                    store.layers.apply(decompress(file), diff_id, Digest(record.chain_id) if record.chain_id else None)
             return store.images.put(name, target)
 
     def _base(self, image_id: str) -> tuple[ImageConfig, list[Descriptor]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -13,23 +13,28 @@ from kist.api import bodies
 from kist.api.options import Filters
 from kist.engine import selection
 from kist.engine.commit import Commit
+from kist.engine.container import Container
 from kist.engine.parts import Parts
 from kist.engine.views import images as views
-from kist.errors import Conflict, InvalidParameter, NotFound, NotSupported
+from kist.errors import Conflict, InvalidParameter, NotFound
 from kist.oci import platform as platforms
 from kist.oci import reference
 from kist.oci.digest import Digest
 from kist.oci.image import ImageConfig
 from kist.oci.platform import Platform
 from kist.store import images as stored
+from kist.store.layers import Layer
 
 if TYPE_CHECKING:
     from kist.engine.pull import Pull
+    from kist.engine.push import Pusher
+    from kist.engine.search import Search
     from kist.engine.transfer import Transfer
 
 Json = dict[str, Any]
 Rows = list[Json]
 Texts = list[str]
+LayerList = list[Layer]
 Progress = Callable[[Json], None]
 KEPT_CONFIGS = 256
 FILTERS = frozenset({"before", "dangling", "label", "label!", "reference", "since", "until"})
@@ -65,6 +70,18 @@ class Images:
         return Pull(self._parts.config, self._parts.store)
 
     @cached_property
+    def _pusher(self) -> Pusher:
+        from kist.engine.push import Pusher
+
+        return Pusher(self._parts, self._pull)
+
+    @cached_property
+    def _search(self) -> Search:
+        from kist.engine.search import Search
+
+        return Search(self._pull)
+
+    @cached_property
     def _transfer(self) -> Transfer:
         from kist.engine.transfer import Transfer
 
@@ -82,8 +99,11 @@ class Images:
         found = self._parts.store.images.resolve(name)
         config = self._config(found.id)
         if platform:
-            _check_platform(name, config, platforms.parse(platform, self._here))
+            views.check_platform(name, config, platforms.parse_any(platform, self._here))
         return Image(found.id, found.chain_id, config, self._descriptor(found))
+
+    def _platform(self, text: str) -> Platform | None:
+        return platforms.parse_any(text, self._here) if text else None
 
     def _config(self, image_id: str) -> ImageConfig:
         config = self._configs.get(image_id) or self._parts.store.images.config(Digest(image_id))
@@ -97,16 +117,20 @@ class Images:
         size = self._parts.store.content.size(found.manifest)
         return {"mediaType": found.manifest_type, "digest": found.manifest, "size": size}
 
+    def _layers(self, image: stored.Image) -> LayerList:
+        """The lowest first."""
+        return self._parts.store.layers.stack(image.chain_id)[::-1]
+
     def ids_for(self, name: str) -> set[str]:
         """The image that a name means and those built on its layers (`ps --filter ancestor=`)."""
         try:
             wanted = self._parts.store.images.resolve(name)
         except NotFound:
             return set()
-        chain = [layer.chain_id for layer in self._parts.store.layers.stack(wanted.chain_id)]
+        chain = [layer.chain_id for layer in self._layers(wanted)]
         found = {str(wanted.id)}
         for image in self._parts.store.images.list():
-            stack = [layer.chain_id for layer in self._parts.store.layers.stack(image.chain_id)]
+            stack = [layer.chain_id for layer in self._layers(image)]
             if chain and stack[:len(chain)] == chain:
                 found.add(image.id)
         return found
@@ -114,8 +138,8 @@ class Images:
     # The API
 
     async def pull(self, ref: str, *, platform: str, auth: bodies.AuthConfig | None, progress: Progress) -> None:
-        wanted = reference.parse_tagged(ref)
-        where = platforms.parse(platform, self._here) if platform else self._here
+        wanted = reference.parse(ref)
+        where = platforms.parse_any(platform, self._here) if platform else self._here
         await self._pull.run(wanted, where, auth, progress, strict=bool(platform))
         self._parts.events.publish("image", "pull", wanted.familiar, {"name": wanted.familiar_name})
 
@@ -133,13 +157,15 @@ class Images:
                 found = [image for image in found if image.id != bound.id
                          and (image.created_seconds > bound.created_seconds) == later]
         users = self._users()
+        named = [views.by_name(image, filters) for image in found
+                 if views.matches(image, self._config(image.id), filters)]
         return [views.summary(image, self._config(image.id), containers=len(users.get(image.id, ())))
-                for image in found if views.matches(image, self._config(image.id), filters)]
+                for image in named if image is not None]
 
     async def inspect(self, name: str, *, platform: str = "") -> Json:
         def look() -> Json:
             found = self._parts.store.images.resolve(name)
-            layers = [layer.path for layer in self._parts.store.layers.stack(found.chain_id)]
+            layers = [layer.path for layer in self._layers(found)]
             mirror = found.source if self._is_mirror(found) else ""
             return views.inspect(found, self._config(found.id), layers=layers, mirror=mirror,
                                  descriptor=self._descriptor(found))
@@ -153,7 +179,7 @@ class Images:
     async def history(self, name: str) -> Rows:
         def look() -> Rows:
             found = self._parts.store.images.resolve(name)
-            sizes = [layer.size for layer in self._parts.store.layers.stack(found.chain_id)]
+            sizes = [layer.size for layer in self._layers(found)]
             return views.history(found, self._config(found.id), sizes)
         return await asyncio.to_thread(look)
 
@@ -180,41 +206,52 @@ class Images:
         return done
 
     def _remove(self, name: str, *, force: bool) -> Rows:
-        store = self._parts.store.images
-        image = store.resolve(name)
-        by_id = image.id.startswith(name) or image.id.removeprefix("sha256:").startswith(name)
-        named = _names_to_remove(image, name, by_id=by_id)
-        if by_id and len({reference.parse_full(one).name for one in image.names}) > 1 and not force:
-            raise Conflict(f"conflict: unable to delete {image.id[7:19]} (must be forced) - image is referenced in "
-                           "multiple repositories")
-        last = set(named) >= set(image.names)
-        if last:
-            self._check_unused(image, name, by_id=by_id, force=force)
+        """moby, daemon/images/image_delete.go: a name goes first, and the image with its last one."""
+        image = self._parts.store.images.resolve(name)
+        named = not (image.id.startswith(name) or image.id.removeprefix("sha256:").startswith(name))
         rows: Rows = []
-        for one in named:
-            store.untag(one)
-            rows.append({"Untagged": reference.familiar(one)})
-        if last:
-            layers = [layer.chain_id for layer in self._parts.store.layers.stack(image.chain_id)]
-            store.delete(image.id)
-            rows.append({"Deleted": image.id})
-            rows += [{"Deleted": layer} for layer in reversed(layers) if not self._parts.store.layers.has(layer)]
+        if named:
+            user = next(self._users_of(image), None)
+            if user and not force and _one_name(image):
+                raise Conflict(f'conflict: unable to remove repository reference "{name}" (must force) - container '
+                               f"{user.id[:12]} is using its referenced image {image.id[7:19]}")
+            image = self._untag(_names_to_remove(image, name), image, rows)
+            if image.names:
+                return rows
+        conflict = self._conflict(image, force=force)
+        if conflict and named:
+            return rows  # the name is gone, and the image stays without one
+        if conflict:
+            raise Conflict(f"conflict: unable to delete {image.id[7:19]} {conflict}")
+        self._delete(self._untag(image.names, image, rows), rows)
         return rows
 
-    def _check_unused(self, image: stored.Image, name: str, *, by_id: bool, force: bool) -> None:
-        """A running container always keeps its image, a stopped one unless forced."""
-        verb = "delete" if by_id else "remove repository reference"
-        shown = image.id[7:19] if by_id else f'"{name}"'
-        for container in self._parts.register.all():
-            if container.record.image_id != image.id:
-                continue
+    def _untag(self, names: Texts, image: stored.Image, rows: Rows) -> stored.Image:
+        for one in names:
+            image = self._parts.store.images.untag(one)
+            rows.append({"Untagged": reference.familiar(one)})
+        return image
+
+    def _delete(self, image: stored.Image, rows: Rows) -> None:
+        layers = [layer.chain_id for layer in self._parts.store.layers.stack(image.chain_id)]
+        self._parts.store.images.delete(image.id)
+        rows.append({"Deleted": image.id})
+        rows += [{"Deleted": layer} for layer in layers if not self._parts.store.layers.has(layer)]
+
+    def _conflict(self, image: stored.Image, *, force: bool) -> str:
+        """What is in the way of deleting the image, "" if nothing is."""
+        users = list(self._users_of(image))
+        for container in users:
             if container.alive:
-                raise Conflict(f"conflict: unable to {verb} {shown} (cannot be forced) - image is being used by "
-                               f"running container {container.id[:12]}")
-            if not force:
-                tail = f"image is being used by stopped container {container.id[:12]}" if by_id else \
-                    f"container {container.id[:12]} is using its referenced image {image.id[7:19]}"
-                raise Conflict(f"conflict: unable to {verb} {shown} (must force) - {tail}")
+                return f"(cannot be forced) - image is being used by running container {container.id[:12]}"
+        if force:
+            return ""
+        if not _one_name(image):
+            return "(must be forced) - image is referenced in multiple repositories"
+        return f"(must be forced) - image is being used by stopped container {users[0].id[:12]}" if users else ""
+
+    def _users_of(self, image: stored.Image) -> Iterator[Container]:
+        return (container for container in self._parts.register.all() if container.record.image_id == image.id)
 
     def _users(self) -> dict[str, Texts]:
         found: dict[str, Texts] = {}
@@ -250,33 +287,39 @@ class Images:
         self._parts.events.publish("container", "commit", found.id, found.attributes(comment=comment))
         return {"Id": image_id}
 
-    async def push(self, name: str, tag: str, *, auth: bodies.AuthConfig | None, progress: Progress) -> None:
-        await self._transfer.push(name, tag, auth, progress)
+    async def push(self, name: str, tag: str, *, auth: bodies.AuthConfig | None, progress: Progress,
+                   platform: str = "") -> None:
+        wanted = reference.parse(f"{name}:{tag}" if tag else name)
+        await self._pusher.run(wanted, auth, progress, self._platform(platform))
 
-    async def search(self, term: str, limit: int, filters: Filters) -> Rows:
-        raise NotSupported("searching registries is not supported by Kist")
+    async def search(self, term: str, limit: int, filters: Filters, *, auth: bodies.AuthConfig | None = None) -> Rows:
+        return await self._search.run(term, limit, filters, auth)
 
     async def save(self, names: Texts, *, platform: str) -> AsyncIterator[bytes]:
-        return await self._transfer.save(names)
+        return await self._transfer.save(names, self._platform(platform))
 
     async def load(self, chunks: AsyncIterator[bytes], *, platform: str, progress: Progress) -> None:
-        where = platforms.parse(platform, self._here) if platform else self._here
+        where = platforms.parse_any(platform, self._here) if platform else self._here
         await self._transfer.load(chunks, where, progress)
 
     async def import_(self, chunks: AsyncIterator[bytes], *, repo: str, tag: str, message: str, changes: Texts,
                       platform: str, progress: Progress) -> None:
-        where = platforms.parse(platform, self._here) if platform else self._here
+        where = platforms.parse_any(platform, self._here) if platform else self._here
         await self._transfer.import_(chunks, repo=repo, tag=tag, message=message, changes=changes, platform=where,
                                      tell=progress)
+
+    async def manifest(self, name: str, *, auth: bodies.AuthConfig | None) -> Json:
+        return await self._transfer.manifest(name, auth)
+
+    async def login(self, auth: bodies.AuthConfig) -> Json:
+        return await self._search.login(auth)
 
     async def distribution(self, name: str, *, auth: bodies.AuthConfig | None) -> Json:
         return await self._transfer.distribution(name, auth)
 
 
-def _names_to_remove(image: stored.Image, name: str, *, by_id: bool) -> list[str]:
-    """All names for an id. A tag takes the digests of its repository along when it is the last tag there."""
-    if by_id:
-        return list(image.names)
+def _names_to_remove(image: stored.Image, name: str) -> list[str]:
+    """A tag takes the digests of its repository along when it is the last tag there."""
     wanted = reference.parse(name)
     full = str(wanted.with_digest(wanted.digest)) if wanted.digest else str(wanted.with_default_tag())
     tags = [one for one in image.names if "@" not in one and reference.parse_full(one).name == wanted.name]
@@ -285,11 +328,10 @@ def _names_to_remove(image: stored.Image, name: str, *, by_id: bool) -> list[str
     return [full, *(one for one in image.names if "@" in one and reference.parse_full(one).name == wanted.name)]
 
 
-def _check_platform(name: str, config: ImageConfig, wanted: Platform) -> None:
-    have = config.platform.normalised()
-    if (have.os, have.architecture, have.variant) != (wanted.os, wanted.architecture, wanted.variant):
-        raise NotFound(f"image with reference {name} was found but its platform ({have}) does not match the specified "
-                       f"platform ({wanted})")
+def _one_name(image: stored.Image) -> bool:
+    """At most one tag, and digests in its repository only (moby's isSingleReference)."""
+    tags = [one for one in image.names if "@" not in one]
+    return len(tags) <= 1 and len({reference.parse_full(one).name for one in image.names}) <= 1
 
 
 __all__ = ["Image", "Images"]

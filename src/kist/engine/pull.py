@@ -15,8 +15,10 @@ from typing import Any
 
 from kist.api import bodies, progress
 from kist.engine.config import Config
+from kist.engine.views.images import check_platform
 from kist.errors import EngineFailure, InvalidParameter, NotFound, Unauthorized, Unavailable
 from kist.oci import image as configs
+from kist.oci.chainid import chain_ids
 from kist.oci.digest import Digest
 from kist.oci.manifest import Descriptor
 from kist.oci.platform import Platform
@@ -53,15 +55,14 @@ class Pull:
         return RegistryClient(host, self._client_config, credentials(auth))
 
     async def run(self, reference: Reference, platform: Platform, auth: bodies.AuthConfig | None,
-                  tell: Progress, *, strict: bool) -> bool:
-        """Get the image and name it; whether anything is new. Raises with Docker's words."""
+                  tell: Progress, *, strict: bool) -> None:
+        """Get the image and name it, or all tags for a mere name. Raises with Docker's words."""
         loop = asyncio.get_running_loop()
         report = _Report(lambda message: loop.call_soon_threadsafe(tell, message))
-        report(progress.status(f"Pulling from {reference.path}", reference.tag or str(reference.digest)))
         client = self.client(reference.domain, auth)
         cancelled = threading.Event()
         try:
-            return await asyncio.to_thread(self._run, reference, platform, client, report, cancelled, strict=strict)
+            await asyncio.to_thread(self._run, reference, platform, client, report, cancelled, strict=strict)
         except (DigestMismatch, InvalidParameter, registry.VerificationFailed, DiskFull):
             # What lies or doesn't fit leaves nothing; what a broken connection left is gone on with at the next try.
             await asyncio.to_thread(self._store.gc, 0)
@@ -73,20 +74,38 @@ class Pull:
             client.close()
 
     def _run(self, reference: Reference, platform: Platform, client: RegistryClient, report: _Report,
+             cancelled: threading.Event, *, strict: bool) -> None:
+        names = [reference]
+        if reference.name_only:
+            names = [reference.with_tag(tag) for tag in registry.list_tags(client, reference)]
+        new = False
+        for name in names:
+            new |= self._get(name, platform, client, report, cancelled, strict=strict)
+        word = "Downloaded newer image for" if new else "Image is up to date for"
+        report(progress.status(f"Status: {word} {reference.familiar}"))
+        if strict and not reference.name_only:
+            check_platform(reference.familiar, self._store.images.config(
+                self._store.images.resolve(str(reference)).id), platform)
+
+    def _get(self, reference: Reference, platform: Platform, client: RegistryClient, report: _Report,
              cancelled: threading.Event, *, strict: bool) -> bool:
+        """One image; whether anything is new."""
         with self._store.lease():
             found = registry.resolve(reference, platform, client, strict=strict)
+            shown = str(reference) if reference.digest else reference.tag or ""
+            report(progress.status(f"Pulling from {reference.path}", shown))
             self._keep_documents(found)
             _check_image(found)
             config = configs.parse(self._store.content.read(found.manifest.config.digest, configs.MAX_CONFIG))
-            for blob in found.manifest.layers:
-                report(progress.step(_short(blob.digest), "Pulling fs layer"))
+            known = self._store.images.has(found.manifest.config.digest)
+            for blob, chain in zip(found.manifest.layers, chain_ids(config.diff_ids), strict=False):
+                if not known:
+                    here = self._store.layers.has(chain)
+                    report(progress.step(_short(blob.digest), "Already exists" if here else "Pulling fs layer"))
             layers = _Layers(found, report, cancelled)
             assemble(self._store, found.manifest, config, layers.source, workers=PARALLEL, report=layers.happened)
             new = self._name(reference, found)
         report(progress.status(f"Digest: {found.top.digest}"))
-        word = "Downloaded newer image for" if new else "Image is up to date for"
-        report(progress.status(f"Status: {word} {reference.familiar}"))
         return new
 
     def _keep_documents(self, found: registry.Resolved) -> None:
@@ -135,10 +154,11 @@ class _Layers:
             yield chunk
 
     def happened(self, event: str, blob: Descriptor) -> None:
-        self._report(progress.step(_short(blob.digest), _STEPS[event]))
+        if event in _STEPS:
+            self._report(progress.step(_short(blob.digest), _STEPS[event]))
 
 
-_STEPS = {"exists": "Already exists", "fetched": "Download complete", "complete": "Pull complete"}
+_STEPS = {"fetched": "Download complete", "complete": "Pull complete"}
 
 
 class _Report:

@@ -12,7 +12,7 @@ from kist.engine.containers import Containers
 from kist.engine.images import Images
 from kist.engine.parts import Parts
 from kist.engine.volumes import Volumes
-from kist.errors import InvalidParameter, NotSupported
+from kist.errors import InvalidParameter
 from kist.oci import platform as platforms
 from kist.version import API_VERSION, MIN_API_VERSION, VERSION
 
@@ -139,4 +139,4 @@ class System:
         return found
 
     async def auth(self, auth: bodies.AuthConfig) -> Json:
-        raise NotSupported("logging in to registries is not supported yet")
+        return await self._images.login(auth)

@@ -1,10 +1,14 @@
-"""Images in and out: push to a registry, save, load and import as tar files."""
+"""Images in and out as tar files (save, load, import), and what registries say without a pull."""
 
 from __future__ import annotations
 
 import asyncio
+from base64 import b64encode
 from collections.abc import AsyncIterator, Callable
-from typing import Any
+from contextlib import closing
+from typing import Any, NamedTuple
+
+import msgspec
 
 from kist.api import bodies, progress
 from kist.engine import changes as dockerfile
@@ -12,14 +16,15 @@ from kist.engine import times
 from kist.engine.parts import Parts
 from kist.engine.pull import Pull
 from kist.engine.threads import ToThread, from_thread
-from kist.engine.views.images import run_config
+from kist.engine.views.images import check_platform, run_config
 from kist.errors import InvalidParameter, KistError, NotFound
+from kist.oci import image as configs
+from kist.oci import manifest as manifests
 from kist.oci import reference
 from kist.oci.image import RunConfig
 from kist.oci.manifest import Descriptor
 from kist.oci.platform import Platform
 from kist.registry import pull as registry
-from kist.registry.push import Push
 from kist.store import archive
 from kist.store.assemble import assemble
 from kist.store.compress import decompress
@@ -35,66 +40,24 @@ class Transfer:
         self._parts = parts
         self._pull = pull
 
-    # Push
-
-    async def push(self, name: str, tag: str, auth: bodies.AuthConfig | None, tell: Progress) -> None:
-        """One tag, or all of the repository."""
-        wanted = reference.parse(f"{name}:{tag}" if tag else name)
-        names = await asyncio.to_thread(self._tags, wanted)
-        if not names:
-            raise NotFound(f"An image does not exist locally with the tag: {wanted.familiar_name}")
-        loop = asyncio.get_running_loop()
-        tell(progress.status(f"The push refers to repository [{wanted.name}]"))
-        for one in names:
-            await asyncio.to_thread(self._push, reference.parse_full(one), auth,
-                                    lambda message: loop.call_soon_threadsafe(tell, message))
-        self._parts.events.publish("image", "push", wanted.familiar, {"name": wanted.familiar_name})
-
-    def _tags(self, wanted: reference.Reference) -> list[str]:
-        names = {name for image in self._parts.store.images.list() for name in image.names if "@" not in name}
-        if wanted.tag:
-            return [str(wanted)] if str(wanted) in names else []
-        return sorted(name for name in names if reference.parse_full(name).name == wanted.name)
-
-    def _push(self, name: reference.Reference, auth: bodies.AuthConfig | None, tell: Callable[[Json], object]) -> None:
-        store = self._parts.store
-        image = store.images.resolve(str(name))
-        manifest = store.images.manifest(image.id)
-        client = self._pull.client(name.domain, auth)
-        try:
-            to = Push(client, name.path, familiar=name.familiar_name)
-            for blob in manifest.blobs:
-                self._push_blob(to, blob, tell)
-            content = store.content.read(image.manifest, 4 << 20)
-            digest = to.manifest(name.tag or "latest", content, image.manifest_type)
-        finally:
-            client.close()
-        tell(progress.status(f"{name.tag}: digest: {digest} size: {len(content)}"))
-
-    def _push_blob(self, to: Push, blob: Descriptor, tell: Callable[[Json], object]) -> None:
-        name = blob.digest.partition(":")[2][:12]
-        tell(progress.step(name, "Preparing"))
-
-        def source(offset: int) -> Any:
-            with self._parts.store.content.open(blob.digest) as file:
-                file.seek(offset)
-                while piece := file.read(1 << 18):
-                    yield piece
-
-        def sent(count: int) -> None:
-            tell(progress.bar(name, "Pushing", count, blob.size))
-
-        outcome = to.blob(blob, source, progress=sent)
-        tell(progress.step(name, outcome.value))
-
     # Save and load
 
-    async def save(self, names: list[str]) -> AsyncIterator[bytes]:
+    async def save(self, names: list[str], platform: Platform | None) -> AsyncIterator[bytes]:
         def find() -> list[tuple[Image, list[str]]]:
-            return [_named(self._parts.store.images.resolve(name), name) for name in names]
+            return [_named(self._find(name, platform), name) for name in names]
 
         found = await asyncio.to_thread(find)
         return from_thread(lambda sink: archive.save(self._parts.store, found, sink))
+
+    def _find(self, name: str, platform: Platform | None) -> Image:
+        images = self._parts.store.images
+        try:
+            found = images.resolve(name)
+        except NotFound:
+            raise NotFound(f"No such image: {name}") from None
+        if platform is not None:
+            check_platform(name, images.config(found.id), platform)
+        return found
 
     async def load(self, chunks: AsyncIterator[bytes], platform: Platform, tell: Progress) -> None:
         source = ToThread(chunks)
@@ -144,18 +107,42 @@ class Transfer:
     # Registries
 
     async def distribution(self, name: str, auth: bodies.AuthConfig | None) -> Json:
+        found = await self._ask(name, auth)
+        return {"Descriptor": msgspec.to_builtins(found.top), "Platforms": found.platforms}
+
+    async def manifest(self, name: str, auth: bodies.AuthConfig | None) -> Json:
+        """The document that a name leads to (an index, or a manifest), as the registry keeps it."""
+        found = await self._ask(name, auth)
+        return {"Ref": found.reference.familiar, "Descriptor": msgspec.to_builtins(found.top),
+                "Raw": b64encode(found.content).decode("ascii")}
+
+    async def _ask(self, name: str, auth: bodies.AuthConfig | None) -> _Remote:
         wanted = reference.parse_tagged(name)
 
-        def look() -> Json:
-            client = self._pull.client(wanted.domain, auth)
-            try:
+        def look() -> _Remote:
+            with closing(self._pull.client(wanted.domain, auth)) as client:
                 found = registry.resolve(wanted, None, client)
-            finally:
-                client.close()
-            return {"Descriptor": {"mediaType": found.top.media_type, "digest": found.top.digest,
-                                   "size": found.top.size}, "Platforms": []}
+                if found.indexes:
+                    content = found.indexes[0][1]
+                    index = manifests.parse(content, found.top.media_type)
+                    platforms = [msgspec.to_builtins(entry.platform) for entry in index.manifests
+                                 if entry.platform] if isinstance(index, manifests.Index) else []
+                    return _Remote(wanted, found.top, content, platforms)
+                config = configs.parse(registry.read_blob(found, found.manifest.config)) \
+                    if found.manifest.is_image else None
+                return _Remote(wanted, found.top, found.content,
+                               [msgspec.to_builtins(config.platform)] if config else [])
 
         return await asyncio.to_thread(look)
+
+
+class _Remote(NamedTuple):
+    """What a registry has under a name."""
+
+    reference: reference.Reference
+    top: Descriptor
+    content: bytes
+    platforms: list[Json]
 
 
 def _named(image: Image, name: str) -> tuple[Image, list[str]]:

@@ -61,12 +61,22 @@ def parse(text: str, default: Platform | None = None) -> Platform:
     default = default or Platform("amd64", "linux")
     parts = text.split("/")
     if not 1 <= len(parts) <= 3 or not all(part and set(part) <= _PART for part in parts):
-        raise InvalidParameter(f'"{text}": invalid platform: must be os[/architecture[/variant]]')
+        raise InvalidParameter(f'"{text}": cannot parse platform specifier: invalid argument')
     if len(parts) == 1:
         if _OSES.get(parts[0].lower(), parts[0].lower()) in _KNOWN_OS:
             return Platform(default.architecture, parts[0], variant=default.variant).normalised()
         return Platform(parts[0], default.os).normalised()
     return Platform(parts[1], parts[0], variant=parts[2] if len(parts) == 3 else None).normalised()
+
+
+def parse_any(text: str, default: Platform | None = None) -> Platform:
+    """A platform as the API's queries write it: like `parse`, or (from v1.46 on) the JSON of a `Platform`."""
+    if not text.startswith("{"):
+        return parse(text, default)
+    try:
+        return msgspec.json.decode(text, type=Platform).normalised()
+    except msgspec.MsgspecError:
+        raise InvalidParameter(f"invalid platform: {text}") from None
 
 
 def from_uname(system: str, machine: str) -> Platform:

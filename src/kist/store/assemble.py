@@ -17,7 +17,7 @@ from kist.store.store import Store
 
 #: Gives the bytes of a blob from an offset on; `ingest.CannotResume` if it can't.
 Source = Callable[[Descriptor, int], Iterable[bytes]]
-#: Told of each layer's progress: ``exists``, ``fetched`` (and unpacked), ``complete`` (in its place).
+#: Told of each layer's progress: ``exists``; or ``fetched`` (and unpacked), then ``complete`` (in its place).
 Report = Callable[[str, Descriptor], None]
 
 
@@ -89,7 +89,7 @@ def _publish(store: Store, futures: list[Future[_Layer]], parents: list[Digest |
             staged, stack = found
             with stack:
                 store.layers.publish(staged, parents[number])
-        done(number)
+            done(number)
 
 
 def _abandon(futures: list[Future[_Layer]]) -> None:

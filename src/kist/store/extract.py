@@ -65,7 +65,7 @@ _LAYERS_FAULT = {errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL, e
 class Extractor:
     """Unpacks one layer below *root*; `unpack` the archive, then `finish` once the lower layers are there.
 
-    After it, `size` is the sum of the regular files' sizes in bytes and `entries` the number of entries.
+    After it, `size` is the sum of the files' and links' sizes in bytes and `entries` the number of entries.
     """
 
     def __init__(self, root: str, *, limit_entries: int | None = None) -> None:
@@ -202,6 +202,7 @@ class Extractor:
         if not entry.linkname:
             raise InvalidLayer("symbolic link to nothing", entry.name)
         os.symlink(entry.linkname, name, dir_fd=directory)
+        self.size += len(entry.linkname)
         if (entry.uid, entry.gid) != self._me:
             os.chown(name, entry.uid, entry.gid, dir_fd=directory, follow_symlinks=False)
         mtime = bounded_time(entry.mtime)

@@ -102,6 +102,9 @@ class Images:
         names = [found["name"] for found in self._db.rows("SELECT name FROM refs WHERE image = ? ORDER BY name", id)]
         return _image(row, names)
 
+    def has(self, id: Digest) -> bool:
+        return self._db.row("SELECT 1 FROM images WHERE id = ?", id) is not None
+
     def resolve(self, text: str) -> Image:
         """The image that a user means by *text*: a name, an id, or the beginning of an id.
 

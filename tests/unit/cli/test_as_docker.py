@@ -17,7 +17,7 @@ from support.fake_engine import FakeEngine
 
 PATHS = [(word, place) for word, place in MODULES.items() if word not in PROGRAMS] + [
     (f"{noun} {verb}", place) for noun, (_, verbs) in NOUNS.items() for verb, place in verbs.items()
-    if verb != "dial-stdio"]
+    if f"{noun} {verb}" not in ("image tree", "system check", "system dial-stdio")]
 OPTION = re.compile(r"\s+(?:-(\w), )?--([\w-]+)(?: (\S+))?(?:  |$)", re.MULTILINE)
 
 

@@ -414,10 +414,12 @@ class FakeImages:
         self._find(name)
         self.names.add(f"{repo}:{tag or 'latest'}")
 
-    async def push(self, name: str, tag: str, *, auth: bodies.AuthConfig | None, progress: Progress) -> None:
+    async def push(self, name: str, tag: str, *, auth: bodies.AuthConfig | None, progress: Progress,
+                   platform: str = "") -> None:
         await self._work(self._find(name), progress)
 
-    async def search(self, term: str, limit: int, filters: Filters) -> Rows:
+    async def search(self, term: str, limit: int, filters: Filters, *,
+                     auth: bodies.AuthConfig | None = None) -> Rows:
         return []
 
     async def prune(self, filters: Filters) -> Json:
@@ -439,6 +441,9 @@ class FakeImages:
     async def commit(self, container: str, *, repo: str, tag: str, comment: str, author: str, pause: bool,
                      changes: Texts, config: bodies.ContainerConfig | None) -> Json:
         return {"Id": "sha256:" + "0" * 64}
+
+    async def manifest(self, name: str, *, auth: bodies.AuthConfig | None) -> Json:
+        return {"Ref": name, "Descriptor": {}, "Raw": ""}
 
     async def distribution(self, name: str, *, auth: bodies.AuthConfig | None) -> Json:
         return {"Descriptor": {}, "Platforms": []}

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def run(args: Arguments, session: Session) -> int:
-    found = session.client.images.search(args.words[0], limit=args.number("limit"),
+    found = session.client.images.search(args.words[0], limit=args.number("limit") or None,
                                          filters=filters(args))
     wide = args.flag("no-trunc")
     show(session, {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -10,9 +11,10 @@ import msgspec
 
 from kist.engine import times
 from kist.engine.selection import Filters, has_label
-from kist.errors import InvalidParameter
+from kist.errors import InvalidParameter, NotFound
 from kist.oci import reference
 from kist.oci.image import ImageConfig, RunConfig
+from kist.oci.platform import Platform
 from kist.store.images import Image
 
 Json = dict[str, Any]
@@ -99,24 +101,40 @@ def history(image: Image, config: ImageConfig, sizes: list[int]) -> list[Json]:
     return rows
 
 
+def by_name(image: Image, filters: Filters) -> Image | None:
+    """The image with those of its names that ``reference`` asks for; None if there is none."""
+    patterns = filters.get("reference")
+    if not patterns:
+        return image
+    names = [name for name in image.names
+             if any(_reference(reference.familiar(name), pattern) for pattern in patterns)]
+    return replace(image, names=names) if names else None
+
+
 def matches(image: Image, config: ImageConfig, filters: Filters) -> bool:
-    """`image ls --filter`: dangling, label, reference, until."""
+    """`image ls --filter`: dangling, label, until."""
     labels: Mapping[str, str] = config.run.labels or {}
     for name, values in filters.items():
         if not values:
             continue
-        if name == "dangling" and _truth(values) != (not image.tags):
+        # An image that still has a digest for a name is shown either way (moby, daemon/images/images.go).
+        if name == "dangling" and (image.tags if _truth(values) else not image.names):
             return False
         if name == "label" and not all(has_label(labels, value) for value in values):
             return False
         if name == "label!" and any(has_label(labels, value) for value in values):
             return False
-        if name == "reference" and not any(_reference(one, value) for one in [*image.tags, *image.digests]
-                                           for value in values):
-            return False
         if name == "until" and not all(image.created_seconds < _until(value) for value in values):
             return False
     return True
+
+
+def check_platform(name: str, config: ImageConfig, wanted: Platform) -> None:
+    """Raises NotFound for an image of another platform than *wanted*, in Docker's words."""
+    have = config.platform.normalised()
+    if (have.os, have.architecture, have.variant) != (wanted.os, wanted.architecture, wanted.variant):
+        raise NotFound(f"image with reference {name} was found but its platform ({have}) does not match the specified "
+                       f"platform ({wanted})")
 
 
 def _reference(familiar: str, pattern: str) -> bool:
@@ -129,7 +147,7 @@ def _reference(familiar: str, pattern: str) -> bool:
 def _truth(values: Any) -> bool:
     value = next(iter(values)).lower()
     if value not in ("true", "false", "1", "0"):
-        raise InvalidParameter(f"invalid filter 'dangling={value}'")
+        raise InvalidParameter(f"invalid filter 'dangling=[{value}]'")
     return value in ("true", "1")
 
 

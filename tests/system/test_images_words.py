@@ -1,0 +1,187 @@
+"""Images by Docker's command, by docker-py and by Kist's: the same words and statuses as Docker's."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import subprocess
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import docker
+import pytest
+
+from support.daemon import Daemon
+from support.hub import Hub
+
+Command = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture(params=["docker", "kist"])
+def command(request: pytest.FixtureRequest, daemon: Daemon) -> Command:
+    found: Command = getattr(daemon, request.param)
+    return found
+
+
+def said(done: subprocess.CompletedProcess[str]) -> tuple[int, str]:
+    return done.returncode, re.sub(r"[0-9a-f]{64}", "ID", done.stdout + done.stderr)
+
+
+@pytest.fixture
+def name(daemon: Daemon, hub: Hub, command: Command) -> str:
+    """busybox in the Hub under a name of the test's own, and not in the cache by it."""
+    found = f"{hub.host}/words/{abs(hash(command)) % 10**8}"
+    daemon.ok("tag", "busybox", f"{found}:1")
+    daemon.ok("push", f"{found}:1")
+    daemon.ok("rmi", f"{found}:1")
+    return found
+
+
+def test_pull_says_what_docker_says(command: Command, daemon: Daemon, hub: Hub, name: str) -> None:
+    path = name.partition("/")[2]
+    status, text = said(command("pull", f"{name}:1"))
+    assert (status, text) == (0, f"1: Pulling from {path}\nDigest: sha256:ID\n"
+                              f"Status: Downloaded newer image for {name}:1\n{name}:1\n")
+    assert said(command("pull", f"{name}:1"))[1].splitlines()[2] == f"Status: Image is up to date for {name}:1"
+    status, text = said(command("pull", f"{name}:none"))
+    assert status == 1
+    assert text.startswith(f"Error response from daemon: manifest for {name}:none not found: manifest unknown")
+    status, text = said(command("pull", "--platform", "linux/s390x", f"{name}:1"))
+    assert status == 1
+    assert "does not match the specified platform" in text or "no matching manifest" in text
+    daemon.ok("rmi", f"{name}:1")
+
+
+def test_every_tag_of_a_repository_comes_and_goes(command: Command, daemon: Daemon, name: str) -> None:
+    daemon.ok("tag", "busybox", f"{name}:2")
+    daemon.ok("tag", "busybox", f"{name}:3")
+    status, text = said(command("push", "--all-tags", name))
+    assert status == 0
+    assert [line.partition(":")[0] for line in text.splitlines() if "digest: " in line] == ["2", "3"]
+    daemon.ok("rmi", f"{name}:2", f"{name}:3")
+    status, text = said(command("pull", "-a", name))
+    assert status == 0
+    assert [line.partition(":")[0] for line in text.splitlines() if "Pulling from" in line] == ["1", "2", "3"]
+    assert command("images", "--format", "{{.Tag}}", name).stdout.split() == ["1", "2", "3"]
+    assert command("rmi", f"{name}:1", f"{name}:2", f"{name}:3").returncode == 0
+
+
+def test_by_digest(command: Command, daemon: Daemon, name: str) -> None:
+    digest = daemon.ok("manifest", "inspect", "-v", f"{name}:1")
+    by_digest = f"{name}@{json.loads(digest)['Descriptor']['digest']}"
+    status, text = said(command("pull", by_digest))
+    assert (status, text.splitlines()[0]) == (0, f"{name}@sha256:ID: Pulling from {name.partition('/')[2]}")
+    shown = command("images", "--digests", "--format", "{{.Repository}}@{{.Digest}} {{.Tag}}", name)
+    assert shown.stdout.split() == [by_digest, "<none>"]
+    assert command("inspect", "-f", "{{.Id}}", by_digest).stdout == command("inspect", "-f", "{{.Id}}", "busybox").stdout
+    assert said(command("rmi", by_digest)) == (0, f"Untagged: {name}@sha256:ID\n")
+
+
+def test_removing_follows_docker_s_rules(command: Command, daemon: Daemon) -> None:
+    base = make(daemon, "rules", b"rules")
+    daemon.ok("tag", "rules:1", "rules:2")
+    id = base.removeprefix("sha256:")[:12]
+    assert said(command("rmi", id)) == (1, f"Error response from daemon: conflict: unable to delete {id} "
+                                        "(must be forced) - image is referenced in multiple repositories\n")
+    assert said(command("rmi", "rules:2")) == (0, "Untagged: rules:2\n")
+    container = daemon.ok("create", "rules:1", "/x")[:12]
+    assert said(command("rmi", "rules:1")) == (
+        1, 'Error response from daemon: conflict: unable to remove repository reference "rules:1" (must force) - '
+        f"container {container} is using its referenced image {id}\n")
+    assert said(command("rmi", id)) == (1, f"Error response from daemon: conflict: unable to delete {id} "
+                                        f"(must be forced) - image is being used by stopped container {container}\n")
+    daemon.ok("rm", container)
+    status, text = said(command("rmi", "rules:1"))
+    assert (status, text) == (0, "Untagged: rules:1\nDeleted: sha256:ID\nDeleted: sha256:ID\n")
+    assert said(command("rmi", "rules:1")) == (1, "Error response from daemon: No such image: rules:1\n")
+
+
+def test_a_running_container_s_image_loses_its_name_only(command: Command, daemon: Daemon) -> None:
+    daemon.ok("tag", "busybox", "held:1")
+    container = daemon.ok("run", "-d", "busybox", "sleep", "1000")[:12]
+    id = daemon.ok("inspect", "-f", "{{.Id}}", "busybox")[7:19]
+    assert said(command("rmi", "held:1")) == (0, "Untagged: held:1\n")
+    status, text = said(command("rmi", "-f", id))
+    assert (status, text) == (1, f"Error response from daemon: conflict: unable to delete {id} (cannot be forced) - "
+                              f"image is being used by running container {container}\n")
+
+
+def test_dangling(command: Command, daemon: Daemon) -> None:
+    old, new = make(daemon, "dang", b"old"), make(daemon, "dang", b"new")
+    listed = command("images", "-q", "--no-trunc", "--filter", "dangling=true").stdout.split()
+    assert old in listed and new not in listed
+    status, text = said(command("image", "prune", "-f"))
+    assert status == 0
+    assert text.startswith("Deleted Images:\ndeleted: sha256:ID\n")
+    assert "Total reclaimed space: " in text
+    assert command("inspect", old).returncode == 1
+    daemon.ok("rmi", "dang:1")
+    assert said(command("images", "--filter", "dangling=maybe")) == (
+        1, "Error response from daemon: invalid filter 'dangling=[maybe]'\n")
+
+
+def test_history_and_commit(command: Command, daemon: Daemon) -> None:
+    box = daemon.ok("create", "busybox", "sh", "-c", "echo hello > /file")
+    daemon.ok("start", "-a", box)
+    assert command("commit", "-m", "note", "-a", "me", "-c", 'CMD ["cat", "/file"]', box, "made:1").returncode == 0
+    rows = command("history", "--format", "{{.CreatedBy}}|{{.Size}}|{{.Comment}}", "made:1").stdout.splitlines()
+    assert rows[0] == "sh -c 'echo hello > /file'|6B|note" or rows[0] == "sh -c echo hello > /file|6B|note"
+    assert not rows[1].split("|")[1].startswith("6B")
+    assert daemon.ok("run", "--rm", "made:1") == "hello"
+    unchanged = daemon.ok("create", "busybox", "true")
+    assert command("commit", unchanged, "same:1").returncode == 0
+    layers = [json.loads(daemon.ok("inspect", one))[0]["RootFS"]["Layers"] for one in ("busybox", "made:1", "same:1")]
+    assert (layers[2], layers[1][:-1]) == (layers[0], layers[0])
+    daemon.clean()
+    daemon.ok("rmi", "made:1", "same:1")
+
+
+def test_search_and_login(command: Command, daemon: Daemon, hub: Hub) -> None:
+    for term in ("busybox", f"{hub.host}/busybox"):
+        rows = command("search", "--format", "{{.Name}} {{.IsOfficial}}", term).stdout.split()
+        assert rows[0].removeprefix("library/") == "busybox"
+    assert said(command("search", "--limit", "1000", "x"))[0] == 1
+    assert command("login", "-u", "somebody", "--password-stdin", hub.host, input="secret").returncode == 0
+
+
+def test_the_tree_of_layers(daemon: Daemon) -> None:
+    shown = daemon.ok("image", "tree", "busybox").splitlines()
+    assert shown[0] == f"Image ID: {daemon.ok('inspect', '-f', '{{.Id}}', 'busybox')[7:19]}"
+    assert shown[1] == "Tags:     busybox:latest"
+    assert shown[4].startswith("└── ")
+
+
+def test_docker_py(daemon: Daemon, hub: Hub) -> None:
+    client = docker.DockerClient(base_url=f"unix://{daemon.socket}")
+    try:
+        image = client.images.get("busybox")
+        name = f"{hub.host}/words/py"
+        assert image.tag(name, "1")
+        last = list(client.api.push(name, "1", stream=True, decode=True))[-1]
+        assert last["aux"]["Tag"] == "1"
+        assert client.images.get_registry_data(f"{name}:1").id == last["aux"]["Digest"]
+        assert client.images.get_registry_data(f"{name}:1").has_platform("linux/amd64")
+        client.images.remove(f"{name}:1")
+        assert client.images.pull(name, "1").id == image.id
+        archive = b"".join(image.save(named=True))
+        client.images.remove(f"{name}:1")
+        assert [one.id for one in client.images.load(archive)] == [image.id]
+        assert {row["name"] for row in client.images.search("busybox")} >= {"busybox"}
+        assert client.login("somebody", "secret", registry=hub.host)["Status"] == "Login Succeeded"
+        assert image.history()[0]["Id"] == image.id
+    finally:
+        client.close()
+
+
+def make(daemon: Daemon, name: str, content: bytes) -> str:
+    """An image of one file; its id."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as tar:
+        entry = tarfile.TarInfo("x")
+        entry.size = len(content)
+        tar.addfile(entry, io.BytesIO(content))
+    path = Path(daemon.folder) / "made.tar"
+    path.write_bytes(out.getvalue())
+    return daemon.ok("import", str(path), f"{name}:1")
