@@ -44,7 +44,7 @@ mount -t tmpfs tmpfs /tmp; mount -t tmpfs tmpfs /run
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
 insmod /overlay.ko; ip link set lo up
 cd /kist
-@PYTHON@ -m pytest -p no:cacheprovider -c /dev/null --rootdir=/kist --import-mode=importlib --color=no -v -rs @ARGUMENTS@
+@PYTHON@ -m pytest -p no:cacheprovider -c /dev/null --rootdir=/kist --import-mode=importlib --color=no --no-header -v -rs @ARGUMENTS@
 echo "KIST-VM-EXIT $?"
 poweroff -f
 """

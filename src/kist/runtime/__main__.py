@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 VERBS = ("checkpoint", "create", "delete", "events", "exec", "explain", "features", "kill", "list", "pause", "ps",
          "restore", "resume", "run", "spec", "start", "state", "update")
-_ENTER_CONTAINERS = ("create", "exec", "run")
+_ENTER_CONTAINERS = frozenset(("create", "exec", "run"))
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 
@@ -29,6 +29,8 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _main(words: list[str]) -> int:
+    if not _ENTER_CONTAINERS.isdisjoint(words):
+        _seal(words)  # first: what is imported before is imported twice
     from kist.runtime.cli.log import Log
     from kist.runtime.cli.options import Usage, parse
 
@@ -43,8 +45,6 @@ def _main(words: list[str]) -> int:
         verb, arguments = options.rest[0], options.rest[1:]
         if verb not in VERBS:
             raise Usage(f"no such command: {verb}")
-        if verb in _ENTER_CONTAINERS:
-            _seal(words)
         return _call(verb, options, arguments, log)
     except Usage as error:
         log.error(str(error))

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 
 from kist.linux import seccomp
+from kist.runtime import jsons
 from kist.runtime.errors import SpecError
 
 TYPE_CHECKING = False
@@ -90,7 +90,7 @@ def _key(section: dict[str, Any]) -> str:
     import hashlib  # only where a filter is looked up by content: the launcher is handed programs
 
     rules = {key: value for key, value in section.items() if not key.startswith("listener")}
-    text = json.dumps([1, os.uname().machine, rules], sort_keys=True)
+    text = jsons.dumps([2, os.uname().machine, rules])
     return hashlib.sha256(text.encode()).hexdigest()[:32] + ".bpf"
 
 

@@ -14,9 +14,9 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import json
 import os
 
+from kist.runtime import jsons
 from kist.runtime.cgroup import open_path
 from kist.runtime.errors import RuntimeFailure
 
@@ -85,8 +85,7 @@ class Container:
     def load(cls, root: str, container_id: str) -> Container:
         found = cls(root, container_id)
         try:
-            with open(f"{found.directory}/state.json", encoding="utf-8") as file:
-                found.record = json.load(file)
+            found.record = jsons.load(f"{found.directory}/state.json")
         except FileNotFoundError:
             if os.path.isdir(found.directory):
                 found.record = {"pid": 0, "creating": True}
@@ -108,12 +107,11 @@ class Container:
     def save(self) -> None:
         staging = f"{self.directory}/state.json.new"
         with open(staging, "w", encoding="utf-8") as file:
-            json.dump(self.record, file)
+            file.write(jsons.dumps(self.record))
         os.replace(staging, f"{self.directory}/state.json")
 
     def spec(self) -> dict[str, Any]:
-        with open(f"{self.directory}/config.json", encoding="utf-8") as file:
-            config: dict[str, Any] = json.load(file)
+        config: dict[str, Any] = jsons.load(f"{self.directory}/config.json")
         return config
 
     def cgroup(self) -> Cgroup:

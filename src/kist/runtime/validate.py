@@ -5,9 +5,9 @@ The schema files (``schema/``, runtime-spec) use a small part of JSON Schema dra
 
 from __future__ import annotations
 
-import json
 import os
 
+from kist.runtime import jsons
 from kist.runtime.errors import SpecError
 
 TYPE_CHECKING = False
@@ -27,8 +27,7 @@ def check(config: Any) -> None:
 
 def _load(name: str) -> Any:
     if name not in _files:
-        with open(os.path.join(_HERE, name), encoding="utf-8") as file:
-            _files[name] = json.load(file)
+        _files[name] = jsons.load(os.path.join(_HERE, name))
     return _files[name]
 
 
@@ -65,9 +64,9 @@ def _scalar(value: Any, schema: dict[str, Any], path: str) -> None:
     if isinstance(expected, str) and expected in _TYPES:
         wrong = not isinstance(value, _TYPES[expected])  # type: ignore[arg-type]
         if wrong or (isinstance(value, bool) and expected in ("integer", "number")):
-            raise SpecError(f"{path or 'configuration'}: {json.dumps(value)[:60]} is not of type {expected}")
+            raise SpecError(f"{path or 'configuration'}: {jsons.dumps(value)[:60]} is not of type {expected}")
     if "enum" in schema and value not in schema["enum"]:
-        raise SpecError(f"{path}: {json.dumps(value)[:60]} is not one of {', '.join(map(str, schema['enum']))}")
+        raise SpecError(f"{path}: {jsons.dumps(value)[:60]} is not one of {', '.join(map(str, schema['enum']))}")
     if isinstance(value, str) and "pattern" in schema:
         import re
 

@@ -18,9 +18,8 @@ After ``g`` the end of the stream means that the program runs: the socket is clo
 
 from __future__ import annotations
 
-import array
+import _socket as socket
 import os
-import socket
 import struct
 
 from kist.runtime.errors import ExecError, RuntimeFailure, StepError
@@ -34,7 +33,7 @@ class Hangup(RuntimeFailure):
 
 
 def send(sock: socket.socket, tag: bytes, payload: bytes = b"", fd: int | None = None) -> None:
-    ancillary = [] if fd is None else [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [fd]))]
+    ancillary = [] if fd is None else [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("=i", fd))]
     sock.sendmsg([tag + payload[: MAX - 1]], ancillary, socket.MSG_NOSIGNAL)
 
 

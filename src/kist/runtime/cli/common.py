@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 
+from kist.runtime import jsons
 from kist.runtime.cli.options import Usage
 from kist.runtime.state import Container
 
@@ -33,7 +33,7 @@ def one(options: Parsed, words: list[str], *, most: int = 1) -> Container:
 
 
 def show(value: object) -> None:
-    print(json.dumps(value, indent=2))
+    print(jsons.dumps(value, indent=2))
 
 
 def write_pid_file(path: str, pid: int) -> None:

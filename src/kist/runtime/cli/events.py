@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import sys
 
+from kist.runtime import jsons
 from kist.runtime.cli.common import one
 from kist.runtime.cli.options import FLAG, STRING, Option, Usage, parse
 from kist.runtime.state import STOPPED, Container
@@ -75,7 +75,7 @@ def _print(kind: str, container: Container, data: Any) -> None:
     event = {"type": kind, "id": container.id}
     if data is not None:
         event["data"] = data
-    print(json.dumps(event))
+    print(jsons.dumps(event))
     sys.stdout.flush()
 
 

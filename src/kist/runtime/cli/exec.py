@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import copy
-import json
-
+from kist.runtime import jsons
 from kist.runtime.cli.common import one, write_pid_file
 from kist.runtime.cli.lifecycle import send_console, send_fd, send_listener
 from kist.runtime.cli.options import FLAG, LIST, NUMBER, STRING, Option, Usage, parse
@@ -54,12 +52,11 @@ def main(options: Parsed, words: list[str], log: Log) -> int:
 def _process(own: Parsed, spec: dict[str, Any], args: list[str]) -> dict[str, Any]:
     """From the file, or the container's own process with what the options change."""
     if own.string("process"):
-        with open(own.string("process"), encoding="utf-8") as file:
-            given: dict[str, Any] = json.load(file)
+        given: dict[str, Any] = jsons.load(own.string("process"))
         if not given.get("args"):
             raise SpecError("process.args: it must not be empty")
         return given
-    process: dict[str, Any] = copy.deepcopy(spec["process"])
+    process: dict[str, Any] = spec["process"]
     process.update(args=args, terminal=own.flag("tty"))
     process.setdefault("env", []).extend(own.list("env"))
     if own.string("cwd"):

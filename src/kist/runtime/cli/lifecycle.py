@@ -3,14 +3,14 @@
 
 from __future__ import annotations
 
+import _socket as socket
 import errno
-import json
 import os
-import socket
+import struct
 import time
 
 from kist.runtime import hooks as hook
-from kist.runtime import wire
+from kist.runtime import jsons, wire
 from kist.runtime.cgroup import open_cgroup
 from kist.runtime.cli.common import root, write_pid_file
 from kist.runtime.cli.options import FLAG, NUMBER, STRING, Option
@@ -37,8 +37,7 @@ OPTIONS = {
 def read_config(bundle: str) -> dict[str, Any]:
     path = os.path.join(bundle, "config.json")
     try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as file:
-            config: dict[str, Any] = json.load(file)
+        config: dict[str, Any] = jsons.load(path)
     except FileNotFoundError:
         raise SpecError(f"JSON specification file {path} not found", errno.ENOENT) from None
     except ValueError as error:
@@ -69,7 +68,7 @@ def create_container(options: Parsed, own: Parsed, container_id: str, log: Log) 
 
 def _create(options: Parsed, own: Parsed, container: Container, spec: dict[str, Any], bundle: str) -> Created:
     with open(f"{container.directory}/config.json", "w", encoding="utf-8") as file:
-        json.dump(spec, file)
+        file.write(jsons.dumps(spec))
     group = _cgroup(options, spec, container.id)
     if group.exists() and group.pids():
         raise StepError(f"create the control group {group.path}: it is in use", errno.EBUSY)
@@ -166,12 +165,14 @@ def send_console(path: str, console: int) -> None:
 
 
 def send_fd(path: str, fd: int, words: bytes) -> None:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
-        try:
-            sock.connect(path)
-            socket.send_fds(sock, [words], [fd])
-        except OSError as error:
-            raise OSError(error.errno, error.strerror, path) from None
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock.connect(path)
+        sock.sendmsg([words], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("=i", fd))])
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, path) from None
+    finally:
+        sock.close()
 
 
 def send_listener(spec: dict[str, Any], state: dict[str, Any], pid: int, fd: int) -> None:
@@ -179,7 +180,7 @@ def send_listener(spec: dict[str, Any], state: dict[str, Any], pid: int, fd: int
     section = spec["linux"]["seccomp"]
     message = {"ociVersion": "1.2.0", "fds": ["seccompFd"], "pid": pid, "state": {**state, "pid": pid},
                "metadata": section.get("listenerMetadata") or ""}
-    send_fd(section["listenerPath"], fd, json.dumps(message).encode())
+    send_fd(section["listenerPath"], fd, jsons.dumps(message).encode())
 
 
 def start_container(container: Container, log: Log) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from kist.runtime import jsons
 from kist.runtime.cli.common import root
 from kist.runtime.cli.options import FLAG, STRING, Option, Usage, parse
 from kist.runtime.cli.state import created
@@ -24,9 +25,7 @@ def main(options: Parsed, words: list[str], log: Log) -> int:
     if own.flag("quiet"):
         print("".join(f"{entry['id']}\n" for entry in entries), end="")
     elif form == "json":
-        import json
-
-        print(json.dumps(entries))
+        print(jsons.dumps(entries))
     else:
         _table(entries)
     return 0

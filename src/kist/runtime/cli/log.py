@@ -6,10 +6,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import time
+
+from kist.runtime import jsons
 
 
 class Log:
@@ -41,5 +42,5 @@ class Log:
     def _line(self, level: str, message: str) -> str:
         now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         if self.form == "json":
-            return json.dumps({"level": level, "msg": message, "time": now}) + "\n"
-        return f'time="{now}" level={level} msg={json.dumps(message)}\n'
+            return jsons.dumps({"level": level, "msg": message, "time": now}) + "\n"
+        return f'time="{now}" level={level} msg={jsons.dumps(message)}\n'

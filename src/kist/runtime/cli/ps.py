@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from kist.runtime import jsons
 from kist.runtime.cli.common import one
 from kist.runtime.cli.options import STRING, Option, Usage, parse
 from kist.runtime.errors import RuntimeFailure
@@ -23,9 +24,7 @@ def main(options: Parsed, words: list[str], log: Log) -> int:
     container.may("ps")
     pids = sorted(container.cgroup().pids())
     if form == "json":
-        import json
-
-        print(json.dumps(pids))
+        print(jsons.dumps(pids))
         return 0
     return _table(pids, own.rest[1:] or ["-ef"])
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 
+from kist.runtime import jsons
 from kist.runtime.cli.options import FLAG, STRING, Option, parse
 from kist.runtime.errors import RuntimeFailure
 
@@ -26,8 +26,7 @@ def main(options: Parsed, words: list[str], log: Log) -> int:
     path = os.path.join(own.string("bundle") or ".", "config.json")
     try:
         with open(path, "x", encoding="utf-8") as file:
-            json.dump(example(rootless=own.flag("rootless")), file, indent=4)
-            file.write("\n")
+            file.write(jsons.dumps(example(rootless=own.flag("rootless")), indent=4) + "\n")
     except FileExistsError:
         raise RuntimeFailure(f"File {path} exists. Remove it first") from None
     return 0

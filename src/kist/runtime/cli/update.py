@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import sys
 
+from kist.runtime import jsons
 from kist.runtime.cli.common import one
 from kist.runtime.cli.options import NUMBER, STRING, Option, Usage, parse
 from kist.runtime.errors import SpecError
@@ -46,7 +46,7 @@ def main(options: Parsed, words: list[str], log: Log) -> int:
         else:
             kept[section] = fields
     with open(f"{container.directory}/config.json", "w", encoding="utf-8") as file:
-        json.dump(spec, file)
+        file.write(jsons.dumps(spec))
     return 0
 
 
@@ -69,10 +69,9 @@ def _resources(own: Parsed) -> dict[str, Any]:
 def _read(path: str) -> dict[str, Any]:
     try:
         if path == "-":
-            given: Any = json.load(sys.stdin)
+            given: Any = jsons.loads(sys.stdin.read())
         else:
-            with open(path, encoding="utf-8") as file:
-                given = json.load(file)
+            given = jsons.load(path)
     except ValueError as error:
         raise SpecError(f"{path}: {error}") from None
     if not isinstance(given, dict):
