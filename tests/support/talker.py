@@ -4,14 +4,17 @@
     talker.py ask tcp:198.51.100.1:80 3      prints the answer, "refused", "unreachable" or "silence"
 """
 
+from __future__ import annotations
+
 import select
 import socket
 import sys
+from typing import Any
 
 KINDS = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM}
 
 
-def serve(ports):
+def serve(ports: list[str]) -> None:
     listening = {}
     for port in ports:
         kind, number = port.split(":")
@@ -34,11 +37,11 @@ def serve(ports):
                 connection.close()
 
 
-def plain(caller):
-    return caller[0].removeprefix("::ffff:").encode()
+def plain(caller: Any) -> bytes:
+    return str(caller[0]).removeprefix("::ffff:").encode()
 
 
-def ask(where, timeout):
+def ask(where: str, timeout: float) -> None:
     kind, _, rest = where.partition(":")
     address, _, port = rest.rpartition(":")
     address = address.strip("[]")
