@@ -188,6 +188,23 @@ async def test_without_respect_ports_are_open_at_once(world: World, make_network
     assert world.ask(f"tcp:{HOST4}:8080", world.outside.netns_fd) == OUTSIDE4
 
 
+@pytest.mark.parametrize("bridge_filter", ["0", "1"])
+async def test_ipv6_loopback(world: World, make_networks: Callable[..., Networks], bridge_filter: str) -> None:
+    """It works, or is refused at once so that the caller tries 127.0.0.1: it never hangs."""
+    world.sysctl("bridge/bridge-nf-call-ip6tables", bridge_filter)
+    networks = make_networks()
+    await networks.open()
+    await networks.ready()
+    await networks.create({"Name": "six", "EnableIPv6": True})
+    endpoint = await networks.connect(container_id(), "six", ports={"80/tcp": [{"HostPort": "8080"}]})
+    world.serve(netns(endpoint), "tcp:80")
+    assert world.ask("tcp:[::1]:8080") == ("refused" if bridge_filter == "1" else endpoint.attachments[0].gateway6)
+    assert world.ask("tcp:127.0.0.1:8080") == endpoint.gateway
+    four = await networks.connect(container_id(), "default", ports={"80/tcp": [{"HostPort": "8081"}]})
+    world.serve(netns(four), "tcp:80")
+    assert world.ask("tcp:[::1]:8081") == "refused"
+
+
 async def test_ipv6(world: World, networks: Networks) -> None:
     await networks.create({"Name": "six", "EnableIPv6": True})
     endpoint = await networks.connect(container_id(), "six", ports={"80/tcp": [{"HostPort": "8080"}]})

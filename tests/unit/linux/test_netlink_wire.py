@@ -133,6 +133,12 @@ def test_route_with_an_mtu() -> None:
     assert body[12:] == b"\x08\0\x05\0\x0a\0\0\x01" b"\x0c\0\x08\x80" b"\x08\0\x02\0\xaa\x05\0\0"
 
 
+def test_local_route() -> None:
+    body = request.add_local_route("::1", 128, 4).body
+    assert body == (b"\x0a\x80\0\0\xff\x03\xfe\x02\0\0\0\0" b"\x14\0\x01\0" + bytes(15) + b"\x01"
+                    b"\x08\0\x04\0\x04\0\0\0")
+
+
 def test_permanent_neighbour() -> None:
     made = request.add_neighbour(3, "10.0.0.1", "02:00:00:00:00:09")
     assert made.body == (

@@ -62,6 +62,7 @@ table inet {table} {{
         ct status dnat ip6 saddr . ip6 daddr @neighbours6 masquerade
         iifname @masqueraded oifname != @bridges masquerade
         oifname @bridges ip saddr 127.0.0.0/8 masquerade
+        oifname @bridges ip6 saddr ::1 masquerade
     }}
 }}
 """
@@ -80,7 +81,7 @@ table {family} {table} {{
     }}
     chain output {{
         type nat hook output priority -100; policy accept;
-        fib daddr type local jump publish
+        {not_loopback6}fib daddr type local jump publish
     }}
     chain publish {{
         dnat to {family} daddr . meta l4proto . th dport map @port_at
@@ -173,6 +174,7 @@ class Rules:
     published: set[Published] = field(default_factory=set)
     ports: dict[str, Port] = field(default_factory=dict)
     guarding: bool = True
+    loopback6: bool = True  # published ports work on ::1
     lacking: list[str] = field(default_factory=list)
 
     def try_without(self, can: Callable[[str], bool]) -> None:
@@ -240,8 +242,10 @@ class Rules:
     def _publishing(self, family: str, address: str, next_hop: str) -> str:
         only_inside = "iifname @inside " if self.respect_host else ""
         copy = f'dup to {next_hop} device "{self.relay_out}"\n        ' if self.respect_host else ""
-        return PUBLISHING.format(family=family, table=self.table, address=address, last=LAST,
-                                 relay_in=self.relay_in, only_inside=only_inside, copy=copy)
+        not_loopback6 = "ip6 daddr ::1 accept\n        " if family == "ip6" and not self.loopback6 else ""
+        return PUBLISHING.format(
+            family=family, table=self.table, address=address, last=LAST, relay_in=self.relay_in,
+            only_inside=only_inside, copy=copy, not_loopback6=not_loopback6)
 
     def _guard(self, verb: str, port: Port) -> str:
         if not self.guarding:

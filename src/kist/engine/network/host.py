@@ -33,7 +33,6 @@ RELAY_MTU = 65535
 # half as costly again as 1500 does (fewer, larger segments, fewer acknowledgements). What takes the default
 # route is held to the MTU of the host's own way out. A network with an MTU option gets just that.
 LOCAL_MTU = 65535
-RT_TABLE_LOCAL = 255
 RESOLVER_RULES = """\
 table ip kist_names {{
     chain output {{
@@ -68,7 +67,7 @@ class Host:
         """Every subnet that the host has a route to (default routes left out)."""
         return [
             ip_network(f"{route.dst}/{route.prefixlen}") for route in self.netlink.routes()
-            if route.dst and route.prefixlen and route.table != RT_TABLE_LOCAL
+            if route.dst and route.prefixlen and route.table != request.RT_TABLE_LOCAL
         ]
 
     def bridge_address(self, name: str) -> tuple[str, int] | None:
@@ -99,6 +98,10 @@ class Host:
             request.set_link(link.index, up=True, alias=f"kist network {network.name}"[:255]),
             *(request.add_address(link.index, *one) for one in wanted if one not in present),
         )
+        if network.ipv6:
+            # What `route_localnet` is for 127.0.0.1: answers to connections from the host's ::1 come in by the
+            # bridge, and the kernel looks for ::1 among that device's own addresses only.
+            self._add(request.add_local_route("::1", 128, link.index))
 
     def create_bridge(self, network: Network) -> None:
         """A new network's bridge; one of that name must not be there yet, unless the user named it."""
@@ -187,6 +190,9 @@ class Host:
     def install_rules(self) -> None:
         """Our tables, all anew. What this kernel can't do is left out, and kept in `rules.lacking`: rather a server
         without one protection that says so than no server."""
+        # Where bridged frames pass the packet filter, ::1 is put back into answers before the kernel throws away what
+        # comes from a device with that address.
+        self.rules.loopback6 = read_sysctl("bridge/bridge-nf-call-ip6tables") != "1"
         try:
             self.filter(self.rules.everything())
         except NftablesError:
@@ -267,7 +273,7 @@ class Host:
         """Make these the namespace's default routes; "" leaves it without one."""
         with self.namespaces.inside(netns_fd) as netlink:
             for route in netlink.routes():
-                if not route.prefixlen and route.gateway and route.table != RT_TABLE_LOCAL:
+                if not route.prefixlen and route.gateway and route.table != request.RT_TABLE_LOCAL:
                     anywhere = "::" if ":" in route.gateway else "0.0.0.0"
                     netlink.run(request.delete_route(anywhere, 0, gateway=route.gateway, index=route.index))
             if gateway:

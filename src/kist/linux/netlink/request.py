@@ -41,8 +41,9 @@ IPVLAN_MODES = {"l2": 0, "l3": 1, "l3s": 2}
 IPVLAN_FLAGS = {"bridge": 0, "private": 1, "vepa": 2}
 SKIP_STATS = 1 << 3  # RTEXT_FILTER_SKIP_STATS: a fifth of the answer's size
 IFA_F_NODAD = 0x02
-RT_TABLE_MAIN, RTPROT_STATIC, RT_SCOPE_UNIVERSE, RT_SCOPE_LINK, RTN_UNICAST = 254, 4, 0, 253, 1
-RTPROT_BOOT = 3
+RT_TABLE_MAIN, RT_TABLE_LOCAL, RTPROT_BOOT = 254, 255, 3
+RT_SCOPE_UNIVERSE, RT_SCOPE_LINK, RT_SCOPE_HOST = 0, 253, 254
+RTN_UNICAST, RTN_LOCAL = 1, 2
 NUD_PERMANENT = 0x80
 NEW = NLM_F_CREATE | NLM_F_EXCL
 
@@ -226,6 +227,14 @@ def add_route(
     flags = NLM_F_CREATE | NLM_F_REPLACE if replace else NEW
     words = f"add route {dst}/{prefixlen}" + (f" via {gateway}" if gateway else "")
     return Request(wire.RTM_NEWROUTE, flags, body, words)
+
+
+def add_local_route(dst: str, prefixlen: int, index: int) -> Request:
+    """Take what comes in by device `index` for `dst` as the host's own."""
+    family = wire.family_of(dst)
+    body = RTMSG.pack(family, prefixlen, 0, 0, RT_TABLE_LOCAL, RTPROT_BOOT, RT_SCOPE_HOST, RTN_LOCAL, 0)
+    body += attribute(wire.RTA_DST, wire.packed(dst)) + u32(wire.RTA_OIF, index)
+    return Request(wire.RTM_NEWROUTE, NEW, body, f"add local route {dst}/{prefixlen}")
 
 
 def delete_route(dst: str, prefixlen: int, *, gateway: str = "", index: int = 0, metric: int = 0) -> Request:
