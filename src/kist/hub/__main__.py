@@ -1,11 +1,14 @@
-"""`python -m kist.hub`: runs a Hub until SIGTERM or SIGINT. `python -m kist.hub admin …` looks after its data."""
+"""`python -m kist.hub`: runs a Hub until SIGTERM or SIGINT.
+
+`python -m kist.hub admin …` looks after its data, `python -m kist.hub library …` builds images into it.
+"""
 
 from __future__ import annotations
 
 import argparse
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from kist.errors import KistError
@@ -17,10 +20,19 @@ from kist.registry.settings import is_loopback
 from kist.version import VERSION
 
 
+def _library(words: list[str]) -> int:
+    from kist.hub.library.__main__ import main as library  # a builder that a running Hub has no use for
+
+    return library(words)
+
+
+PROGRAMS: dict[str, Callable[[list[str]], int]] = {"admin": admin.main, "library": _library}
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
-    if words[:1] == ["admin"]:
-        return admin.main(words[1:])
+    if words and words[0] in PROGRAMS:
+        return PROGRAMS[words[0]](words[1:])
     options = parser().parse_args(words)
     try:
         config = load(options.config, data=options.data, listen=options.listen, uds=options.uds,
@@ -43,9 +55,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def parser() -> argparse.ArgumentParser:
     command = argparse.ArgumentParser(prog="kist hub", description="A registry for images (OCI distribution 1.1).",
-                                      epilog="kist hub admin --help: users, organisations, tokens, repositories.")
+                                      epilog="See also: kist hub admin --help, kist hub library --help.")
     command.add_argument("--config", metavar="FILE", help="TOML file with the settings below, and more")
-    command.add_argument("--data", metavar="DIR", type=Path, help="where blobs and metadata are kept")
+    command.add_argument("--data", metavar="DIR", type=Path, help="blobs and metadata (default /var/lib/kist/hub)")
     command.add_argument("--listen", metavar="HOST:PORT", help="default 127.0.0.1:5555")
     command.add_argument("--uds", metavar="PATH", help="listen on a unix socket instead")
     command.add_argument("--access-log", metavar="FILE", help='"-" is standard error (default), "" none')

@@ -122,7 +122,7 @@ def _password() -> str:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="kist hub admin", description="Looks after a Hub's data folder.")
-    parser.add_argument("--data", metavar="DIR", type=Path, default=Path("/var/lib/kist-hub"))
+    parser.add_argument("--data", metavar="DIR", type=Path, default=Path("/var/lib/kist/hub"))
     nouns = parser.add_subparsers(metavar="NOUN", required=True)
     user = nouns.add_parser("user").add_subparsers(metavar="VERB", required=True)
     _verb(user, "add", _user_add, "name").add_argument("--admin", action="store_true")

@@ -1,6 +1,6 @@
 """A Hub's configuration, from a TOML file and options.
 
-    data = "/var/lib/kist-hub"
+    data = "/var/lib/kist/hub"
     listen = "127.0.0.1:5555"
     max-blob = 0              # bytes, 0 is no limit
     upload-life = 86400       # seconds after which an abandoned upload is swept
@@ -37,7 +37,7 @@ from kist.errors import InvalidParameter
 class HubConfig:
     """Everything a Hub can be told. Times in seconds, sizes in bytes."""
 
-    data: Path = Path("/var/lib/kist-hub")
+    data: Path = Path("/var/lib/kist/hub")
     listen: str = "127.0.0.1:5555"
     uds: str = ""
     access_log: str = "-"  # "-" is standard error, "" none, else a file

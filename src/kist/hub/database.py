@@ -6,6 +6,7 @@ builder writes into a data folder while the Hub runs).
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
@@ -89,6 +90,8 @@ class Database:
 
     def __init__(self, path: Path, *, migrations: Sequence[str] = MIGRATIONS) -> None:
         self._path = path
+        # Password hashes are in it: for the owner alone, whatever the folder's mode (the WAL takes the same).
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         self._local = threading.local()
         self._all: list[sqlite3.Connection] = []
         self._lock = threading.Lock()

@@ -1,6 +1,6 @@
 """Writing an image straight into a Hub's data folder, whether a server runs over it or not.
 
-    publish(Path("/var/lib/kist-hub"), "library/busybox", "latest", Path("layout"))
+    publish(Path("/var/lib/kist/hub"), "library/busybox", "latest", Path("layout"))
 
 The same stories as over HTTP (content.py): every digest is checked, and a name appears when all that it
 needs is there. Another process's server sees the image at once.

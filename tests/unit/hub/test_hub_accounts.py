@@ -277,6 +277,11 @@ def test_immutable_tags(secured: Client) -> None:
     assert secured("DELETE", "/v2/alice/app/manifests/v1", None, **basic("alice")).status == 405
 
 
+def test_the_secrets_are_the_owners_alone(secured: Client) -> None:
+    for path in secured.hub.config.data.glob("hub.db*"):
+        assert path.stat().st_mode & 0o077 == 0, path
+
+
 def test_the_admin_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     import io
 

@@ -73,7 +73,9 @@ def test_front_search_and_repository(filled: Client) -> None:
     assert "<h3>About</h3>" in html
     assert "<script>x" not in html
     assert "linux/amd64" in html
-    assert "<svg" in html
+    assert "None yet." in html
+    filled.get("/v2/team/app/manifests/v1")
+    assert "<title>1 pulls in 60 days" in page(filled, "/r/team/app")
 
 
 def test_an_image(filled: Client) -> None:

@@ -182,6 +182,12 @@ def test_wrong_methods(client: Client, method: str, path: str) -> None:
     assert answer.headers["Allow"]
 
 
+def test_web_pages_of_other_sites_write_nothing(client: Client) -> None:
+    answer = client("POST", "/v2/app/blobs/uploads/", b"", Sec_Fetch_Site="cross-site")
+    assert (answer.status, answer.code) == (403, "DENIED")
+    assert client("POST", "/v2/app/blobs/uploads/", b"", Sec_Fetch_Site="same-origin").status == 202
+
+
 def test_metrics_and_health(client: Client) -> None:
     Image().push(client, "app", "v1")
     client.get("/v2/app/manifests/v1")

@@ -51,6 +51,7 @@ async def dispatch(request: Request) -> Response:
 
 async def _dispatched(request: Request, path: str) -> Response:
     access = hub_of(request).access
+    _check_origin(request)
     if path in ("", "_catalog"):
         request.scope["kist.route"] = "catalog" if path else "base"
         if request.method not in ("GET", "HEAD"):
@@ -74,6 +75,13 @@ async def _dispatched(request: Request, path: str) -> Response:
 
 def _wrong_method(allowed: tuple[str, ...]) -> HubError:
     return HubError("UNSUPPORTED", headers={"Allow": ", ".join(allowed)})
+
+
+def _check_origin(request: Request) -> None:
+    """No web page writes here: browsers say who sends a request (Fetch Metadata), other clients say nothing."""
+    foreign = request.headers.get("sec-fetch-site", "none") not in ("none", "same-origin")
+    if foreign and request.method not in ("GET", "HEAD"):
+        raise HubError("DENIED", "the request was made by a web page of another site")
 
 
 def _permit(request: Request, action: Action, name: str) -> None:
