@@ -23,7 +23,8 @@ async def attach(parts: Parts, ref: str, options: AttachOptions, fd: int, prerea
     try:
         container = parts.register.get(ref)
         container.check("attach")
-        keys = detachkeys.parse(options.detach_keys) if options.stdin else b""
+        # Keys are typed at a terminal; binary input may well have their bytes in it.
+        keys = detachkeys.parse(options.detach_keys) if options.stdin and container.tty else b""
         if options.logs:
             await _replay(parts, container, options, fd)
     except BaseException:
