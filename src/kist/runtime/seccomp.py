@@ -6,8 +6,12 @@ import errno
 import os
 
 from kist.linux import seccomp
-from kist.runtime import jsons
 from kist.runtime.errors import SpecError
+
+try:  # hashlib would bring OpenSSL along: 5 ms for each container, for each is made by a fresh fork
+    from _sha256 import sha256  # type: ignore[import-not-found]
+except ImportError:  # Python 3.12 has it elsewhere
+    from hashlib import sha256
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -87,11 +91,10 @@ def compile_cached(section: dict[str, Any], cache_dir: str) -> bytes:
 
 
 def _key(section: dict[str, Any]) -> str:
-    import hashlib  # only where a filter is looked up by content: the launcher is handed programs
-
     rules = {key: value for key, value in section.items() if not key.startswith("listener")}
-    text = jsons.dumps([2, os.uname().machine, rules])
-    return hashlib.sha256(text.encode()).hexdigest()[:32] + ".bpf"
+    text = repr([3, os.uname().machine, rules])  # the same rules in another order: compiled once more
+    digest: str = sha256(text.encode("utf-8", "backslashreplace")).hexdigest()
+    return f"{digest[:32]}.bpf"
 
 
 def _publish(path: str, program: bytes) -> None:

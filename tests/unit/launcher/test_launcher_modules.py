@@ -10,7 +10,7 @@ SOURCE = Path(__file__).parents[3] / "src"
 
 # json brings re, socket and signal bring enum; nothing else of that size may come in.
 _LIST = """
-_collections _collections_abc _ctypes _functools _json _operator _socket _sre _stat _struct
+_collections _collections_abc _ctypes _functools _json _operator _sha256 _socket _sre _stat _struct
 __future__ array collections collections.abc copyreg ctypes ctypes._endian enum errno fcntl functools gc genericpath
 itertools json json.decoder json.encoder json.scanner keyword math operator os os.path posixpath
 re re._casefix re._compiler re._constants re._parser reprlib select selectors signal socket stat struct termios types
