@@ -21,14 +21,14 @@ def free_port() -> int:
 class Hub:
     """`python -m kist.hub` over a data folder; `url` is where it answers."""
 
-    def __init__(self, data: Path, log: Path) -> None:
+    def __init__(self, data: Path, log: Path, *options: str) -> None:
         self.data, self.log = data, log
         self.port = free_port()
         self.host = f"127.0.0.1:{self.port}"
         self.url = f"http://{self.host}"
         with log.open("ab") as out:
             self.process = subprocess.Popen(
-                [PYTHON, "-m", "kist.hub", "--data", str(data), "--listen", self.host],
+                [PYTHON, "-m", "kist.hub", "--data", str(data), "--listen", self.host, *options],
                 stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=ENVIRONMENT)
         self._wait()
 
@@ -36,7 +36,7 @@ class Hub:
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline and self.process.poll() is None:
             try:
-                urllib.request.urlopen(f"{self.url}/v2/", timeout=5).close()
+                urllib.request.urlopen(f"{self.url}/healthz", timeout=5).close()
                 return
             except (urllib.error.URLError, ConnectionError):
                 time.sleep(0.05)

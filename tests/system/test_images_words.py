@@ -75,7 +75,8 @@ def test_by_digest(command: Command, daemon: Daemon, name: str) -> None:
     assert (status, text.splitlines()[0]) == (0, f"{name}@sha256:ID: Pulling from {name.partition('/')[2]}")
     shown = command("images", "--digests", "--format", "{{.Repository}}@{{.Digest}} {{.Tag}}", name)
     assert shown.stdout.split() == [by_digest, "<none>"]
-    assert command("inspect", "-f", "{{.Id}}", by_digest).stdout == command("inspect", "-f", "{{.Id}}", "busybox").stdout
+    ids = {command("inspect", "-f", "{{.Id}}", one).stdout for one in (by_digest, "busybox")}
+    assert len(ids) == 1
     assert said(command("rmi", by_digest)) == (0, f"Untagged: {name}@sha256:ID\n")
 
 

@@ -29,7 +29,11 @@ def create(args: Arguments, session: Session, body: dict[str, Any] | None = None
     body = container_body(args, session.settings) if body is None else body
     _check(args)
     try:
-        if args.text("pull") == "always":
+        if args.words[0].startswith(("/", "./", "../")):  # a path: no image's name begins so
+            from kist.cli.archived import load
+
+            body["Image"] = load(session, args.words[0])
+        elif args.text("pull") == "always":
             _pull(args, session)
         made = _create(args, session, body)
     except KistError as error:
