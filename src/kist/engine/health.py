@@ -59,13 +59,14 @@ class Health:
         self._parts = parts
         self.probe: Probe | None = None
 
-    def watch(self, container: Container) -> None:
-        """The container has started."""
+    def watch(self, container: Container, *, adopted: bool = False) -> None:
+        """The container has started, or was found running: then it is as well as it was."""
         words = command(container.record.config)
         if words is None or self.probe is None:
             container.record.health = None
             return
-        container.record.health = HealthRecord()
+        if container.record.health is None or not adopted:
+            container.record.health = HealthRecord()
         self.forget(container)
         container.health_task = self._parts.background.spawn(self._run(container, words),
                                                              f"health of {container.id[:12]}")

@@ -47,6 +47,8 @@ REFUSED: dict[str, tuple[_Asked, type[KistError], str]] = {
     "VolumeDriver": (lambda v: v not in ("", "local"), NotSupported,
                      'error looking up volume plugin {value}: plugin "{value}" not found'),
 }
+# Refused above when they ask for anything; inspect has not shown them since API v1.42.
+GONE = ("KernelMemory", "KernelMemoryTCP")
 _MODES: dict[str, tuple[frozenset[str], str]] = {
     "PidMode": (frozenset({"", "host", "container"}), "invalid PID mode: {value}"),
     "IpcMode": (frozenset({"", "none", "private", "shareable", "host", "container"}),
@@ -66,6 +68,8 @@ def normalize(body: bodies.HostConfig | None, config: Config, machine: Machine) 
         if host[field].partition(":")[0] not in modes or host[field] == "container:":
             raise InvalidParameter(text.format(value=host[field]))
     check_limits(host, machine)
+    for field in GONE:
+        del host[field]
     _fill(host, config)
     check_restart(host)
     _check_security(host)

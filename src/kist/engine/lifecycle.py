@@ -53,12 +53,12 @@ class Lifecycle:
         self._publish(container, "start")
         self.watch(container)
 
-    def watch(self, container: Container) -> None:
+    def watch(self, container: Container, *, adopted: bool = False) -> None:
         """From now on the end of the present run is seen, and its health looked at."""
         link = container.link
         assert link is not None
         link.exited.add_done_callback(lambda future: self._notice(container, link, future))
-        self._health.watch(container)
+        self._health.watch(container, adopted=adopted)
 
     # End
 

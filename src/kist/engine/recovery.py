@@ -95,7 +95,7 @@ class Recovery:
         if record.endpoint is not None:
             container.endpoint = await self._parts.networks.adopt(record.id, record.endpoint, link.pid)
         self._execs.adopt(container)
-        self._lifecycle.watch(container)
+        self._lifecycle.watch(container, adopted=True)
         self._parts.records.save(record)
 
     async def _not_running(self, container: Container) -> None:
