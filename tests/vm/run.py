@@ -31,7 +31,7 @@ LIBRARIES = ("libseccomp.so.2",)
 INIT = """#!/bin/busybox sh
 /bin/busybox mount -t proc proc /proc
 /bin/busybox mount -t tmpfs -o mode=755 tmpfs /new
-for d in bin lib lib64 usr etc kist site overlay.ko init2; do /bin/busybox cp -a /$d /new/ 2>/dev/null; done
+for d in bin lib lib64 usr etc init3 kist site overlay.ko init2; do /bin/busybox cp -a /$d /new/ 2>/dev/null; done
 cd /new && /bin/busybox mkdir -p proc sys dev tmp run root var/tmp && /bin/busybox umount /proc
 exec /bin/busybox switch_root /new /init2
 """
@@ -44,7 +44,8 @@ mount -t tmpfs tmpfs /tmp; mount -t tmpfs tmpfs /run
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
 insmod /overlay.ko; ip link set lo up
 cd /kist
-@PYTHON@ -m pytest -p no:cacheprovider -c /dev/null --rootdir=/kist --import-mode=importlib --color=no --no-header -v -rs @ARGUMENTS@
+@PYTHON@ -m pytest -p no:cacheprovider -c /dev/null --rootdir=/kist --import-mode=importlib --color=no \\
+  --no-header -v -rs @ARGUMENTS@
 echo "KIST-VM-EXIT $?"
 poweroff -f
 """
@@ -97,6 +98,46 @@ class Archive:
         self._entry("TRAILER!!!", 0, b"", (0, 0))
 
 
+SYSTEMD = Path("/usr/lib/systemd/systemd")
+TARGET = """[Unit]
+Description=the tests
+DefaultDependencies=no
+Requires=tests.service
+"""
+SERVICE = """[Unit]
+DefaultDependencies=no
+[Service]
+Type=oneshot
+ExecStart=/init3
+StandardInput=tty-force
+StandardOutput=tty
+StandardError=tty
+TTYPath=/dev/ttyS0
+TimeoutStartSec=infinity
+Delegate=yes
+"""
+
+
+def add_systemd(archive: Archive, script: str) -> None:
+    """As the first process, with one unit: the tests."""
+    for library in libraries(SYSTEMD) | {Path("/usr/lib/systemd/systemd-shutdown")}:
+        archive.add(str(library), 0o100755, library.read_bytes())
+    archive.add(str(SYSTEMD), 0o100755, SYSTEMD.read_bytes())
+    for name in ("libsystemd-core", "libsystemd-shared"):
+        for library in Path("/usr/lib/x86_64-linux-gnu/systemd").glob(f"{name}*"):
+            archive.add(str(library), 0o100755, library.read_bytes())
+            for other in libraries(library):
+                archive.add(str(other), 0o100755, other.read_bytes())
+    archive.add("etc/systemd/system/default.target", 0o100644, TARGET.encode())
+    archive.add("etc/systemd/system/tests.service", 0o100644, SERVICE.encode())
+    archive.add("etc/machine-id", 0o100644, b"0123456789abcdef0123456789abcdef\n")
+    archive.add("etc/os-release", 0o100644, b"ID=kist\n")
+    before, _, after = script.partition("cd /kist\n")
+    archive.add("init2", 0o100755, (before + f"exec {SYSTEMD}\n").encode())
+    environment = "\n".join(before.splitlines()[:2])
+    archive.add("init3", 0o100755, f"{environment}\ncd /kist\n{after}".encode())
+
+
 def fetch_kernel() -> tuple[Path, Path]:
     """Debian's cloud kernel, unpacked (not installed) below .cache."""
     found = sorted(CACHE.glob("boot/vmlinuz-*"))
@@ -120,7 +161,7 @@ def libraries(binary: Path) -> set[Path]:
     return {Path(path) for path in re.findall(r"(/\S+) \(0x", out)}
 
 
-def build(target: Path, modules: Path, arguments: list[str]) -> None:
+def build(target: Path, modules: Path, arguments: list[str], *, systemd: bool) -> None:
     python = Path(sys.executable).resolve()
     standard = Path(sysconfig.get_path("stdlib"))
     needed = libraries(python)
@@ -137,6 +178,8 @@ def build(target: Path, modules: Path, arguments: list[str]) -> None:
         archive.add("dev/console", 0o020600, device=(5, 1))
         archive.add("init", 0o100755, INIT.encode())
         script = INIT2.replace("@PYTHON@", str(python)).replace("@ARGUMENTS@", " ".join(arguments))
+        if systemd:
+            add_systemd(archive, script)
         archive.add("init2", 0o100755, script.encode())
         archive.add("bin/busybox", 0o100755, Path("/bin/busybox").read_bytes())
         archive.add("etc/passwd", 0o100644, b"root:x:0:0::/root:/bin/sh\n")
@@ -180,11 +223,12 @@ def main() -> int:
     parser.add_argument("--modules", type=Path)
     parser.add_argument("--keep", type=Path, help="keep the initramfs there")
     parser.add_argument("--kvm", action="store_true", help="nested virtualization is often broken, so it is asked for")
+    parser.add_argument("--systemd", action="store_true", help="systemd is the first process (for its driver)")
     known, rest = parser.parse_known_args()
     kernel, modules = (known.kernel, known.modules) if known.kernel else fetch_kernel()
     with tempfile.TemporaryDirectory() as scratch:
         initramfs = known.keep or Path(scratch) / "initramfs"
-        build(initramfs, modules, rest or list(SUITE))
+        build(initramfs, modules, rest or list(SUITE), systemd=known.systemd)
         return boot(kernel, initramfs, kvm=known.kvm)
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 SYSTEM_BUS = "/run/dbus/system_bus_socket"
+SYSTEMD_PRIVATE = "/run/systemd/private"
 CALL, RETURN, ERROR, SIGNAL = 1, 2, 3, 4
 PATH, INTERFACE, MEMBER, ERROR_NAME, REPLY_SERIAL, DESTINATION, SENDER, SIGNATURE = 1, 2, 3, 4, 5, 6, 7, 8
 _FIXED = {"y": "B", "b": "I", "n": "h", "q": "H", "i": "i", "u": "I", "x": "q", "t": "Q", "d": "d"}
@@ -182,18 +183,21 @@ def decode(data: bytes) -> Message:
 
 
 class Bus:
-    """A connection. One call at a time; signals that arrive meanwhile are kept."""
+    """A connection. One call at a time; signals that arrive meanwhile are kept. With ``direct`` the other end is the
+    service itself and no bus: nobody needs to be greeted, and no signal asked for."""
 
-    def __init__(self, address: str = SYSTEM_BUS, timeout: float = 30.0) -> None:
+    def __init__(self, address: str = SYSTEM_BUS, timeout: float = 30.0, *, direct: bool = False) -> None:
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.settimeout(timeout)
         self.buffer = b""
         self.serial = 0
+        self.direct = direct
         self.signals: list[Message] = []
         try:
             self.sock.connect(address)
             self._authenticate()
-            self.call("org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus", "Hello")
+            if not direct:
+                self.call("org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus", "Hello")
         except OSError as error:
             self.sock.close()
             raise OSError(error.errno, error.strerror or str(error), address) from None

@@ -25,7 +25,10 @@ def main(argv: list[str] | None = None) -> None:
     words = sys.argv[1:] if argv is None else argv
     if sys.path[0] != _PACKAGE and _PACKAGE not in sys.path:
         sys.path.insert(0, _PACKAGE)
-    sys.exit(_main(words))
+    status = _main(words)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)  # tearing the interpreter down would take as long as making a container
 
 
 def _main(words: list[str]) -> int:

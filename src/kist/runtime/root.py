@@ -107,8 +107,9 @@ class MountRootfs(Step):
 
     def run(self, ctx: Context) -> None:
         tree = ctx.sources.get(self.key)
-        if tree is None and _too_long(self.mount):
-            mount_by_path(self.mount, self.path)
+        by_path = _by_path(self.mount) if tree is None else None
+        if by_path is not None:
+            mount_by_path(self.mount, *by_path, self.path)
             return
         if tree is None:
             tree = root_tree(self.mount)
@@ -118,19 +119,36 @@ class MountRootfs(Step):
         os.close(tree)
 
 
-def _too_long(mount: dict[str, Any]) -> bool:
-    """fsconfig(2) bounds a value to 255 bytes, and mount(2) all values together to a page. Between them,
-    mount(2) serves also kernels that can't take overlay's lower directories one by one (before Linux 6.5)."""
-    options = mount.get("options") or []
-    return any(len(option) > 250 for option in options) and sum(map(len, options)) + len(options) < 4000
+def _by_path(mount: dict[str, Any]) -> tuple[str, list[str]] | None:
+    """fsconfig(2) bounds a value to 255 bytes, and mount(2) all values together to a page. Between them, mount(2)
+    serves also kernels that can't take overlay's lower directories one by one (before Linux 6.5): (working
+    directory, options), the layers' paths being relative to their common directory where that is needed."""
+    options = parse(mount.get("options") or []).data
+    if all(len(option) < 250 for option in options):
+        return None
+    if _page(options):
+        return "/", options
+    lower = next((option[9:].split(":") for option in options if option.startswith("lowerdir=/")), [])
+    if len(lower) < 2:
+        return None
+    common = os.path.commonpath(lower)
+    relative = "lowerdir=" + ":".join(os.path.relpath(layer, common) for layer in lower)
+    shorter = [relative if option.startswith("lowerdir=") else option for option in options]
+    return (common, shorter) if _page(shorter) else None
 
 
-def mount_by_path(mount: dict[str, Any], path: str) -> None:
-    options = parse(mount.get("options") or [])
-    m.mount(mount.get("source") or mount["type"], path, mount["type"], 0, ",".join(options.data))
-    if options.set:
+def _page(options: list[str]) -> bool:
+    return sum(map(len, options)) + len(options) < 4000
+
+
+def mount_by_path(mount: dict[str, Any], directory: str, options: list[str], path: str) -> None:
+    path = os.path.abspath(path)
+    os.chdir(directory)
+    m.mount(mount.get("source") or mount["type"], path, mount["type"], 0, ",".join(options))
+    attributes = parse(mount.get("options") or []).set
+    if attributes:
         with Root.at(path) as root:
-            m.mount_setattr(root.fd, set=options.set)
+            m.mount_setattr(root.fd, set=attributes)
 
 
 def root_tree(mount: dict[str, Any]) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 
-from kist.linux.dbus import Bus, BusError, Variant
+from kist.linux.dbus import SYSTEMD_PRIVATE, Bus, BusError, Variant
 from kist.runtime.cgroup import Layout, detect
 from kist.runtime.cgroup.base import Cgroup
 from kist.runtime.cgroup.v1 import V1
@@ -103,7 +103,10 @@ class _Scope:
     bus_address = ""
 
     def _bus(self) -> Bus:
-        return Bus(self.bus_address) if self.bus_address else Bus()
+        """systemd's own socket for root works without a bus, and before there is one."""
+        if self.bus_address:
+            return Bus(self.bus_address)
+        return Bus(SYSTEMD_PRIVATE, direct=True) if os.path.exists(SYSTEMD_PRIVATE) else Bus()
 
     def begin(self) -> None:
         """Start the scope around a placeholder, and wait until systemd says that the job is done."""
@@ -122,8 +125,9 @@ class _Scope:
         bus = self._bus()
         try:
             bus.call(*_SERVICE, "Subscribe")
-            rule = "type='signal',interface='org.freedesktop.systemd1.Manager',member='JobRemoved'"
-            bus.call("org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus", "AddMatch", "s", rule)
+            if not bus.direct:
+                rule = "type='signal',interface='org.freedesktop.systemd1.Manager',member='JobRemoved'"
+                bus.call("org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus", "AddMatch", "s", rule)
             job = bus.call(*_SERVICE, method, signature, *arguments)[0]
             while True:
                 body = bus.signal("JobRemoved").body

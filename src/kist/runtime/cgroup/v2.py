@@ -134,6 +134,8 @@ class V2(Cgroup):
                 write(f"{self.directory}/cgroup.kill", "1")  # Linux 5.14
                 return
             except OSError as error:
+                if not self.exists():
+                    return  # gone with its last process: systemd removes a scope by itself
                 if error.errno not in (errno.ENOENT, errno.EOPNOTSUPP):
                     raise
         super().kill_all(signal_number)
