@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from kist.engine import states
 from kist.engine.container import Container
 from kist.engine.parts import Parts
-from kist.errors import EngineFailure, KistError
+from kist.errors import EngineFailure, KistError, Unavailable
 
 if TYPE_CHECKING:
     from kist.engine.execs import Execs
@@ -52,7 +52,7 @@ class Remove:
         container.cancel_restart()
         container.drop_parked()
         try:
-            await parts.records.forget(container.id)
+            await self._forget(container.id)
             await asyncio.to_thread(self._discard, container.id)
         except (KistError, OSError) as error:
             record.state = states.DEAD if before != states.DEAD else before
@@ -67,6 +67,16 @@ class Remove:
         container.end_run(for_good=True)
         if not container.removed.done():
             container.removed.set_result(None)
+
+    async def _forget(self, container_id: str) -> None:
+        """On a full disk what the container holds goes first: that makes the room to write that it is gone."""
+        try:
+            await self._parts.records.forget(container_id)
+        except Unavailable:
+            await asyncio.to_thread(self._discard, container_id)
+            await asyncio.to_thread(self._parts.store.wait_for_trash)
+            await asyncio.to_thread(self._parts.places.trash.wait)
+            await self._parts.records.forget(container_id)
 
     def _discard(self, container_id: str) -> None:
         self._parts.store.snapshots.remove(container_id)
