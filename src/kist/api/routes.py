@@ -81,6 +81,7 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", "/commit", "ImageCommit", "images.commit"),
     Route("GET", "/distribution/{name*}/json", "DistributionInspect", "images.distribution"),
     # -- Kist's own
+    Route("POST", "/kist/check", "KistCheck", "system.check"),
     Route("GET", "/kist/manifests/{name*}", "KistManifest", "images.manifest"),
     # -- networks
     Route("GET", "/networks", "NetworkList", "networks.list_"),

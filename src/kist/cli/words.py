@@ -40,7 +40,8 @@ NOUNS: dict[str, tuple[str, dict[str, str]]] = {
         "create": "volume:CREATE", "inspect": "inspect:VOLUME", "ls": "volume:LS", "prune": "prune:VOLUME",
         "rm": "volume:RM"}),
     "system": ("Manage Kist", {
-        "df": "df", "dial-stdio": "dial_stdio", "events": "events", "info": "info", "prune": "prune:SYSTEM"}),
+        "check": "check", "df": "df", "dial-stdio": "dial_stdio", "events": "events", "info": "info",
+        "prune": "prune:SYSTEM"}),
 }
 
 # Other words for the verbs of a noun; understood, not listed.

@@ -43,6 +43,10 @@ class System:
         """What happens, as it happens; from `since` on and up to `until`, when told."""
         return self._client.stream("GET", "/events", {"since": since, "until": until, "filters": filters})
 
+    def check(self, *, repair: bool = False) -> Iterator[JSON]:
+        """Check the whole store; the last message's `aux` has `{"Checked", "Findings"}`. Kist's own."""
+        return self._client.stream("POST", "/kist/check", {"repair": repair or None})
+
     def auth(self, credentials: JSON) -> JSON:
         """Check credentials with their registry: `{"Status": …, "IdentityToken": …}`."""
         return dict(self._client.call("POST", "/auth", None, credentials) or {})

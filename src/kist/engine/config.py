@@ -19,6 +19,9 @@ The file (``/etc/kist/config.toml``), all parts optional::
     max-size = "20m"
     max-file = 5
 
+    [storage]
+    max = "50g"                         # images beyond it go, the least recently used first
+
     [registries."docker.io"]            # any registry host
     mirrors = ["http://127.0.0.1:5555"] # asked first, in this order
     insecure = false
@@ -74,6 +77,7 @@ class Config:
     log_max_size: int = 20 << 20
     log_max_file: int = 5
     registries: Mapping[str, RegistrySettings] = field(default_factory=dict)
+    storage_max: int = 0  # 0: as much as there is
     hub_url: str = ""
     hub_library: tuple[str, ...] = ("busybox", "debian", "hello-world", "redis")
 
@@ -193,6 +197,7 @@ _KEYS: dict[tuple[str, str], tuple[str, Any]] = {
     ("log", "driver"): ("log_driver", _text),
     ("log", "max-size"): ("log_max_size", _size),
     ("log", "max-file"): ("log_max_file", _number),
+    ("storage", "max"): ("storage_max", _size),
     ("hub", "url"): ("hub_url", _text),
     ("hub", "library"): ("hub_library", _texts),
 }

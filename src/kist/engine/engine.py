@@ -64,6 +64,7 @@ class Engine:
             await recovery.run()
             await parts.networks.ready()
             recovery.start_by_policy()
+            self.images.housekeeping.start()
             self._stack = stack.pop_all()
 
     async def close(self) -> None:

@@ -14,6 +14,7 @@ from kist.api.options import Filters
 from kist.engine import selection
 from kist.engine.commit import Commit
 from kist.engine.container import Container
+from kist.engine.housekeeping import Housekeeping
 from kist.engine.parts import Parts
 from kist.engine.views import images as views
 from kist.errors import Conflict, InvalidParameter, NotFound
@@ -58,6 +59,7 @@ class Images:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._commit = Commit(parts)
+        self.housekeeping = Housekeeping(parts)
         self._configs: OrderedDict[str, ImageConfig] = OrderedDict()
         self._here = platforms.from_uname("Linux", parts.host.machine)
 
@@ -100,6 +102,7 @@ class Images:
         config = self._config(found.id)
         if platform:
             views.check_platform(name, config, platforms.parse_any(platform, self._here))
+        self.housekeeping.used(found.id)
         return Image(found.id, found.chain_id, config, self._descriptor(found))
 
     def _platform(self, text: str) -> Platform | None:
@@ -141,6 +144,7 @@ class Images:
         wanted = reference.parse(ref)
         where = platforms.parse_any(platform, self._here) if platform else self._here
         await self._pull.run(wanted, where, auth, progress, strict=bool(platform))
+        self.housekeeping.grown()
         self._parts.events.publish("image", "pull", wanted.familiar, {"name": wanted.familiar_name})
 
     async def list(self, *, all: bool = False, digests: bool = False, shared_size: bool = False,
@@ -285,6 +289,7 @@ class Images:
         image_id = await self._commit.run(found, repo=repo, tag=tag, comment=comment, author=author, pause=pause,
                                           changes=changes, config=config)
         self._parts.events.publish("container", "commit", found.id, found.attributes(comment=comment))
+        self.housekeeping.grown()
         return {"Id": image_id}
 
     async def push(self, name: str, tag: str, *, auth: bodies.AuthConfig | None, progress: Progress,
@@ -301,12 +306,14 @@ class Images:
     async def load(self, chunks: AsyncIterator[bytes], *, platform: str, progress: Progress) -> None:
         where = platforms.parse_any(platform, self._here) if platform else self._here
         await self._transfer.load(chunks, where, progress)
+        self.housekeeping.grown()
 
     async def import_(self, chunks: AsyncIterator[bytes], *, repo: str, tag: str, message: str, changes: Texts,
                       platform: str, progress: Progress) -> None:
         where = platforms.parse_any(platform, self._here) if platform else self._here
         await self._transfer.import_(chunks, repo=repo, tag=tag, message=message, changes=changes, platform=where,
                                      tell=progress)
+        self.housekeeping.grown()
 
     async def manifest(self, name: str, *, auth: bodies.AuthConfig | None) -> Json:
         return await self._transfer.manifest(name, auth)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import platform
+from collections.abc import Callable
 from typing import Any
 
 from kist.api import bodies
@@ -137,6 +138,20 @@ class System:
         if "build-cache" in wanted:
             found["BuildCache"] = []
         return found
+
+    async def check(self, *, repair: bool, progress: Callable[[Json], None]) -> None:
+        """Reads everything in the store again; the last message has what was found."""
+        count = 0
+
+        def looking(what: str) -> None:
+            nonlocal count
+            count += 1
+            progress({"status": f"Checking {what}", "progressDetail": {}, "id": "check"})
+
+        found = await self._images.housekeeping.check(repair=repair, report=looking)
+        await asyncio.sleep(0)  # the reports of the thread come first
+        rows = [{"What": one.what, "Problem": one.problem, "Repaired": one.repaired} for one in found]
+        progress({"status": "Checked", "aux": {"Checked": count, "Findings": rows}})
 
     async def auth(self, auth: bodies.AuthConfig) -> Json:
         return await self._images.login(auth)

@@ -36,7 +36,7 @@ class Finding(NamedTuple):
 
 
 #: Told of each thing before it is looked at.
-Report = Callable[[str], None]
+Report = Callable[[str], object]
 
 
 def check(store: Store, *, repair: bool = False, busy: frozenset[str] = frozenset(),

@@ -191,9 +191,9 @@ class Images:
             return list(found)
         return list(found | dict.fromkeys(blob.digest for blob in manifest.blobs))
 
-    def touch(self, id: Digest) -> None:
-        """The image was used just now (the least recently used go first when the store gets full)."""
-        self._db.run("UPDATE images SET used = ? WHERE id = ?", time.time(), id)
+    def touch(self, id: Digest, when: float | None = None) -> None:
+        """The image was used just now, or *when* (the least recently used go first when the store gets full)."""
+        self._db.run("UPDATE images SET used = ? WHERE id = ?", when or time.time(), id)
 
     # -- below ---------------------------------------------------------------------------------------
 

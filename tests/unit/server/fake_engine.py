@@ -530,6 +530,9 @@ class FakeSystem:
     async def df(self, types: list[str]) -> Json:
         return {"LayersSize": 0, "Images": [], "Containers": [], "Volumes": [], "BuildCache": []}
 
+    async def check(self, *, repair: bool, progress: Progress) -> None:
+        progress({"status": "Checked", "aux": {"Checked": 0, "Findings": []}})
+
     async def auth(self, auth: bodies.AuthConfig) -> Json:
         return {"Status": "Login Succeeded", "IdentityToken": ""}
 

@@ -9,6 +9,7 @@ from kist.errors import NotFound
 from kist.server import message
 from kist.server.message import Request
 from kist.server.ports import Engine, Json
+from kist.server.progress import stream
 
 # Clients and proxies must ask anew each time (moby api/server/router/system pingHandler). A builder of
 # version 1 sends clients to `POST /build` instead of BuildKit's session.
@@ -39,6 +40,12 @@ async def disk_usage(request: Request, engine: Engine) -> message.Response:
 
 async def auth(request: Request, engine: Engine) -> message.Response:
     return message.json(await engine.system.auth(await request.decode(bodies.AuthConfig)))
+
+
+async def check(request: Request, engine: Engine) -> message.Stream:
+    repair = request.query.flag("repair")
+    return message.Stream(await stream(lambda progress: engine.system.check(repair=repair, progress=progress)),
+                          message.JSON_TYPE)
 
 
 async def events(request: Request, engine: Engine) -> message.Stream:

@@ -1,0 +1,91 @@
+"""What the server does for its cache by itself: garbage, the budget; and `kist system check`."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Callable
+
+import pytest
+
+from support.daemon import Daemon
+from system.test_images_words import make
+
+
+@pytest.fixture
+def own(make_daemon: Callable[..., Daemon]) -> Daemon:
+    daemon = make_daemon()
+    daemon.ok("pull", "-q", "busybox")
+    return daemon
+
+
+def until(true: Callable[[], bool], seconds: float = 40) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, "it never came true"
+        time.sleep(0.1)
+
+
+def test_check_finds_and_mends_a_damaged_layer(own: Daemon) -> None:
+    assert own.ok("system", "check").endswith(" 0 damaged, 0 mended")
+    [binary] = own.data.glob("layers/*/fs/bin/busybox")
+    data = bytearray(binary.read_bytes())
+    data[1000] ^= 1
+    binary.write_bytes(data)
+    done = own.kist("system", "check", "-q")
+    assert (done.returncode, done.stdout.count("\n")) == (1, 1)
+    assert done.stdout.endswith(": /bin/busybox: other bytes\n")
+    done = own.kist("system", "check", "--repair")
+    assert done.returncode == 0
+    assert "(mended)" in done.stdout
+    assert own.ok("system", "check", "-q") == ""
+    assert own.ok("run", "--rm", "busybox", "echo", "whole") == "whole"
+
+
+def test_a_damaged_content_takes_its_image_along(own: Daemon) -> None:
+    manifest = own.ok("inspect", "-f", "{{.Id}}", "busybox").removeprefix("sha256:")
+    contents = own.data / "content" / "sha256"
+    blob = max(contents.iterdir(), key=lambda path: path.stat().st_size)
+    assert blob.name != manifest
+    with blob.open("r+b") as file:
+        file.seek(100)
+        file.write(b"damage")
+    assert own.kist("system", "check").returncode == 1
+    own.kist("system", "check", "--repair")
+    assert own.ok("images", "-q") == ""
+    own.ok("pull", "-q", "busybox")
+    assert own.ok("system", "check", "-q") == ""
+
+
+def test_garbage_goes_after_a_start(own: Daemon) -> None:
+    own.kill()
+    garbage = own.data / "content" / "sha256" / hashlib.sha256(b"garbage").hexdigest()
+    garbage.write_bytes(b"garbage")
+    young = own.data / "content" / "sha256" / hashlib.sha256(b"young").hexdigest()
+    young.write_bytes(b"young")
+    half = own.data / "content" / "partial" / "sha256-00"
+    half.write_bytes(b"half")
+    for path in (garbage, half):
+        os.utime(path, (1, 1))
+    own.start()
+    until(lambda: not garbage.exists() and not half.exists())
+    assert young.exists()  # a pull may go on with it
+    assert own.ok("run", "--rm", "busybox", "echo", "here") == "here"
+
+
+def test_the_cache_stays_within_its_budget(make_daemon: Callable[..., Daemon]) -> None:
+    own = make_daemon(settings='[storage]\nmax = "20m"')
+    size = 4 << 20
+    for number in range(3):
+        make(own, f"lru{number}", os.urandom(size))     # 8 MiB each: the blob and the layer
+    until(lambda: len(names(own)) == 2)
+    assert names(own) == ["lru1:1", "lru2:1"]
+    own.kist("create", "lru1:1", "/x")
+    make(own, "lru3", os.urandom(size))
+    until(lambda: "lru2:1" not in names(own))
+    assert names(own) == ["lru1:1", "lru3:1"]  # a container stands on lru1
+
+
+def names(daemon: Daemon) -> list[str]:
+    return sorted(daemon.ok("images", "--format", "{{.Repository}}:{{.Tag}}").split())
