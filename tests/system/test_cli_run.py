@@ -236,8 +236,8 @@ def test_cidfile_labels_environment_and_files(daemon: Daemon) -> None:
     (daemon.folder / "env").write_text("# comment\nA=from file\n")
     cidfile = daemon.folder / "cid"
     cidfile.unlink(missing_ok=True)
-    out = daemon.ok("run", "--cidfile", str(cidfile), "--env-file", str(daemon.folder / "env"), "-e", "B=2", "-l", "x=y",
-                    "busybox", "sh", "-c", "echo $A $B")
+    out = daemon.ok("run", "--cidfile", str(cidfile), "--env-file", str(daemon.folder / "env"), "-e", "B=2", "-l",
+                    "x=y", "busybox", "sh", "-c", "echo $A $B")
     assert out == "from file 2"
     assert daemon.ok("inspect", "-f", "{{.Id}} {{.Config.Labels.x}}", cidfile.read_text()) == f"{cidfile.read_text()} y"
     cidfile.unlink()
