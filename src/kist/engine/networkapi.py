@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Sequence
+from copy import copy
 from typing import Any, TypeVar
 
 import msgspec
@@ -14,6 +15,7 @@ from kist.engine import selection, times
 from kist.engine.container import Container
 from kist.engine.network.networks import Networks
 from kist.engine.parts import Parts
+from kist.engine.prepare import Prepare
 from kist.errors import Forbidden, InvalidParameter, KistError, NotFound
 
 Json = dict[str, Any]
@@ -26,6 +28,7 @@ class NetworkApi:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._networks: Networks = parts.networks
+        self._prepare = Prepare(parts)
 
     async def list(self, filters: Filters | None = None) -> Rows:
         selection.check(filters or {}, FILTERS)
@@ -73,8 +76,10 @@ class NetworkApi:
             if found["Name"] in _networks(container):
                 raise Forbidden(f"endpoint with name {container.name} already exists in network {found['Name']}")
             if container.alive:
+                before = copy(container.endpoint)
                 container.endpoint = await self._whole(self._networks.attach(
                     container.id, found["Id"], settings, container.record.config["Hostname"]))
+                self._prepare.renew_resolver(container, before)
             container.record.networks = {**_networks(container), found["Name"]: settings}
             await self._save(container)
         self._publish("connect", found, container=container.id)

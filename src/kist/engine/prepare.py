@@ -64,6 +64,14 @@ class Prepare:
             "resolv.conf": self._resolv(settings, container.endpoint),
         })
 
+    def renew_resolver(self, container: Container, before: Endpoint | None) -> None:
+        """The container's networks have changed while it runs: /etc/resolv.conf follows, unless somebody has changed
+        it meanwhile."""
+        settings, path = container.record.host, f"{self._parts.places.data_dir(container.id)}/resolv.conf"
+        now = self._resolv(settings, container.endpoint)
+        if now != _read(path) == self._resolv(settings, before):
+            self._parts.places.write_etc(container.id, {"resolv.conf": now})
+
     def _resolv(self, settings: Json, endpoint: Endpoint | None) -> str:
         config = self._parts.config
         of_host = _read("/etc/resolv.conf")

@@ -69,8 +69,10 @@ def upstream() -> Iterator[Callable[[str], None]]:
 
 async def pair(networks: Networks) -> tuple[Endpoint, Endpoint]:
     await networks.create({"Name": "front"})
-    one = await networks.connect(container_id(), "front", "host-one", name="one")
-    two = await networks.connect(container_id(), "front", name="two", endpoints={"front": {"Aliases": ["app"]}})
+    nobody = ["127.0.0.78"]  # refuses at once: no question leaves the test's world
+    one = await networks.connect(container_id(), "front", "host-one", name="one", upstreams=nobody)
+    two = await networks.connect(container_id(), "front", name="two", endpoints={"front": {"Aliases": ["app"]}},
+                                 upstreams=nobody)
     return one, two
 
 
@@ -109,6 +111,16 @@ async def test_other_networks_names_are_unknown(world: World, networks: Networks
     assert lookup(world, one, "far").split()[0] != "0"
     await networks.detach(two.container_id, "front")
     assert lookup(world, one, "two").split()[0] != "0"
+
+
+async def test_a_container_that_left_is_forgotten(world: World, networks: Networks) -> None:
+    one, _ = await pair(networks)
+    plain = await networks.connect(container_id(), "default", name="plain", upstreams=["127.0.0.78"])
+    await networks.attach(plain.container_id, "front", {"Aliases": ["late"]})
+    assert lookup(world, one, "late") == f"0 {plain.attachments[1].ip}"
+    await networks.detach(plain.container_id, "front")
+    assert lookup(world, plain, "one") == "2"
+    assert lookup(world, one, "late").split()[0] != "0"
 
 
 async def test_port_53_stays_the_containers_own(world: World, networks: Networks) -> None:

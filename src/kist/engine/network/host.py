@@ -148,7 +148,7 @@ class Host:
         self.netlink.run(request.set_link(receiver.index, up=True), request.set_link(sender.index, up=True))
         self._add(
             request.add_address(receiver.index, RELAY_ADDRESS, 32),
-            request.add_route(RELAY4, 32, index=sender.index),
+            request.add_route(RELAY4, 32, index=sender.index, metric=sender.index),
             request.add_neighbour(sender.index, RELAY4, RELAY_MACS[1]),
         )
         try:

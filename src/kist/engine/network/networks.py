@@ -356,8 +356,9 @@ class Networks:
     # -- names ----------------------------------------------------------------------------------------------
 
     async def _serve_names(self, endpoint: Endpoint) -> None:
-        """Tell the resolver who the container is, and let it listen inside."""
-        if not endpoint.resolver or endpoint.netns_fd is None:
+        """Tell the resolver who the container is, and let it listen inside. One that has left its last network
+        with names keeps its resolver: its /etc/resolv.conf may name it."""
+        if endpoint.netns_fd is None or not (endpoint.resolver or self._names.serves(endpoint.container_id)):
             return
         await self._names.put(
             endpoint.container_id, [place(one) for one in endpoint.attachments if one.names],

@@ -53,6 +53,9 @@ class NameService:
             if await self._ensure():
                 await self._add(container_id)
 
+    def serves(self, container_id: str) -> bool:
+        return container_id in self._served
+
     def start_soon(self) -> None:
         """Start the resolver in the background: the first container that needs it won't wait for it."""
         if self._starting is None:
@@ -76,12 +79,12 @@ class NameService:
         await self.drop(*(self._listening - set(self._served)))
 
     async def close(self, *, end: bool = False) -> None:
-        """Let go of the resolver. It serves on, and ends by itself when there is no container left; with `end`
-        at once."""
+        """Let go of the resolver. It serves on while there is a container, and ends otherwise; with `end` in
+        either case."""
         self._closing = True
         if self._starting is not None:
             await asyncio.gather(self._starting, return_exceptions=True)
-        if end and self._socket is not None:
+        if (end or not self._served) and self._socket is not None:
             async with self._lock:
                 await self._say({"end": True})
         if self._reader is not None:

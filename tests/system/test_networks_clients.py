@@ -1,0 +1,109 @@
+"""Networks as their users meet them: `kist` and the real `docker` against a real server."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from support.daemon import Daemon
+
+# Questions that aren't about containers go to a resolver that refuses at once (`--dns 127.0.0.1`), not to the
+# machine's.
+WEB = ("busybox", "sh", "-c", "mkdir /w; hostname > /w/index.html; exec busybox httpd -f -p 80 -h /w")
+
+
+def curl(port: str) -> str:
+    done = subprocess.run(["curl", "-s", "-m", "5", f"http://127.0.0.1:{port}/"], capture_output=True, text=True,
+                          check=False)
+    return done.stdout.strip()
+
+
+@pytest.fixture
+def net(daemon: Daemon) -> Iterator[str]:
+    """A user network, gone after the test."""
+    name = f"net-{daemon.tag}"
+    assert daemon.docker("network", "create", name).returncode == 0
+    yield name
+    daemon.clean()
+    daemon.docker("network", "rm", name)
+
+
+def test_names_between_containers(daemon: Daemon, net: str) -> None:
+    daemon.ok("run", "-d", "--name", "web", "--network", net, "--network-alias", "site", "-h", "webhost", *WEB)
+    for name in ("web", "site", f"web.{net}"):
+        assert daemon.ok("run", "--rm", "--network", net, "busybox", "wget", "-qO-", f"http://{name}/") == "webhost"
+    resolv = daemon.ok("run", "--rm", "--network", net, "busybox", "cat", "/etc/resolv.conf")
+    assert "nameserver 127.0.0.11\n" in resolv + "\n"
+    alone = daemon.kist("run", "--rm", "--dns", "127.0.0.1", "busybox", "wget", "-qO-", "http://web/")
+    assert alone.returncode != 0
+
+
+def test_published_ports_by_the_docker_client(daemon: Daemon) -> None:
+    done = daemon.docker("run", "-d", "--name", "web", "-h", "webhost", "-p", "127.0.0.1::80", *WEB)
+    assert done.returncode == 0, done.stderr
+    place = daemon.docker("port", "web", "80/tcp").stdout.strip()
+    assert place.startswith("127.0.0.1:")
+    port = place.rpartition(":")[2]
+    assert curl(port) == "webhost"
+    assert f"127.0.0.1:{port}->80/tcp" in daemon.docker("ps").stdout
+    again = daemon.docker("run", "--name", "two", "-p", f"127.0.0.1:{port}:80", *WEB)
+    assert again.returncode == 125
+    assert f"Bind for 127.0.0.1:{port} failed: port is already allocated" in again.stderr
+    daemon.docker("stop", "-t", "0", "web")
+    assert curl(port) == ""
+
+
+def test_connect_and_disconnect_while_it_runs(daemon: Daemon, net: str) -> None:
+    daemon.ok("run", "-d", "--name", "web", "-h", "webhost", "--dns", "127.0.0.1", *WEB)
+    daemon.ok("run", "-d", "--name", "asker", "--network", net, "--dns", "127.0.0.1", "busybox", "sleep", "600")
+    ask = ("exec", "asker", "wget", "-qO-", "http://site/")
+    assert daemon.kist(*ask).returncode != 0
+    done = daemon.docker("network", "connect", "--alias", "site", net, "web")
+    assert done.returncode == 0, done.stderr
+    assert daemon.ok(*ask) == "webhost"
+    assert daemon.ok("exec", "web", "nslookup", "asker").count("Address") == 2  # the other way round, too
+    shown = json.loads(daemon.docker("network", "inspect", net).stdout)[0]["Containers"]
+    assert sorted(one["Name"] for one in shown.values()) == ["asker", "web"]
+    refused = daemon.docker("network", "rm", net)
+    assert refused.returncode == 1
+    assert "has active endpoints" in refused.stderr
+    assert daemon.docker("network", "disconnect", net, "web").returncode == 0
+    assert daemon.kist(*ask).returncode != 0
+    assert sorted(json.loads(daemon.ok("inspect", "web"))[0]["NetworkSettings"]["Networks"]) == ["bridge"]
+
+
+def test_everything_survives_the_servers_death(make_daemon: Callable[..., Daemon]) -> None:
+    daemon = make_daemon()
+    name = f"net-{daemon.tag}"
+    daemon.ok("pull", "-q", "busybox")
+    daemon.ok("network", "create", name)
+    daemon.ok("run", "-d", "--name", "web", "-h", "webhost", "--network", name, "-p", "127.0.0.1::80", *WEB)
+    daemon.ok("run", "-d", "--name", "asker", "--network", name, "busybox", "sleep", "600")
+    port = daemon.docker("port", "web", "80/tcp").stdout.strip().rpartition(":")[2]
+    daemon.kill()
+    assert curl(port) == "webhost"
+    daemon.start()
+    assert curl(port) == "webhost"
+    assert daemon.ok("exec", "asker", "wget", "-qO-", "http://web/") == "webhost"
+    late = daemon.ok("run", "--rm", "--network", name, "busybox", "wget", "-qO-", "http://web/")
+    assert late == "webhost"
+    daemon.ok("rm", "-f", "web", "asker")
+    assert curl(port) == ""
+    daemon.ok("network", "rm", name)
+
+
+def test_internal_network_and_static_address(daemon: Daemon) -> None:
+    name = f"in-{daemon.tag}"
+    third = int(daemon.tag[:2], 16)
+    made = daemon.docker("network", "create", "--internal", "--subnet", f"10.250.{third}.0/24", name)
+    assert made.returncode == 0, made.stderr
+    try:
+        done = daemon.docker("run", "--rm", "--network", name, "--ip", f"10.250.{third}.77", "busybox", "ip", "addr")
+        assert f"10.250.{third}.77/24" in done.stdout
+        routes = daemon.docker("run", "--rm", "--network", name, "busybox", "ip", "route").stdout
+        assert "default" not in routes
+    finally:
+        assert daemon.docker("network", "rm", name).returncode == 0
