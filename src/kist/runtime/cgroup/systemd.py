@@ -159,10 +159,18 @@ class _Scope:
             self.placeholder = 0
 
     def end(self) -> None:
+        """A scope ends by itself with its last process; one that was killed would be kept as failed. Nothing is waited
+        for here: the group's directory is removed next, and that takes its time if it must."""
+        bus = self._bus()
         try:
-            self._job("StopUnit", "ss", self.unit, "replace")
-        except StepError:
-            pass  # it has ended with its last process
+            for method, signature, arguments in (("StopUnit", "ss", (self.unit, "replace")),
+                                                 ("ResetFailedUnit", "s", (self.unit,))):
+                try:
+                    bus.call(*_SERVICE, method, signature, *arguments)
+                except BusError:
+                    continue  # it is gone already
+        finally:
+            bus.close()
 
 
 def _sleeper() -> int:
