@@ -13,6 +13,8 @@ The file (``/etc/kist/config.toml``), all parts optional::
     subnet = "10.88.0.0/16"
     nft-table = "kist"
     dns = ["192.0.2.53"]
+    pools = ["10.89.0.0/16/24"]         # user networks: /24s of this
+    ports-bypass-input-rules = false    # true: published ports don't ask the host's firewall (as Docker's)
 
     [log]
     driver = "json-file"
@@ -70,6 +72,8 @@ class Config:
     bridge: str = "kist0"
     subnet: str = "10.88.0.0/16"
     nft_table: str = "kist"
+    pools: tuple[tuple[str, int], ...] = ()  # (subnet, prefix length of a part); none: the usual ones
+    ports_bypass_input_rules: bool = False
     dns: tuple[str, ...] = ()
     dns_search: tuple[str, ...] = ()
     dns_options: tuple[str, ...] = ()
@@ -173,6 +177,17 @@ def _texts(value: Any) -> tuple[str, ...]:
     return tuple(value)
 
 
+def _pools(value: Any) -> tuple[tuple[str, int], ...]:
+    """`10.89.0.0/16/24`: the /24s of 10.89.0.0/16."""
+    found = []
+    for text in _texts(value):
+        subnet, _, part = text.rpartition("/")
+        if not part.isdecimal() or not ip_network(subnet).prefixlen <= int(part) <= 29:
+            raise ValueError("expected subnets with the parts' prefix length, such as 10.89.0.0/16/24")
+        found.append((subnet, int(part)))
+    return tuple(found)
+
+
 def _size(value: Any) -> int:
     try:
         return parse_size(value)
@@ -191,6 +206,8 @@ _KEYS: dict[tuple[str, str], tuple[str, Any]] = {
     ("network", "bridge"): ("bridge", _text),
     ("network", "subnet"): ("subnet", _text),
     ("network", "nft-table"): ("nft_table", _text),
+    ("network", "pools"): ("pools", _pools),
+    ("network", "ports-bypass-input-rules"): ("ports_bypass_input_rules", _flag),
     ("network", "dns"): ("dns", _texts),
     ("network", "dns-search"): ("dns_search", _texts),
     ("network", "dns-options"): ("dns_options", _texts),

@@ -16,6 +16,7 @@ from kist.engine.events import Events
 from kist.engine.execs import Execs
 from kist.engine.host import Host
 from kist.engine.images import Images
+from kist.engine.network.ipam import DEFAULT_POOLS
 from kist.engine.network.networks import Networks
 from kist.engine.networkapi import NetworkApi
 from kist.engine.parts import Parts
@@ -78,7 +79,8 @@ class Engine:
         launcher = await Launcher.spawn(seccomp_cache=config.seccomp_cache, log=places.log_of_launcher)
         stack.push_async_callback(launcher.close)
         networks = Networks(data=config.data, run=config.run, bridge=config.bridge, table=config.nft_table,
-                            subnet=config.subnet)
+                            subnet=config.subnet, pools=config.pools or DEFAULT_POOLS,
+                            respect_host_firewall=not config.ports_bypass_input_rules)
         stack.push_async_callback(networks.close)
         opening = asyncio.ensure_future(networks.open())
         try:

@@ -67,8 +67,8 @@ class System:
             "Images": len(images),
             "Driver": "overlay2",
             "DriverStatus": [["Backing Filesystem", "overlay"], ["Native Overlay Diff", "true"]],
-            "Plugins": {"Volume": ["local"], "Network": ["bridge", "host", "null"], "Authorization": None,
-                        "Log": ["json-file", "none"]},
+            "Plugins": {"Volume": ["local"], "Network": ["bridge", "host", "ipvlan", "macvlan", "null"],
+                        "Authorization": None, "Log": ["json-file", "none"]},
             **dict.fromkeys(("MemoryLimit", "SwapLimit", "CpuCfsPeriod", "CpuCfsQuota", "CPUShares", "CPUSet",
                              "PidsLimit", "IPv4Forwarding", "OomKillDisable"), True),
             "Debug": config.debug,
@@ -109,7 +109,7 @@ class System:
             "InitCommit": {"ID": ""},
             "SecurityOptions": ["name=seccomp,profile=builtin",
                                 *(["name=cgroupns"]), *(["name=apparmor"] if host.apparmor else [])],
-            "Warnings": [],
+            "Warnings": list(await parts.networks.warnings()),
         }
 
     def _registries(self) -> Json:
