@@ -8,7 +8,7 @@ import os
 import posixpath
 import stat as modes
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from typing import Any
 
 from kist.engine import rootview, times
@@ -174,7 +174,9 @@ async def put(parts: Parts, container: Container, path: str, chunks: AsyncIterat
     container.check("read")
     if container.record.host["ReadonlyRootfs"] and not _on_volume(container, path):
         raise Forbidden("container rootfs is marked read-only")
-    async with container.lock:
+    async with AsyncExitStack() as hold:
+        if not container.alive:  # its root is mounted for this: it must not be started meanwhile
+            await hold.enter_async_context(container.lock)
         source = ToThread(chunks)
         writing = asyncio.create_task(asyncio.to_thread(
             lambda: _unpack(parts, container, path, source, keep_directories=no_overwrite_dir_non_dir,

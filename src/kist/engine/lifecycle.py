@@ -222,6 +222,8 @@ class Lifecycle:
             await self.start(container)
         finally:
             container.kept -= 1
+            if not container.alive:
+                self._remove_if_asked(container)
         self._publish(container, "restart")
 
     async def _signal(self, container: Container, number: int) -> None:
