@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import ParamSpec, TypeVar
 
+from anyio import CapacityLimiter, to_thread
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
 from kist.hub.access import Access
 from kist.hub.config import HubConfig
 from kist.hub.content import Content
+from kist.hub.listings import Listings
 from kist.hub.metadata import Metadata
 from kist.hub.metrics import Metrics
 from kist.hub.upstream import Cache
@@ -31,6 +34,10 @@ class Hub:
     cache: Cache
     metrics: Metrics = field(default_factory=Metrics)
     _pulls: dict[tuple[str, str], int] = field(default_factory=dict)
+    _slow: CapacityLimiter | None = None
+
+    def __post_init__(self) -> None:
+        self.listings = Listings(self.content)
 
     @property
     def metadata(self) -> Metadata:
@@ -40,6 +47,12 @@ class Hub:
         """Counted in memory; `flush_pulls` writes: a pull must not cost a durable commit."""
         day = datetime.fromtimestamp(self.metadata.clock(), UTC).strftime("%Y-%m-%d")
         self._pulls[repository, day] = self._pulls.get((repository, day), 0) + 1
+
+    async def in_slow_thread(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """For what may take seconds (reading layers): two at a time, so that pulls keep their threads."""
+        if self._slow is None:
+            self._slow = CapacityLimiter(2)
+        return await to_thread.run_sync(partial(function, *args, **kwargs), limiter=self._slow)
 
     def flush_pulls(self) -> None:
         counts, self._pulls = self._pulls, {}

@@ -13,7 +13,6 @@ from kist.hub import anatomy, names
 from kist.hub.anatomy import Difference, LayerChanges, Listing, What
 from kist.hub.errors import HubError
 from kist.hub.hub import Hub, hub_of, in_thread
-from kist.hub.listings import Listings
 from kist.hub.metadata import StoredManifest
 from kist.hub.web.read import image_size, parsed_manifest, read_config, readable
 from kist.hub.web.render import page
@@ -76,7 +75,7 @@ class View:
 
 async def image(request: Request, name: str, reference: str) -> Response:
     hub = hub_of(request)
-    view = await in_thread(_view, hub, request, name, reference)
+    view = await hub.in_slow_thread(_view, hub, request, name, reference)
     tags = await in_thread(hub.metadata.tags, name, 200)
     largest = max((entry.size for entry in view.manifest.layers), default=0)
     return await page(request, "image.html", name=name, view=view, steps=steps(view), largest=largest,
@@ -85,7 +84,8 @@ async def image(request: Request, name: str, reference: str) -> Response:
 
 
 async def layer(request: Request, name: str, reference: str, number: str) -> Response:
-    view = await in_thread(_view, hub_of(request), request, name, reference)
+    hub = hub_of(request)
+    view = await hub.in_slow_thread(_view, hub, request, name, reference)
     at = int(number) if number.isascii() and number.isdigit() and len(number) < 4 else -1
     if not 0 <= at < len(view.layers):
         raise HubError("BLOB_UNKNOWN")
@@ -99,9 +99,9 @@ async def layer(request: Request, name: str, reference: str, number: str) -> Res
 async def differences(request: Request, name: str) -> Response:
     hub = hub_of(request)
     before, after = request.query_params.get("from", ""), request.query_params.get("to", "")
-    old = await in_thread(_view, hub, request, name, before)
-    new = await in_thread(_view, hub, request, name, after)
-    found = await in_thread(_compare, hub, name, old, new)
+    old = await hub.in_slow_thread(_view, hub, request, name, before)
+    new = await hub.in_slow_thread(_view, hub, request, name, after)
+    found = await hub.in_slow_thread(_compare, hub, name, old, new)
     shown = sorted(found, key=lambda one: (-abs(one.growth), one.path))[:FILES]
     tags = await in_thread(hub.metadata.tags, name, 200)
     return await page(request, "differences.html", name=name, old=old, new=new, files=shown, total=len(found),
@@ -140,8 +140,7 @@ def _dissected(hub: Hub, name: str, parsed: Manifest) -> list[LayerChanges | Non
 
 
 def listings_of(hub: Hub, name: str, parsed: Manifest) -> list[Listing | None]:
-    store = Listings(hub.content)
-    return [store.get(name, entry.digest) for entry in parsed.layers]
+    return [hub.listings.get(name, entry.digest) for entry in parsed.layers]
 
 
 # --- arranging (pure) -------------------------------------------------------------------------------------------
