@@ -98,11 +98,15 @@ class Pull:
             _check_image(found)
             config = configs.parse(self._store.content.read(found.manifest.config.digest, configs.MAX_CONFIG))
             known = self._store.images.has(found.manifest.config.digest)
+            announced = set()
             for blob, chain in zip(found.manifest.layers, chain_ids(config.diff_ids), strict=False):
-                if not known:
-                    here = self._store.layers.has(chain)
-                    report(progress.step(_short(blob.digest), "Already exists" if here else "Pulling fs layer"))
-            layers = _Layers(found, report, cancelled)
+                if self._store.layers.has(chain):
+                    if not known:
+                        report(progress.step(_short(blob.digest), "Already exists"))
+                else:
+                    report(progress.step(_short(blob.digest), "Pulling fs layer"))
+                    announced.add(blob.digest)
+            layers = _Layers(found, report, cancelled, announced)
             assemble(self._store, found.manifest, config, layers.source, workers=PARALLEL, report=layers.happened)
             new = self._name(reference, found)
         report(progress.status(f"Digest: {found.top.digest}"))
@@ -136,10 +140,11 @@ class Pull:
 
 
 class _Layers:
-    """Where the layers' bytes come from, and what is said about them. Called from several threads."""
+    """Where the layers' bytes come from, and what is said about the announced ones. Called from several threads."""
 
-    def __init__(self, found: registry.Resolved, report: _Report, cancelled: threading.Event) -> None:
-        self._found, self._report, self._cancelled = found, report, cancelled
+    def __init__(self, found: registry.Resolved, report: _Report, cancelled: threading.Event,
+                 announced: set[Digest]) -> None:
+        self._found, self._report, self._cancelled, self._announced = found, report, cancelled, announced
 
     def source(self, blob: Descriptor, offset: int) -> Iterator[bytes]:
         last, got, name = 0.0, offset, _short(blob.digest)
@@ -154,11 +159,11 @@ class _Layers:
             yield chunk
 
     def happened(self, event: str, blob: Descriptor) -> None:
-        if event in _STEPS:
+        if blob.digest in self._announced:
             self._report(progress.step(_short(blob.digest), _STEPS[event]))
 
 
-_STEPS = {"fetched": "Download complete", "complete": "Pull complete"}
+_STEPS = {"fetched": "Download complete", "complete": "Pull complete", "exists": "Pull complete"}
 
 
 class _Report:

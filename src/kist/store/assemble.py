@@ -37,18 +37,18 @@ def assemble(store: Store, manifest: Manifest, config: ImageConfig, source: Sour
     def fetch(number: int) -> _Layer:
         blob, chain = blobs[number], chains[number]
         stoppable = _stoppable(source, blob, stop)
-        if store.layers.has(chain):
-            if store.content.has(blob.digest):
+        with ExitStack() as stack:
+            # Two pulls of one layer share the work: the second waits here until the first has published it.
+            stack.enter_context(store.layers.making(chain))
+            if store.layers.has(chain):
+                if not store.content.has(blob.digest):
+                    ingest.fetch(store.content, blob, stoppable)
                 report("exists", blob)
-            else:
-                ingest.fetch(store.content, blob, stoppable)
-                report("fetched", blob)
-            return None
-        stack = ExitStack()
-        staged = stack.enter_context(ingest.fetch_layer(store.content, store.layers, blob, diff_ids[number],
-                                                        stoppable, limit_bytes=limit_bytes))
-        report("fetched", blob)
-        return staged, stack
+                return None
+            staged = stack.enter_context(ingest.fetch_layer(store.content, store.layers, blob, diff_ids[number],
+                                                            stoppable, limit_bytes=limit_bytes))
+            report("fetched", blob)
+            return staged, stack.pop_all()
 
     with ThreadPoolExecutor(workers, thread_name_prefix="kist-layer") as pool:
         futures = [pool.submit(fetch, number) for number in range(len(blobs))]

@@ -62,6 +62,7 @@ class Layers:
                  touch: Callable[[Digest], None] = lambda _: None) -> None:
         self._path, self._staging, self._db, self._trash, self._touch = path, staging, db, trash, touch
         self._locks = KeyLocks()
+        self._making = KeyLocks()
         self._guard = threading.Lock()
         for directory in (path, staging):
             os.makedirs(directory, 0o700, exist_ok=True)
@@ -115,6 +116,13 @@ class Layers:
                 with self.stage(stream, diff_id, limit_bytes=limit_bytes, limit_entries=limit_entries) as staged:
                     self._publish(staged, parent, chain)
         return chain
+
+    @contextmanager
+    def making(self, chain_id: Digest) -> Iterator[None]:
+        """Hold this from before a layer is looked for until it is published: who wants the same one meanwhile
+        waits, and finds it. Lower layers are to be taken before upper ones."""
+        with self._making.hold(chain_id):
+            yield
 
     @contextmanager
     def stage(self, stream: Source, diff_id: Digest, *, limit_bytes: int | None = None,

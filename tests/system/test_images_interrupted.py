@@ -1,0 +1,93 @@
+"""Pulls that are cut off: what has come is kept and gone on with, what isn't whole is never seen."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import time
+from collections.abc import Callable
+
+from support.daemon import KIST, Daemon
+from support.slow_registry import SlowRegistry
+
+
+def begin(daemon: Daemon, name: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([str(KIST), "pull", "-q", name], env=daemon.env, stdin=subprocess.DEVNULL,
+                            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def wait_for(true: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + 30
+    while not true():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.01)
+
+
+def test_a_pull_goes_on_after_the_server_was_killed(make_daemon: Callable[..., Daemon]) -> None:
+    daemon = make_daemon(mirror=None)
+    with SlowRegistry({"a": os.urandom(3 << 20)}, {"b": os.urandom(2 << 20), "c": b"c" * 50_000}) as registry:
+        registry.pause = 0.01
+        client = begin(daemon, registry.name)
+        wait_for(lambda: registry.sent_of_layers() > registry.size() * 2 // 3, "nothing was sent")
+        daemon.kill()
+        client.wait(20)
+        wait_for(lambda: registry.sending == 0, "the connection stays")
+        assert registry.ranges == []
+        registry.pause = 0
+        registry.sent.clear()
+        daemon.start()
+        assert daemon.ok("images", "-q") == ""
+        daemon.ok("pull", "-q", registry.name)
+        assert registry.ranges
+        assert 0 < registry.sent_of_layers() < registry.size() * 2 // 3
+    assert daemon.ok("system", "check", "-q") == ""
+
+
+def test_a_pull_goes_on_when_the_network_fails(daemon: Daemon) -> None:
+    """The client gives up (^C); the next pull begins where it ended."""
+    with SlowRegistry({"a": os.urandom(2 << 20)}) as registry:
+        registry.pause = 0.01
+        client = begin(daemon, registry.name)
+        wait_for(lambda: registry.sent_of_layers() > registry.size() // 2, "nothing was sent")
+        client.kill()
+        client.wait(20)
+        wait_for(lambda: registry.sending == 0, "the server goes on for a client that is gone")
+        registry.pause = 0
+        registry.sent.clear()
+        daemon.ok("pull", "-q", registry.name)
+        assert registry.sent_of_layers() < registry.size() * 3 // 4
+        daemon.ok("rmi", registry.name)
+
+
+def test_two_pulls_of_one_layer_share_the_work(daemon: Daemon) -> None:
+    with SlowRegistry({"a": os.urandom(1 << 20)}, {"b": os.urandom(1 << 20)}) as registry:
+        registry.pause = 0.003
+        pulls = [begin(daemon, registry.name) for _ in range(3)]
+        assert [pull.wait(60) for pull in pulls] == [0, 0, 0]
+        assert registry.sent_of_layers() == registry.size()
+        daemon.ok("rmi", registry.name)
+
+
+def test_killed_at_any_point_nothing_is_half_visible(make_daemon: Callable[..., Daemon]) -> None:
+    seed = random.randrange(1 << 32)
+    print(f"seed {seed}")
+    chance = random.Random(seed)
+    daemon = make_daemon(mirror=None)
+    files = {f"d{number % 7}/f{number}": os.urandom(2000) for number in range(400)}
+    with SlowRegistry(files, {"b": os.urandom(1 << 20)}) as registry:
+        for _ in range(6):
+            registry.pause = chance.choice([0, 0.001, 0.004])
+            client = begin(daemon, registry.name)
+            time.sleep(chance.uniform(0.05, 0.9))
+            daemon.kill()
+            client.wait(20)
+            daemon.start()
+            assert daemon.ok("system", "check", "-q") == ""
+            if daemon.ok("images", "-q"):
+                daemon.ok("create", "--name", "whole", registry.name)
+                daemon.ok("rm", "whole")
+                daemon.ok("rmi", registry.name)
+        registry.pause = 0
+        daemon.ok("pull", "-q", registry.name)
+        assert daemon.ok("system", "check", "-q") == ""
