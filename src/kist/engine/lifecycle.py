@@ -91,7 +91,7 @@ class Lifecycle:
         self._parts.records.save(record)
         for running in container.execs.values():
             running.container_ended()
-        await self._release(container)
+        self._release(container)
         if record.host["IpcMode"] == "shareable":
             await asyncio.to_thread(self._parts.places.unmount_shm, container.id)
         container.end_run(for_good=decision is None)
@@ -100,12 +100,15 @@ class Lifecycle:
         else:
             self._remove_if_asked(container)
 
-    async def _release(self, container: Container) -> None:
+    def _release(self, container: Container) -> None:
         endpoint = container.endpoint
         if endpoint is not None:
             container.endpoint = container.record.endpoint = None
             publish_networks(self._parts.events, "disconnect", container.id, endpoint)
-            await self._parts.networks.release(container.id)
+            # Addresses and ports are free at once; nobody needs to wait for the packet filter, whose changes are
+            # made one after the other.
+            self._parts.background.spawn(self._parts.networks.release(container.id),
+                                         f"network of {container.id[:12]}")
 
     def _remove_if_asked(self, container: Container) -> None:
         if container.record.host["AutoRemove"] and not container.kept:
