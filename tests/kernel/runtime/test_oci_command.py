@@ -344,6 +344,14 @@ def test_the_bundle_is_validated(oci: Oci, change: Callable[[dict[str, Any]], An
     assert not (oci.root / oci.id).exists()
 
 
+@pytest.mark.parametrize("text", ["", "{", '{"a": }', '{"a": 1} x', "[1, 2", '"\\q"', "nul"])
+def test_a_configuration_that_is_no_json(oci: Oci, text: str) -> None:
+    (oci.bundle / "config.json").write_text(text)
+    done = oci("create", "-b", str(oci.bundle), oci.id)
+    assert (done.returncode, "Traceback" in done.stderr) == (1, False), done.stderr
+    assert "config.json" in done.stderr
+
+
 def test_log_lines(oci: Oci, tmp_path: Path) -> None:
     log = tmp_path / "log.json"
     done = oci("--log", str(log), "--log-format", "json", "create", "-b", "/missing", "x")
