@@ -9,7 +9,7 @@ import subprocess
 import pytest
 
 from kist.engine.network import Networks
-from kist.errors import Conflict
+from kist.errors import Conflict, InvalidParameter
 from kist.linux.netlink import Netlink
 from support.network import HOST4, OUTSIDE4, MakeNetworks, World, container_id, eventually, netns
 
@@ -207,3 +207,19 @@ async def test_servers_side_by_side(world: World, make_networks: MakeNetworks, n
     assert world.run("ping", "-c1", "-W1", two.ip, on=netns(one)).returncode != 0
     await second.close(remove=True)
     assert world.run("ping", "-c1", "-W5", one.gateway, on=netns(one)).returncode == 0
+
+
+async def test_rates_of_a_container_and_of_a_network(world: World, networks: Networks) -> None:
+    asked = {"bridge": {"DriverOpts": {"kist.rate": "8mbit"}}}
+    slow = await networks.connect(container_id(), "default", endpoints=asked)
+    await networks.create({"Name": "narrow", "Options": {"kist.rate": "500kbit"}})
+    narrow = await networks.connect(container_id(), "narrow")
+    free = await networks.connect(container_id(), "default")
+    for endpoint, rate in ((slow, "rate 8Mbit"), (narrow, "rate 500Kbit")):
+        assert rate in world.run("tc", "qdisc", "show", "dev", "eth0", on=netns(endpoint)).stdout
+        assert rate in world.run("tc", "qdisc", "show", "dev", endpoint.first.host_interface).stdout
+    assert "rate" not in world.run("tc", "qdisc", "show", "dev", free.first.host_interface).stdout
+    world.serve(netns(slow), "tcp:80")
+    assert world.ask(f"tcp:{slow.ip}:80", netns(free)) == free.ip
+    with pytest.raises(InvalidParameter, match="invalid rate"):
+        await networks.create({"Name": "odd", "Options": {"kist.rate": "fast"}})

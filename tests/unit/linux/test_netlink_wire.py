@@ -139,6 +139,21 @@ def test_local_route() -> None:
                     b"\x08\0\x04\0\x04\0\0\0")
 
 
+def test_rate_limit() -> None:
+    made = request.limit_rate(3, 8_000_000)
+    assert (made.type, made.flags) == (36, 0x500)
+    assert made.body[:20] == b"\0\0\0\0\x03\0\0\0\0\0\x01\0\xff\xff\xff\xff\0\0\0\0"
+    found = wire.attributes(made.body, 20)
+    assert bytes(found[1]) == b"tbf\0"
+    options = wire.attributes(found[2])
+    assert bytes(options[1]) == (b"\0\x01\0\0\0\0\0\0" + struct.pack("<I", 1_000_000) + bytes(12)
+                                 + struct.pack("<III", 170_000, 0, 0))
+    assert bytes(options[6]) == struct.pack("<I", 70_000)
+    assert 4 not in options
+    fast = wire.attributes(wire.attributes(request.limit_rate(3, 400 * 10**9).body, 20)[2])
+    assert bytes(fast[4]) == struct.pack("<Q", 50 * 10**9)
+
+
 def test_permanent_neighbour() -> None:
     made = request.add_neighbour(3, "10.0.0.1", "02:00:00:00:00:09")
     assert made.body == (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from kist.engine.network.definitions import contains, pool_of
+from kist.engine.network.definitions import contains, parse_rate, pool_of
 from kist.engine.network.ipam import Pool, mac_for
 from kist.engine.network.model import Attachment, Network, new_id
 from kist.errors import InvalidParameter
@@ -41,6 +41,8 @@ class Addresses:
             gateway_priority=int(asked.get("GwPriority") or 0), mac=str(asked.get("MacAddress") or "").lower(),
             names=[] if network.predefined else list(dict.fromkeys([*names, *aliases])),
         )
+        options = asked.get("DriverOpts") or {}
+        attachment.rate = parse_rate(str(options.get("kist.rate") or network.option("kist.rate")))
         self._take(owner, network, attachment, ipam)
         attachment.mac = attachment.mac or mac_for(attachment.ip or attachment.ip6)
         return attachment

@@ -127,11 +127,26 @@ def _check(network: Network) -> None:
         raise InvalidParameter(f"invalid bridge name {network.bridge!r}: at most 15 characters")
     if network.option("mtu") and not network.option("mtu").isdecimal():
         raise InvalidParameter(f"invalid MTU {network.option('mtu')!r}")
+    parse_rate(network.option("kist.rate"))
     if not network.ipv4 and not network.ipv6:
         raise InvalidParameter("IPv4 or IPv6 must be enabled")
     if network.driver in (MACVLAN, IPVLAN):
         check_options(network)
         network.internal = network.internal or not network.option("parent")
+
+
+RATE_UNITS = {"": 1, "bit": 1, "kbit": 1000, "mbit": 1000**2, "gbit": 1000**3}
+
+
+def parse_rate(text: str) -> int:
+    """`10mbit` as bits per second; "" is 0, no limit."""
+    number = text.strip().lower().rstrip("abcdefghijklmnopqrstuvwxyz")
+    unit = text.strip().lower()[len(number) :]
+    if not text:
+        return 0
+    if not number.isdecimal() or not int(number) or unit not in RATE_UNITS:
+        raise InvalidParameter(f"invalid rate {text!r}: expected a number of bits per second such as 500kbit or 10mbit")
+    return int(number) * RATE_UNITS[unit]
 
 
 def check_name(name: str) -> None:

@@ -251,6 +251,11 @@ class Host:
             addresses = ((attachment.ip, attachment.prefixlen), (attachment.ip6, attachment.prefixlen6))
             netlink.run(request.set_link(index, up=True),
                         *(request.add_address(index, *one) for one in addresses if one[0]))
+            if attachment.rate:
+                netlink.run(request.limit_rate(index, attachment.rate))
+            if attachment.rate and attachment.host_interface:
+                host_index = self.netlink.link(attachment.host_interface).index
+                self.netlink.run(request.limit_rate(host_index, attachment.rate))
             if network.driver == IPVLAN:
                 attachment.mac = netlink.link(attachment.interface).address  # the parent's
 

@@ -91,6 +91,7 @@ class Attachment(msgspec.Struct, omit_defaults=True):
     names: list[str] = []
     asked: Json = {}  # the API's EndpointSettings as the user gave them
     gateway_priority: int = 0
+    rate: int = 0  # bits per second each way, 0: no limit
 
     def settings(self) -> Json:
         """The API's EndpointSettings."""

@@ -222,7 +222,7 @@ class Networks:
     async def _wire(self, endpoint: Endpoint) -> None:
         """The namespace, with an interface for each attachment."""
         attachments = endpoint.attachments
-        if [one.network_name for one in attachments] == ["bridge"] and not attachments[0].ip6:
+        if [one.network_name for one in attachments] == ["bridge"] and not (attachments[0].ip6 or attachments[0].rate):
             sandbox = await self._warm.take("wired")
             endpoint.netns_fd = sandbox.netns_fd
             try:

@@ -5,10 +5,12 @@ fail with EEXIST when the thing is there already. `netns`/`peer_netns` are open 
 `/proc/…/ns/net`: a device made there directly costs a fraction of one that is moved (a move waits for an
 RCU grace period, 20 ms and more).
 
-Sources: linux/if_link.h, linux/rtnetlink.h, linux/neighbour.h, linux/if_bridge.h (Linux 6.1).
+Sources: linux/if_link.h, linux/rtnetlink.h, linux/neighbour.h, linux/if_bridge.h, linux/pkt_sched.h (Linux 6.1).
 """
 
 from __future__ import annotations
+
+import struct
 
 from kist.linux.netlink import wire
 from kist.linux.netlink.wire import (
@@ -21,6 +23,7 @@ from kist.linux.netlink.wire import (
     NLM_F_EXCL,
     NLM_F_REPLACE,
     RTMSG,
+    TCMSG,
     Request,
     attribute,
     nested,
@@ -45,6 +48,11 @@ RT_TABLE_MAIN, RT_TABLE_LOCAL, RTPROT_BOOT = 254, 255, 3
 RT_SCOPE_UNIVERSE, RT_SCOPE_LINK, RT_SCOPE_HOST = 0, 253, 254
 RTN_UNICAST, RTN_LOCAL = 1, 2
 NUD_PERMANENT = 0x80
+TC_H_ROOT, TC_HANDLE = 0xFFFFFFFF, 1 << 16
+TCA_KIND, TCA_OPTIONS = 1, 2
+TCA_TBF_PARMS, TCA_TBF_RATE64, TCA_TBF_BURST = 1, 4, 6
+LINKLAYER_ETHERNET = 1
+RATESPEC = struct.Struct("=BBHhHI")  # cell log, link layer, overhead, cell align, smallest packet, bytes/s
 NEW = NLM_F_CREATE | NLM_F_EXCL
 
 
@@ -263,3 +271,17 @@ def delete_neighbour(index: int, address: str) -> Request:
 
 def dump_neighbours(family: int = AF_UNSPEC) -> Request:
     return Request(wire.RTM_GETNEIGH, NLM_F_DUMP, NDMSG.pack(family, 0, 0, 0, 0), "list neighbours")
+
+
+def limit_rate(index: int, bits: int) -> Request:
+    """Send at most `bits` a second by this device (tc-tbf(8)); what exceeds it waits up to 0.1 s, then is dropped."""
+    rate = max(1, bits // 8)
+    burst = min(max(rate // 50, 70000), 1 << 31)  # one packet of the largest size must fit
+    spec = RATESPEC.pack(0, LINKLAYER_ETHERNET, 0, 0, 0, min(rate, 0xFFFFFFFF))
+    parameters = spec + bytes(RATESPEC.size) + struct.pack("=III", min(burst + rate // 10, 0xFFFFFFFF), 0, 0)
+    options = attribute(TCA_TBF_PARMS, parameters) + u32(TCA_TBF_BURST, burst)
+    if rate > 0xFFFFFFFF:
+        options += attribute(TCA_TBF_RATE64, struct.pack("=Q", rate))
+    body = TCMSG.pack(AF_UNSPEC, index, TC_HANDLE, TC_H_ROOT, 0)
+    body += attribute(TCA_KIND, b"tbf\0") + nested(TCA_OPTIONS, options)
+    return Request(wire.RTM_NEWQDISC, NLM_F_CREATE | NLM_F_REPLACE, body, f"limit the rate of link {index}")
