@@ -167,7 +167,7 @@ class RegistryClient:
             if answer.status not in _REDIRECTS:
                 return answer
             target = urljoin(answer.url, answer.header("Location"))
-            answer.close()
+            answer.discard()
             check_redirect(endpoint, answer.url, target)
             own = origin(target) == endpoint.origin
             answer = self._send(method, target, headers, None, self._auth.header(endpoint, scope) if own else None)

@@ -307,7 +307,7 @@ def ping(client: RegistryClient) -> Endpoint:
 
     def act(endpoint: Endpoint) -> Endpoint:
         subject = Subject(client.host, action="login")
-        client.request(endpoint, "GET", endpoint.ping, subject=subject, scope="").close()
+        client.request(endpoint, "GET", endpoint.ping, subject=subject, scope="").discard()
         return endpoint
 
     return client.ask(act, mirrors=False)

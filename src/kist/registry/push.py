@@ -145,7 +145,7 @@ class Push:
     ) -> None:
         url = location + ("&" if "?" in location else "?") + "digest=" + quote(descriptor.digest, safe=":")
         headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size)}
-        self._request(endpoint, "PUT", url, body=body, headers=headers, expect=(201, 204)).close()
+        self._request(endpoint, "PUT", url, body=body, headers=headers, expect=(201, 204)).discard()
 
     def _where(self, endpoint: Endpoint, location: str, digest: Digest) -> tuple[str, int]:
         """Where an interrupted upload stands; a new one where the registry has forgotten it."""

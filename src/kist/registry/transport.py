@@ -23,6 +23,7 @@ from kist.registry.protocol import Transient
 from kist.registry.settings import ClientConfig, Patience, RegistrySettings
 
 CHUNK = 1 << 20
+SHORT = 64 << 10
 Body = bytes | Iterable[bytes]
 
 
@@ -88,6 +89,16 @@ class Answer:
             self._response.release_conn()
         else:
             self._response.close()
+
+    def discard(self) -> None:
+        """Close; a short body is read first, so that the connection is good for another request."""
+        try:
+            if not self._finished and self.length is not None and self.length <= SHORT:
+                self.read(SHORT)
+        except Unavailable:
+            pass  # what it says is of no interest
+        finally:
+            self.close()
 
     def header(self, name: str) -> str:
         return self.headers.get(name) or ""
