@@ -112,7 +112,7 @@ class Daemon:
         found = [f"process {pid}: {line}" for pid, line in mentioning(str(self.run))]
         mounts = Path("/proc/self/mountinfo").read_text().splitlines()
         found += [f"mount {m}" for m in mounts if str(self.folder) in m or str(self.run) in m]
-        found += [f"cgroup {p}" for p in Path("/sys/fs/cgroup").glob(f"**{self.cgroup}/*") if p.is_dir()]
+        found += [f"cgroup {p}" for parent in self._cgroups() for p in parent.iterdir() if p.is_dir()]
         containers = self.run / "containers"
         found += [f"run state {p}" for p in containers.iterdir()] if containers.is_dir() else []
         return found
@@ -123,5 +123,11 @@ class Daemon:
             subprocess.run(["ip", "link", "delete", link], capture_output=True, check=False)
         for family in ("inet", "ip", "ip6", "bridge"):
             subprocess.run(["nft", "delete", "table", family, self.table], capture_output=True, check=False)
-        for path in sorted(Path("/sys/fs/cgroup").glob(f"**{self.cgroup}"), reverse=True):
+        for path in self._cgroups():
             path.rmdir()
+
+    def _cgroups(self) -> list[Path]:
+        """Our containers' parent in each hierarchy. Nothing is searched: others' groups come and go meanwhile."""
+        root = Path("/sys/fs/cgroup")
+        hierarchies = [root, *(p for p in root.iterdir() if p.is_dir())]
+        return [parent for h in hierarchies if (parent := h / self.cgroup.lstrip("/")).is_dir()]

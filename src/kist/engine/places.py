@@ -15,6 +15,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -105,12 +106,7 @@ class Places:
         run = self.run_dir(container_id)
         if os.path.isdir(self.shm(container_id)):
             self.unmount_shm(container_id)
-        try:
-            for name in os.listdir(run):
-                os.unlink(f"{run}/{name}")
-            os.rmdir(run)
-        except FileNotFoundError:
-            pass
+        _remove_flat(run)
 
     def known(self) -> set[str]:
         """Ids of all containers that have a directory."""
@@ -124,3 +120,21 @@ class Places:
         except (OSError, ValueError):
             return None
         return found if isinstance(found, dict) else None
+
+
+def _remove_flat(directory: str) -> None:
+    """A directory of files. A monitor that ends takes its own names away, or is writing its last one: at the
+    same time."""
+    while True:
+        try:
+            for name in os.listdir(directory):
+                with suppress(FileNotFoundError):
+                    os.unlink(f"{directory}/{name}")
+            os.rmdir(directory)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            if error.errno != errno.ENOTEMPTY:
+                raise
+        else:
+            return
