@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from kist.api import bodies
-from kist.engine import hostconfig, merge, mountpoints, names, signals, times
+from kist.engine import checks, hostconfig, merge, mountpoints, names, signals, times
 from kist.engine.container import Container
 from kist.engine.parts import Parts
 from kist.engine.records import ContainerRecord, Mount
 from kist.engine.spec.namespaces import FIELDS, joined
 from kist.engine.start import Start
-from kist.errors import Conflict, InvalidParameter
+from kist.errors import Conflict, InvalidParameter, NotFound
 from kist.store.errors import storage_errors
 
 if TYPE_CHECKING:
@@ -58,6 +58,8 @@ class Create:
         warnings: list[str] = []
         host = hostconfig.normalize(body.HostConfig, parts.config, parts.host.limits)
         config = merge.merge(body, image.config.run)
+        networks = _networks(body)
+        checks.check(config, host, networks)
         path, args = merge.command(config)
         self._join_containers(host)
         self._host_name(config, host, container_id)
@@ -68,7 +70,7 @@ class Create:
         record = ContainerRecord(
             id=container_id, name=name, created=times.now(), image=body.Image, image_id=image.id,
             chain_id=image.chain_id, manifest=image.descriptor, config=config, host=host,
-            networks=_networks(body), path=path, args=args)
+            networks=networks, path=path, args=args)
         record.mounts = mountpoints.mount_points(host, config["Volumes"] or (), self._volumes_from(host),
                                                  names.new_id)
         return record, warnings
@@ -78,7 +80,10 @@ class Create:
         for field in FIELDS:
             ref = joined(host[field] or "")
             if ref is not None:
-                host[field] = f"container:{self._parts.register.get(ref).id}"
+                try:
+                    host[field] = f"container:{self._parts.register.get(ref).id}"
+                except NotFound as error:  # 404 would tell clients to pull the image
+                    raise InvalidParameter(error.message) from None
 
     def _host_name(self, config: Json, host: Json, container_id: str) -> None:
         mode = host["NetworkMode"]
@@ -94,7 +99,11 @@ class Create:
         found = []
         for text in host["VolumesFrom"] or ():
             ref, writable = mountpoints.parse_volumes_from(text)
-            for mount in self._parts.register.get(ref).record.mounts:
+            try:
+                donor = self._parts.register.get(ref).record
+            except NotFound as error:  # 404 would tell clients to pull the image
+                raise InvalidParameter(error.message) from None
+            for mount in donor.mounts:
                 copy = msgspec.structs.replace(mount)
                 copy.rw = mount.rw if writable is None else writable and mount.rw
                 found.append(copy)
@@ -126,4 +135,5 @@ def _networks(body: bodies.ContainerCreate) -> Json:
     asked = body.NetworkingConfig.EndpointsConfig if body.NetworkingConfig else None
     if asked and len(asked) > 1 and (body.HostConfig is None or body.HostConfig.NetworkMode in ("host", "none")):
         raise Conflict("Container cannot be connected to network endpoints: " + ", ".join(asked))
-    return {name: msgspec.to_builtins(settings) if settings else {} for name, settings in (asked or {}).items()}
+    return {"bridge" if name == "default" else name: msgspec.to_builtins(settings) if settings else {}
+            for name, settings in (asked or {}).items()}

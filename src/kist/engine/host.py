@@ -10,7 +10,7 @@ from typing import Any
 
 from kist.engine.limits import Machine, parse_set
 from kist.engine.spec import Device
-from kist.errors import EngineFailure, InvalidParameter
+from kist.errors import InvalidParameter
 from kist.linux import capabilities
 
 Json = dict[str, Any]
@@ -72,7 +72,9 @@ def block_numbers(host: Json) -> dict[str, tuple[int, int]]:
             try:
                 number = os.stat(entry["Path"]).st_rdev
             except OSError as error:
-                raise InvalidParameter(f"{entry['Path']}: {error.strerror}") from None
+                raise InvalidParameter(f"stat {entry['Path']}: {(error.strerror or '').lower()}") from None
+            if not number:
+                raise InvalidParameter(f"{entry['Path']} is not a device")
             found[entry["Path"]] = (os.major(number), os.minor(number))
     return found
 
@@ -89,7 +91,7 @@ def _asked(entry: Json) -> list[Device]:
         inside = [(path, os.path.join(target, os.path.relpath(path, source))) for path in _device_paths(source)]
         return [found for path, there in inside if (found := _device(path, there, access)) is not None]
     # Docker's words for a missing or plain file.
-    raise EngineFailure(f'error gathering device information while adding custom device "{source}": '
+    raise InvalidParameter(f'error gathering device information while adding custom device "{source}": '
                         + ("not a device node" if os.path.exists(source) else "no such file or directory"))
 
 

@@ -16,7 +16,7 @@ from kist.engine.limits import Machine, check_limits
 from kist.engine.spec import capabilities, device_rule, security_options
 from kist.engine.spec.defaults import MASKED_PATHS, READONLY_PATHS
 from kist.engine.spec.seccomp import parse_profile
-from kist.errors import InvalidParameter, KistError, NotSupported
+from kist.errors import InvalidParameter, KistError, NotFound, NotSupported
 
 Json = dict[str, Any]
 RESTART_POLICIES = ("no", "always", "on-failure", "unless-stopped")
@@ -28,7 +28,7 @@ _Asked = Callable[[Any], bool]
 REFUSED: dict[str, tuple[_Asked, type[KistError], str]] = {
     "UsernsMode": (lambda v: v not in ("", "host"), InvalidParameter, "invalid userns mode: {value}"),
     "Isolation": (lambda v: v not in ("", "default"), InvalidParameter,
-                  'invalid isolation ({value}): linux does not support it'),
+                  'Invalid isolation: "{value}" - linux only supports \'default\''),
     "Runtime": (lambda v: v not in ("", *RUNTIMES), InvalidParameter,
                 "unknown or invalid runtime name: {value}"),
     "DeviceRequests": (bool, NotSupported,
@@ -44,7 +44,7 @@ REFUSED: dict[str, tuple[_Asked, type[KistError], str]] = {
     "IOMaximumBandwidth": (bool, InvalidParameter, "IOMaximumBandwidth is a Windows-only setting"),
     "KernelMemory": (bool, NotSupported, "kernel memory limits are not supported (removed from Linux)"),
     "KernelMemoryTCP": (bool, NotSupported, "kernel TCP memory limits are not supported (removed from Linux)"),
-    "VolumeDriver": (lambda v: v not in ("", "local"), NotSupported,
+    "VolumeDriver": (lambda v: v not in ("", "local"), NotFound,
                      'error looking up volume plugin {value}: plugin "{value}" not found'),
 }
 # Refused above when they ask for anything; inspect has not shown them since API v1.42.
@@ -93,6 +93,8 @@ def _fill(host: Json, config: Config) -> None:
         host[field] = host[field] or []
     if host["Memory"] and not host["MemorySwap"]:
         host["MemorySwap"] = host["Memory"] * 2
+    if host["MemorySwappiness"] == -1:
+        host["MemorySwappiness"] = None
     if host["PidsLimit"] is not None and host["PidsLimit"] <= 0:
         host["PidsLimit"] = None
     for field, paths in (("MaskedPaths", MASKED_PATHS), ("ReadonlyPaths", READONLY_PATHS)):
@@ -123,7 +125,7 @@ _LOG_DEFAULTS_ONLY = {"compress": "false", "mode": "blocking"}
 
 def _check_log(log: Json) -> None:
     if log["Type"] not in LOG_DRIVERS:
-        raise InvalidParameter(f"logger: no log driver named '{log['Type']}' is registered")
+        raise InvalidParameter(f"error looking up logging plugin {log['Type']}: plugin \"{log['Type']}\" not found")
     for name, value in log["Config"].items():
         if name not in _LOG_OPTIONS:
             raise InvalidParameter(f"unknown log opt '{name}' for {log['Type']} log driver")

@@ -51,6 +51,9 @@ _RULES: tuple[tuple[_Check, str], ...] = (
     (lambda h, m: 0 < h["CpuQuota"] < 1000, "CPU cfs quota can not be less than 1ms (i.e. 1000)"),
     (lambda h, m: h["CpuShares"] < 0,
      "invalid CPU shares ({CpuShares}): value must be a positive integer"),
+    (lambda h, m: h["CpuShares"] == 1, "the minimum allowed cpu-shares is 2"),
+    (lambda h, m: h["MemorySwap"] < -1, "Invalid value: {MemorySwap}, valid memory swap is -1 (unlimited) or a size"),
+    (lambda h, m: h["Memory"] < 0, "Minimum memory limit allowed is 6MB"),
     (lambda h, m: h["BlkioWeight"] != 0 and not 10 <= h["BlkioWeight"] <= 1000,
      "Range of blkio weight is from 10 to 1000"),
     (lambda h, m: h["ShmSize"] < 0, "SHM size can not be less than 0"),
@@ -108,6 +111,6 @@ def _check_set(asked: str, there: frozenset[int], what: str, text: str) -> None:
     try:
         wanted = parse_set(asked)
     except ValueError:
-        raise InvalidParameter(f"Invalid value {asked} for {what}") from None
+        raise InvalidParameter(f"Invalid value {asked} for {what}: invalid format: {asked}") from None
     if not wanted <= there:
         raise InvalidParameter(text.format(asked=asked, there=format_set(there)))

@@ -16,6 +16,9 @@ from kist.errors import InvalidParameter, NotSupported
 
 Json = dict[str, Any]
 VOLUME_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
+# tmpfs(5), and mount(8)'s options for every file system; a value where the pattern wants one.
+_TMPFS = re.compile(r"size=\d+[kmgKMG%]?|mode=[0-7]+|[ug]id=\d+|nr_(inodes|blocks)=\d+[kmgKMG]?|mpol=.+|defaults|r[ow]"
+                    r"|(no)?(suid|dev|exec|atime|diratime|relatime|strictatime|mand)|a?sync|dirsync")
 _PROPAGATIONS = frozenset({"private", "rprivate", "slave", "rslave", "shared", "rshared"})
 _MODES = frozenset({"ro", "rw", "z", "Z", "nocopy", "cached", "delegated", "consistent"}) | _PROPAGATIONS
 
@@ -92,7 +95,7 @@ def _mount(entry: Json, new_name: Callable[[], str]) -> Mount:
     if make is None:
         if kind in ("image", "npipe", "cluster"):
             raise NotSupported(f"mount type {kind} is not supported by Kist")
-        raise InvalidParameter(f'invalid mount config: mount type unknown: "{kind}"')
+        raise InvalidParameter(f'invalid mount config for type "{kind}": mount type unknown')
     make(mount, entry, new_name)
     return mount
 
@@ -132,6 +135,8 @@ def _tmpfs_mount(mount: Mount, entry: Json, new_name: Callable[[], str]) -> None
     if entry.get("Source"):
         raise InvalidParameter('invalid mount config for type "tmpfs": field Source must not be specified')
     options = entry.get("TmpfsOptions") or {}
+    if (options.get("SizeBytes") or 0) < 0:
+        raise InvalidParameter('invalid mount config for type "tmpfs": size must not be negative')
     mount.options = [f"size={options['SizeBytes']}"] if options.get("SizeBytes") else []
     if options.get("Mode"):
         mount.options.append(f"mode={options['Mode']:o}")
@@ -142,8 +147,16 @@ _KINDS = {"bind": _bind_mount, "volume": _volume_mount, "tmpfs": _tmpfs_mount}
 
 
 def _tmpfs(host: Json) -> list[Mount]:
-    return [Mount(type="tmpfs", target=_target(path, path), options=[o for o in options.split(",") if o])
+    return [Mount(type="tmpfs", target=_target(path, path), options=_tmpfs_options(options))
             for path, options in (host.get("Tmpfs") or {}).items()]
+
+
+def _tmpfs_options(text: str) -> list[str]:
+    options = [option for option in text.split(",") if option]
+    for option in options:
+        if not _TMPFS.fullmatch(option):
+            raise InvalidParameter(f'invalid tmpfs option "{option}"')
+    return options
 
 
 def _anonymous(target: str, name: str) -> Mount:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 # Exit status of a container whose start failed before the launcher was asked (Docker: 128).
 NOT_STARTED = 128
+# Steps that fail by what the user asked for, whatever the machine: a mistake of the client's, not of the server's.
+_USERS_STEPS = ("set sysctl ", "make the working directory ", "change to ")
 _FRAME = "failed to create task for container: failed to create shim task: OCI runtime create failed: " \
          "kist: container init: {}: unknown"
 
@@ -60,9 +62,9 @@ class Start:
                 link = await self._parts.launcher.start(request)
                 undo.pop_all()
         except LaunchError as error:
+            users = error.kind in (NOT_FOUND, NOT_EXECUTABLE) or str(error).startswith(_USERS_STEPS)
             raise self._failed(container, failure_words(str(error)), STATUS_OF_KIND[error.kind],
-                               InvalidParameter if error.kind in (NOT_FOUND, NOT_EXECUTABLE) else EngineFailure
-                               ) from None
+                               InvalidParameter if users else EngineFailure) from None
         except KistError as error:
             raise self._failed(container, error.message, NOT_STARTED, type(error)) from None
         except OSError as error:

@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from kist.engine.spec import User
-from kist.errors import EngineFailure, InvalidParameter
+from kist.errors import InvalidParameter
 
 MAX_ID = 2**31 - 1
 
@@ -72,7 +72,7 @@ def _account(word: str, accounts: list[Account]) -> Account:
         if account.name == word or (number is not None and account.uid == number):
             return account
     if number is None:
-        raise EngineFailure(f"unable to find user {word}: no matching entries in passwd file")
+        raise InvalidParameter(f"unable to find user {word}: no matching entries in passwd file")
     if number > MAX_ID:
         raise InvalidParameter("uids and gids must be in range 0-2147483647")
     return Account("", number, 0, "/root" if number == 0 else "/")
@@ -84,7 +84,7 @@ def _group(word: str, groups: list[Group]) -> int:
         if group.name == word or (number is not None and group.gid == number):
             return group.gid
     if number is None:
-        raise EngineFailure(f"unable to find group {word}: no matching entries in group file")
+        raise InvalidParameter(f"unable to find group {word}: no matching entries in group file")
     if number > MAX_ID:
         raise InvalidParameter("uids and gids must be in range 0-2147483647")
     return number

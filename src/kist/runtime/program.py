@@ -31,7 +31,7 @@ def environment(process: dict[str, Any]) -> dict[str, str]:
 def find(process: dict[str, Any]) -> str:
     """The path of ``args[0]``, looked up in the container's PATH if it has no slash."""
     args = process.get("args") or []
-    if not args or not args[0]:
+    if not args:
         raise ExecError("no command specified", errno.EINVAL)
     name = args[0]
     if "/" in name:

@@ -228,7 +228,7 @@ def test_an_exec_has_its_own_words_on_the_containers_ground() -> None:
     ("Runtime", "runsc", "unknown or invalid runtime name: runsc"),
     ("SecurityOpt", ["foo=bar"], "invalid --security-opt 2"),
     ("SecurityOpt", ["seccomp={"], "Decoding seccomp profile failed"),
-    ("LogConfig", {"Type": "splunk"}, "no log driver named 'splunk' is registered"),
+    ("LogConfig", {"Type": "splunk"}, 'plugin "splunk" not found'),
     ("LogConfig", {"Type": "json-file", "Config": {"max-zise": "1m"}}, "unknown log opt 'max-zise'"),
     ("Sysctls", {"kernel.panic": "1"}, "is not in a separate kernel namespace"),
     ("DeviceCgroupRules", ["x"], "invalid device cgroup rule format"),

@@ -12,7 +12,7 @@ from kist.engine import changes, detachkeys, files, health, merge, restarts, sig
 from kist.engine.mountpoints import mount_points, parse_bind, parse_volumes_from
 from kist.engine.records import Health, HealthResult, Mount
 from kist.engine.users import Account, Group, parse_group, parse_passwd, resolve
-from kist.errors import EngineFailure, InvalidParameter, KistError
+from kist.errors import InvalidParameter, KistError
 from kist.oci.image import RunConfig
 
 PASSWD = "root:x:0:0:root:/root:/bin/sh\n# note:x:9:9\nbad line\nredis:x:100:101:r:/data:/bin/false\nodd:x:y:z:::\n"
@@ -52,7 +52,7 @@ def test_groups_are_added() -> None:
     ("root:nogroup", "unable to find group nogroup: no matching entries in group file"),
 ])
 def test_unknown_names_are_refused(spec: str, words: str) -> None:
-    with pytest.raises(EngineFailure, match=words):
+    with pytest.raises(InvalidParameter, match=words):
         resolve(spec, parse_passwd(PASSWD), parse_group(GROUP))
 
 

@@ -1,0 +1,87 @@
+"""What a create request asks for, checked before anything is made, in Docker's words (moby: verifyContainerSettings).
+
+Limits are `engine/limits.py`'s, mounts `engine/mountpoints.py`'s; here is what else a start would stumble over.
+Pure.
+"""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+from typing import Any
+
+from kist.errors import InvalidParameter
+
+Json = dict[str, Any]
+_MILLISECOND = 1_000_000  # nanoseconds
+_DURATIONS = ("Interval", "Timeout", "StartPeriod", "StartInterval")
+
+
+def check(config: Json, host: Json, networks: Json) -> None:
+    """`networks`: EndpointSettings by network name."""
+    _check_health(config.get("Healthcheck") or {})
+    _check_names(host)
+    _check_cgroup_parent(host["CgroupParent"])
+    for name, asked in networks.items():
+        _check_addresses(name, asked)
+    if "" in (host["Annotations"] or {}):
+        raise InvalidParameter("invalid Annotations: the empty string is not permitted as an annotation key")
+
+
+def _check_health(health: Json) -> None:
+    for field in _DURATIONS:
+        if health.get(field) and health[field] < _MILLISECOND:
+            raise InvalidParameter(f"{field} in Healthcheck cannot be less than 1ms")
+    if health.get("Retries") and health["Retries"] < 0:
+        raise InvalidParameter("Retries in Healthcheck cannot be negative")
+
+
+def _check_names(host: Json) -> None:
+    """What becomes lines of resolv.conf and hosts: a line end in it would be another line."""
+    for server in host["Dns"]:
+        if not _is_address(server.partition("%")[0]):
+            raise InvalidParameter(f"bad nameserver address {server}: unable to parse IP")
+    for field in ("DnsSearch", "DnsOptions"):
+        for word in host[field]:
+            if not word.isprintable():
+                raise InvalidParameter(f"invalid value for {field}: {word!r}")
+    for entry in host["ExtraHosts"] or ():
+        _check_extra_host(entry)
+
+
+def _check_extra_host(entry: str) -> None:
+    """`name:address`, or `name=address`; the address may be the word host-gateway."""
+    cut = min((at for at in (entry.find("="), entry.find(":")) if at >= 0), default=-1)
+    name, address = entry[:cut], entry[cut + 1:]
+    if cut < 1 or not name.isprintable() or " " in name:
+        raise InvalidParameter(f'bad format for add-host: "{entry}"')
+    if address.startswith("[") and address.endswith("]"):
+        address = address[1:-1]
+    if address != "host-gateway" and not _is_address(address):
+        raise InvalidParameter(f'invalid IP address in add-host: "{address}"')
+
+
+def _check_cgroup_parent(path: str) -> None:
+    """A path below the hierarchy's root, or a slice of systemd's (`a-b.slice`)."""
+    if ".." in path.split("/") or "//" in path or not path.isprintable():
+        raise InvalidParameter(f"invalid cgroup parent: '{path}' is not a plain path")
+
+
+def _check_addresses(network: str, asked: Json) -> None:
+    ipam = asked.get("IPAMConfig") or {}
+    for version in (4, 6):
+        address = ipam.get(f"IPv{version}Address")
+        if address and not _is_address(address, version):
+            raise InvalidParameter(f"invalid config for network {network}: invalid endpoint settings:\n"
+                                   f"invalid IPv{version} address: {address}")
+    for address in ipam.get("LinkLocalIPs") or ():
+        if not _is_address(address):
+            raise InvalidParameter(f"invalid config for network {network}: invalid endpoint settings:\n"
+                                   f"invalid link-local IP address: {address}")
+        raise InvalidParameter(f"invalid config for network {network}: link-local addresses are not supported")
+
+
+def _is_address(text: str, version: int = 0) -> bool:
+    try:
+        return version in (0, ip_address(text).version)
+    except ValueError:
+        return False

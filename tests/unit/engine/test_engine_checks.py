@@ -1,0 +1,116 @@
+"""What a create request may not ask for, and Docker's words for it."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kist.engine import checks, hostconfig
+from kist.engine.config import Config
+from kist.engine.limits import Machine
+from kist.engine.mountpoints import mount_points
+from kist.engine.places import Places
+from kist.errors import InvalidParameter
+
+MACHINE = Machine(cpus=4, online_cpus=frozenset(range(4)), memory_nodes=frozenset({0}))
+
+
+def host(**fields: Any) -> dict[str, Any]:
+    found = hostconfig.normalize(None, Config(), MACHINE)
+    return {**found, **fields}
+
+
+@pytest.mark.parametrize(("health", "words"), [
+    ({"Interval": 100}, "Interval in Healthcheck cannot be less than 1ms"),
+    ({"Timeout": -1}, "Timeout in Healthcheck cannot be less than 1ms"),
+    ({"StartPeriod": 999_999}, "StartPeriod in Healthcheck cannot be less than 1ms"),
+    ({"StartInterval": 1}, "StartInterval in Healthcheck cannot be less than 1ms"),
+    ({"Retries": -1}, "Retries in Healthcheck cannot be negative"),
+])
+def test_healthchecks(health: dict[str, Any], words: str) -> None:
+    with pytest.raises(InvalidParameter, match=words):
+        checks.check({"Healthcheck": {"Test": ["CMD", "true"], **health}}, host(), {})
+
+
+def test_a_millisecond_is_enough_and_zero_is_the_default() -> None:
+    checks.check({"Healthcheck": {"Interval": 1_000_000, "Timeout": 0, "Retries": 3}}, host(), {})
+
+
+@pytest.mark.parametrize(("field", "value", "words"), [
+    ("Dns", ["nope"], "bad nameserver address nope"),
+    ("Dns", [""], "bad nameserver address"),
+    ("DnsSearch", ["a\nnameserver 6.6.6.6"], "invalid value for DnsSearch"),
+    ("DnsOptions", ["a\nb"], "invalid value for DnsOptions"),
+    ("ExtraHosts", ["nope"], 'bad format for add-host: "nope"'),
+    ("ExtraHosts", ["a:b"], 'invalid IP address in add-host: "b"'),
+    ("ExtraHosts", ["a:"], 'invalid IP address in add-host: ""'),
+    ("ExtraHosts", [":1.2.3.4"], 'bad format for add-host: ":1.2.3.4"'),
+    ("ExtraHosts", ["a\n1.2.3.4 b:1.2.3.4"], "bad format for add-host"),
+    ("CgroupParent", "../x", "invalid cgroup parent"),
+    ("Annotations", {"": "x"}, "the empty string is not permitted as an annotation key"),
+])
+def test_host_configuration(field: str, value: Any, words: str) -> None:
+    with pytest.raises(InvalidParameter, match=words):
+        checks.check({}, host(**{field: value}), {})
+
+
+def test_what_docker_takes() -> None:
+    checks.check({}, host(Dns=["8.8.8.8", "::1", "fe80::1%eth0"], CgroupParent="/a/b",
+                          ExtraHosts=["a:1.2.3.4", "b=::1", "c:::1", "d:[::1]", "gw:host-gateway"]), {})
+
+
+@pytest.mark.parametrize(("ipam", "words"), [
+    ({"IPv4Address": "nope"}, "invalid IPv4 address: nope"),
+    ({"IPv6Address": "1.2.3.4"}, "invalid IPv6 address: 1.2.3.4"),
+    ({"LinkLocalIPs": ["nope"]}, "invalid link-local IP address: nope"),
+    ({"LinkLocalIPs": ["169.254.3.3"]}, "link-local addresses are not supported"),
+])
+def test_addresses(ipam: dict[str, Any], words: str) -> None:
+    with pytest.raises(InvalidParameter, match=words):
+        checks.check({}, host(), {"net": {"IPAMConfig": ipam}})
+
+
+@pytest.mark.parametrize("option", ["nope", "nope=1", "size=x", "mode=z", "size=-1", "uid=me"])
+def test_tmpfs_options_that_are_none(option: str) -> None:
+    with pytest.raises(InvalidParameter, match=f'invalid tmpfs option "{option}"'):
+        mount_points({"Tmpfs": {"/x": option}}, (), (), lambda: "n")
+
+
+def test_tmpfs_options() -> None:
+    text = "rw,noexec,nosuid,nodev,size=64m,mode=1777,uid=0,gid=5,nr_inodes=1k,size=50%,relatime"
+    assert mount_points({"Tmpfs": {"/x": text}}, (), (), lambda: "n")[0].options == text.split(",")
+
+
+def test_a_swappiness_of_minus_one_is_none() -> None:
+    """Docker's client sends -1 for "not told"."""
+    from kist.api import bodies
+
+    assert hostconfig.normalize(bodies.HostConfig(MemorySwappiness=-1), Config(), MACHINE)["MemorySwappiness"] is None
+
+
+def test_a_run_directory_goes_although_its_monitor_is_taking_its_own_names_away(tmp_path: Path) -> None:
+    places = Places(Config(data=str(tmp_path / "data"), run=str(tmp_path / "run")))
+    name = Path(places.run_dir("c")) / "state.json"
+    over = threading.Event()
+
+    def monitor() -> None:
+        while not over.is_set():
+            try:
+                name.touch()
+                name.unlink()
+            except FileNotFoundError:
+                pass
+
+    thread = threading.Thread(target=monitor)
+    thread.start()
+    try:
+        for _ in range(300):
+            places.make("c")
+            places.discard("c")
+            assert not name.parent.exists()
+    finally:
+        over.set()
+        thread.join()
