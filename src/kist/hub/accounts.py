@@ -32,7 +32,7 @@ SHORTEST_PASSWORD = 10
 SESSION_LIFE = 14 * 86400.0
 #: Names that can't be a user's or an organisation's: paths of the pages, and the library's namespace.
 RESERVED = frozenset({"library", "v1", "v2", "token", "healthz", "metrics", "static", "search", "signin", "signout",
-                      "settings", "api", "r", "explore"})
+                      "settings", "api", "r", "o"})
 # Wrong passwords: after so many within the window, nobody gets another try for this name from there.
 TRIES, TRIES_WINDOW = 10, 300.0
 

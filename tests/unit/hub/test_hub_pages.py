@@ -259,3 +259,35 @@ def test_a_repository_is_changed_by_its_owner_only(secured: Client) -> None:
     found = secured.hub.metadata.repository("alice/secret")
     assert found is not None
     assert (found.summary, found.description, found.private, found.immutable) == ("Two words", "*text*", False, True)
+
+
+def test_giving_access_to_a_repository(secured: Client) -> None:
+    me = signed_in(secured, "alice")
+    csrf = {"csrf": token_of(secured, me)}
+    path, people = "/r/alice/secret/-/settings", accounts(secured)
+    assert secured.form(path, {**csrf, "user": "bob", "level": "read"}, **me).status == 303
+    assert people.grants("alice/secret") == {"bob": Level.READ}
+    assert "Remove bob" in page(secured, path, **me)
+    assert secured.form(path, {**csrf, "user": "nobody", "level": "read"}, **me).status == 400
+    assert secured.form(path, {**csrf, "user": "bob", "level": "king"}, **me).status == 400
+    assert secured.form(path, {**csrf, "user": "bob", "level": "none"}, **me).status == 303
+    assert people.grants("alice/secret") == {}
+
+
+def test_an_organisations_members_are_changed_by_those_who_look_after_it(secured: Client) -> None:
+    people = accounts(secured)
+    people.add_organisation("acme")
+    people.set_member("acme", "alice", Level.ADMIN)
+    people.set_member("acme", "bob", Level.WRITE)
+    me, other = signed_in(secured, "alice"), signed_in(secured, "bob")
+    assert 'href="/o/acme"' in page(secured, "/settings", **me)
+    assert "Remove bob" in page(secured, "/o/acme", **me)
+    for who in (other, {}):
+        assert secured.get("/o/acme", **who).status == 404
+    assert secured.get("/o/nothing", **me).status == 404
+    csrf = {"csrf": token_of(secured, me)}
+    assert secured.form("/o/acme", {**csrf, "user": "bob", "level": "read"}, **me).status == 303
+    assert people.members("acme")["bob"] is Level.READ
+    assert secured.form("/o/acme", {"csrf": token_of(secured, other), "user": "bob", "level": "admin"},
+                        **other).status == 404
+    assert secured.form("/o/acme", {**csrf, "user": "nobody", "level": "read"}, **me).status == 400

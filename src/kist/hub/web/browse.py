@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from typing import Any
 from urllib.parse import quote
 
 from starlette.requests import Request
 from starlette.responses import Response
 
+from kist.errors import InvalidParameter, KistError
 from kist.hub.access import AccountAccess
 from kist.hub.accounts import Level
 from kist.hub.errors import HubError
@@ -109,11 +109,15 @@ def _platform(hub: Hub, parsed: Manifest) -> str:
 async def settings(request: Request, name: str) -> Response:
     hub = hub_of(request)
     found = await in_thread(_administered, hub, request, name)
+    problem = ""
     if request.method == "POST":
         fields = await form(request)
-        await in_thread(_save, hub, name, fields)
-        return moved(f"/r/{quote(name)}")
-    return await page(request, "repository_settings.html", repository=found, grants=await in_thread(_grants, hub, name))
+        try:
+            return moved(await in_thread(_save, hub, name, fields))
+        except KistError as error:
+            problem = str(error)
+    return await page(request, "repository_settings.html", 400 if problem else 200, repository=found, problem=problem,
+                      grants=await in_thread(_grants, hub, name), Level=Level)
 
 
 def _administered(hub: Hub, request: Request, name: str) -> Repository:
@@ -123,13 +127,20 @@ def _administered(hub: Hub, request: Request, name: str) -> Repository:
     return found
 
 
-def _save(hub: Hub, name: str, fields: Any) -> None:
+def _save(hub: Hub, name: str, fields: Mapping[str, str]) -> str:
+    """Do what the form says; the path to go to."""
+    if "user" in fields:
+        if not isinstance(hub.access, AccountAccess):
+            raise InvalidParameter("this Hub has no accounts")
+        hub.access.accounts.grant(name, fields["user"].strip(), Level.parse(fields.get("level", "")))
+        return f"/r/{quote(name)}/-/settings"
     summary = " ".join(fields.get("summary", "").split())[:200]
     hub.metadata.describe(name, summary=summary, description=fields.get("description", "")[:256 << 10],
                           private="private" in fields, immutable="immutable" in fields)
+    return f"/r/{quote(name)}"
 
 
 def _grants(hub: Hub, name: str) -> dict[str, Level]:
     if not isinstance(hub.access, AccountAccess):
-        return defaultdict()
+        return {}
     return hub.access.accounts.grants(name)

@@ -1,4 +1,4 @@
-"""Signing in and out, and what somebody signed in may set: access tokens and the password."""
+"""Signing in and out, and what somebody signed in may set: access tokens, the password, an organisation's members."""
 
 from __future__ import annotations
 
@@ -88,6 +88,31 @@ def _change(accounts: Accounts, user: User, fields: Mapping[str, str]) -> tuple[
         accounts.set_password(user.name, fields.get("new", ""))
         return "", "The password is changed. Sign in again."
     raise InvalidParameter("Nothing to do.")
+
+
+async def organisation(request: Request) -> Response:
+    """Who is in an organisation; for those who look after it."""
+    accounts, name = _accounts(request), request.path_params["name"]
+    user = await in_thread(signed_in, request)
+    if user is None or not await in_thread(_looks_after, accounts, user, name):
+        raise HubError("NAME_UNKNOWN")
+    problem = ""
+    if request.method == "POST":
+        fields = await form(request)
+        try:
+            await in_thread(accounts.set_member, name, fields.get("user", "").strip(),
+                            Level.parse(fields.get("level", "")))
+            return moved(f"/o/{name}")
+        except KistError as error:
+            problem = str(error)
+    return await page(request, "organisation.html", 400 if problem else 200, name=name, problem=problem,
+                      members=await in_thread(accounts.members, name), Level=Level)
+
+
+def _looks_after(accounts: Accounts, user: User, name: str) -> bool:
+    if name not in accounts.organisations():
+        return False
+    return user.admin or accounts.organisations_of(user).get(name) is Level.ADMIN
 
 
 def _own_path(target: str) -> str:

@@ -59,6 +59,7 @@ ROUTES: list[BaseRoute] = [
     Route("/signin", guarded(people.sign_in), methods=_BOTH),
     Route("/signout", guarded(people.sign_out), methods=["POST"]),
     Route("/settings", guarded(people.settings), methods=_BOTH),
+    Route("/o/{name}", guarded(people.organisation), methods=_BOTH),
     Route("/v1/search", search.docker_search),
     Route("/v1/_ping", search.docker_ping),
     Route("/api/search", search.api_search),
