@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 PROC_FILES = {"/proc/" + name for name in (
     "cpuinfo", "diskstats", "meminfo", "stat", "swaps", "uptime", "loadavg", "slabinfo",
     "sys/kernel/ns_last_pid", "sys/crypto/fips_enabled")}
+_UNLABELLED = ("proc", "sysfs", "mqueue", "cgroup", "cgroup2")  # the kernel labels these itself
 
 
 def normal(path: str) -> str:
@@ -43,17 +44,18 @@ def normal(path: str) -> str:
 class Mount(Step):
     """A new file system: proc, sysfs, tmpfs, devpts, mqueue, or any that the kernel knows."""
 
-    __slots__ = ("destination", "options", "source", "type")
+    __slots__ = ("destination", "label", "options", "source", "type")
     syscall = "fsopen(2), fsconfig(2), fsmount(2), move_mount(2)"
     why = "asked for by the specification's mounts"
 
-    def __init__(self, mount: dict[str, Any], options: Options) -> None:
+    def __init__(self, mount: dict[str, Any], options: Options, label: str = "") -> None:
         self.destination = normal(mount["destination"])
         self.type: str = mount.get("type") or ""
         if not self.type or self.type == "none":
             raise SpecError(f"mount {self.destination}: no type given")
         self.source: str = mount.get("source") or self.type
         self.options = options
+        self.label = "" if self.type in _UNLABELLED else label
 
     def describe(self) -> str:
         return f"mount {self.type} on {self.destination}"
@@ -79,7 +81,8 @@ class Mount(Step):
         return target
 
     def _words(self) -> list[str]:
-        return [f"source={self.source}", *self.options.data]
+        context = [f"context={self.label}"] if self.label else []
+        return [f"source={self.source}", *context, *self.options.data]
 
     def _attributes(self) -> int:
         """/dev stays writable until its nodes are made; so does a tmpfs that is to be filled."""
@@ -209,8 +212,8 @@ class RemountReadonly(Step):
         os.close(fd)
 
 
-def steps_for(mount: dict[str, Any], bundle: str, index: int, cgroup_steps: Any) -> list[Step]:
-    """The steps of one entry of ``mounts``."""
+def steps_for(mount: dict[str, Any], bundle: str, index: int, cgroup_steps: Any, label: str = "") -> list[Step]:
+    """The steps of one entry of ``mounts``; ``label`` is linux.mountLabel."""
     if not isinstance(mount.get("destination"), str) or not mount["destination"]:
         raise SpecError(f"mounts[{index}]: no destination")
     options = parse(mount.get("options") or [])
@@ -228,4 +231,4 @@ def steps_for(mount: dict[str, Any], bundle: str, index: int, cgroup_steps: Any)
         return [Bind(mount, options, bundle, index)]
     if options.idmap or mount.get("uidMappings"):
         raise SpecError(f"mount {mount['destination']}: id mappings are for bind mounts")
-    return [Mount(mount, options)]
+    return [Mount(mount, options, label)]

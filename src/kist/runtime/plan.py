@@ -104,6 +104,9 @@ def _root(made: Plan, spec: dict[str, Any], linux: dict[str, Any], bundle: str, 
 
             made.root.append(StorageQuota(own["storageQuota"], path))
             layers = with_quota(layers, path)
+        label = linux.get("mountLabel") or ""
+        if label:
+            layers = [{**mount, "options": [*(mount.get("options") or []), f"context={label}"]} for mount in layers]
         made.root += [root.MountRootfs(mount, path, -1 - number) for number, mount in enumerate(layers)]
         if not layers:
             made.root.append(root.BindRoot(path))
@@ -111,11 +114,12 @@ def _root(made: Plan, spec: dict[str, Any], linux: dict[str, Any], bundle: str, 
 
 
 def _mounts(made: Plan, spec: dict[str, Any], namespaces: Namespaces, bundle: str) -> None:
+    label = (spec.get("linux") or {}).get("mountLabel") or ""
     def cgroup_steps(destination: str, options: Any) -> list[Step]:
         return [CgroupMounts(destination, options, own_namespace="cgroup" in namespaces.private)]
 
     for index, mount in enumerate(spec.get("mounts") or []):
-        made.setup += steps_for(mount, bundle, index, cgroup_steps)
+        made.setup += steps_for(mount, bundle, index, cgroup_steps, label)
 
 
 def _dev(made: Plan, spec: dict[str, Any], linux: dict[str, Any], namespaces: Namespaces) -> None:

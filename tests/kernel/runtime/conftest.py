@@ -41,8 +41,13 @@ def rootfs(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def container_id() -> str:
-    return "t" + uuid.uuid4().hex[:12]
+def container_id() -> Iterator[str]:
+    yield "t" + uuid.uuid4().hex[:12]
+    for top in ("", *os.listdir("/sys/fs/cgroup")):
+        try:
+            os.rmdir(f"/sys/fs/cgroup/{top}/kist-test")
+        except OSError:
+            continue  # another worker's containers are in it
 
 
 @pytest.fixture
@@ -105,3 +110,53 @@ def sh(spec: dict[str, Any], run: Runner) -> Callable[..., str]:
         return str(report["stdout"])
 
     return runner
+
+
+HOLDER = """
+import os, signal, sys
+sys.path.insert(0, {src!r})
+from kist.linux.namespaces import FLAG, clone3
+flags = 0
+for kind in {kinds!r}:
+    flags |= FLAG[kind]
+pid, _ = clone3(flags)
+if pid == 0:
+    import ctypes
+    ctypes.CDLL(None).prctl(1, 9)
+    signal.pause()
+if flags & FLAG["user"]:
+    for name in ("uid_map", "gid_map"):
+        open(f"/proc/{{pid}}/{{name}}", "w").write("0 0 65536")
+print(pid, flush=True)
+signal.pause()
+"""
+
+
+class Holder:
+    """A process in namespaces of its own, to be joined; ``pid`` is the host's."""
+
+    def __init__(self, *kinds: str) -> None:
+        self.child = subprocess.Popen([sys.executable, "-I", "-S", "-c", HOLDER.format(src=str(SRC), kinds=kinds)],
+                                      stdout=subprocess.PIPE, text=True)
+        assert self.child.stdout is not None
+        self.pid = self.child.stdout.readline().strip()
+
+    def close(self) -> None:
+        self.child.kill()
+        self.child.wait()
+        assert self.child.stdout is not None
+        self.child.stdout.close()
+
+
+@pytest.fixture
+def hold() -> Iterator[Callable[..., str]]:
+    """``hold("network", …)`` → the pid of a process in such namespaces, new ones."""
+    made: list[Holder] = []
+
+    def holder(*kinds: str) -> str:
+        made.append(Holder(*kinds))
+        return made[-1].pid
+
+    yield holder
+    for each in made:
+        each.close()

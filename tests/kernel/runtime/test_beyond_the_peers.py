@@ -19,26 +19,24 @@ def needs(*tools: str) -> None:
             pytest.skip(f"{tool} is not installed")
 
 
+def inside(pid: str, *command: str) -> str:
+    return subprocess.run(["nsenter", "-t", pid, "-n", *command], check=True, text=True, capture_output=True).stdout
+
+
 @pytest.fixture
-def wire(container_id: str) -> Any:
-    """A network namespace with one end of a veth pair; the other end in a second one, where somebody listens."""
+def wire(hold: Any) -> list[str]:
+    """Two processes in network namespaces of their own, with a veth pair between them."""
     needs("ip", "tc")
-    names = [f"{container_id[:8]}{side}" for side in "ab"]
-    for name in names:
-        subprocess.run(["ip", "netns", "add", name], check=True)
-    subprocess.run(["ip", "-n", names[0], "link", "add", "eth0", "type", "veth", "peer", "name", "eth0", "netns",
-                    names[1]], check=True)
-    for number, name in enumerate(names, 1):
-        subprocess.run(["ip", "-n", name, "addr", "add", f"10.9.8.{number}/24", "dev", "eth0"], check=True)
-        subprocess.run(["ip", "-n", name, "link", "set", "eth0", "up"], check=True)
-    yield names
-    for name in names:
-        subprocess.run(["ip", "netns", "del", name], check=True)
+    pids = [hold("network"), hold("network")]
+    inside(pids[0], "ip", "link", "add", "eth0", "type", "veth", "peer", "name", "eth0", "netns", pids[1])
+    for number, pid in enumerate(pids, 1):
+        inside(pid, "ip", "addr", "add", f"10.9.8.{number}/24", "dev", "eth0")
+        inside(pid, "ip", "link", "set", "eth0", "up")
+    return pids
 
 
-def bucket(netns: str, device: str) -> str:
-    return subprocess.run(["tc", "-n", netns, "qdisc", "show", "dev", device], check=True, text=True,
-                          capture_output=True).stdout
+def bucket(pid: str) -> str:
+    return inside(pid, "tc", "qdisc", "show", "dev", "eth0")
 
 
 def test_network_rate(spec: dict[str, Any], run: Any, wire: list[str]) -> None:
@@ -49,27 +47,27 @@ def test_network_rate(spec: dict[str, Any], run: Any, wire: list[str]) -> None:
               "while size < 2000000: size += len(conn.recv(65536))\nprint(time.monotonic() - start, flush=True)\n"
               "start = time.monotonic(); conn.sendall(bytes(1000000)); conn.shutdown(1); conn.recv(1)\n"
               "print(time.monotonic() - start, flush=True)\n")
-    peer = subprocess.Popen(["ip", "netns", "exec", wire[1], sys.executable, "-c", script], text=True,
+    peer = subprocess.Popen(["nsenter", "-t", wire[1], "-n", sys.executable, "-c", script], text=True,
                             stdout=subprocess.PIPE)
     assert peer.stdout is not None
     assert peer.stdout.readline() == "up\n"
     report = run(spec, "sh", "-c", "head -c 2000000 /dev/zero | nc 10.9.8.2 999 | wc -c",
-                 netns=f"/run/netns/{wire[0]}")
+                 netns=f"/proc/{wire[0]}/ns/net")
     assert report["stdout"].strip() == "1000000", report
     sent, received = float(peer.stdout.readline()), float(peer.stdout.readline())
     peer.stdout.close()
     peer.wait()
     assert sent > 1.0
     assert received > 1.0
-    assert "tbf" in bucket(wire[0], "eth0")
-    assert "rate 8Mbit" in bucket(wire[0], "eth0")
+    assert "tbf" in bucket(wire[0])
+    assert "rate 8Mbit" in bucket(wire[0])
 
 
 def test_network_rate_can_change(spec: dict[str, Any], run: Any, wire: list[str]) -> None:
     for rate, words in ((125000, "rate 1Mbit"), (250000, "rate 2Mbit")):
         spec["kist"] = {"networkRate": {"egress": rate}}
-        run(spec, "true", netns=f"/run/netns/{wire[0]}")
-        assert words in bucket(wire[0], "eth0")
+        run(spec, "true", netns=f"/proc/{wire[0]}/ns/net")
+        assert words in bucket(wire[0])
 
 
 def test_network_rate_needs_a_device_and_sense(spec: dict[str, Any], run: Any) -> None:

@@ -72,7 +72,8 @@ def oci(tmp_path: Path, spec: dict[str, Any], rootfs: Path) -> Iterator[Oci]:
     except ChildProcessError:
         pass
     assert not (tmp_path / "state" / command.id).exists()
-    assert not list(Path("/sys/fs/cgroup").glob(f"**/{command.id}"))
+    for top in ("", *os.listdir("/sys/fs/cgroup")):
+        assert not os.path.exists(f"/sys/fs/cgroup/{top}/kist-test/{command.id}")
 
 
 def test_the_life_of_a_container(oci: Oci) -> None:

@@ -9,7 +9,6 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -277,48 +276,10 @@ def test_user_namespace_overlay(spec: dict[str, Any], sh: Any, rootfs: Path, tmp
     assert (tmp_path / "upper" / "made").stat().st_uid == 200000
 
 
-HOLDER = """
-import os, signal, sys
-sys.path.insert(0, {src!r})
-from kist.linux.namespaces import FLAG, clone3
-flags = 0
-for kind in {kinds!r}:
-    flags |= FLAG[kind]
-pid, _ = clone3(flags)
-if pid == 0:
-    import ctypes
-    ctypes.CDLL(None).prctl(1, 9)
-    signal.pause()
-if flags & FLAG["user"]:
-    for name in ("uid_map", "gid_map"):
-        open(f"/proc/{{pid}}/{{name}}", "w").write("0 0 65536")
-print(pid, flush=True)
-signal.pause()
-"""
-
-
-class Holder:
-    """A process in namespaces of its own, to be joined; ``pid`` is the host's."""
-
-    def __init__(self, *kinds: str) -> None:
-        src = str(Path(__file__).resolve().parents[3] / "src")
-        self.child = subprocess.Popen([sys.executable, "-I", "-S", "-c", HOLDER.format(src=src, kinds=kinds)],
-                                      stdout=subprocess.PIPE, text=True)
-        assert self.child.stdout is not None
-        self.pid = self.child.stdout.readline().strip()
-
-    def close(self) -> None:
-        self.child.kill()
-        self.child.wait()
-        assert self.child.stdout is not None
-        self.child.stdout.close()
-
-
 @pytest.fixture
-def holder() -> Iterator[str]:
-    made = Holder("network", "uts", "ipc", "pid")
-    yield made.pid
-    made.close()
+def holder(hold: Any) -> str:
+    pid: str = hold("network", "uts", "ipc", "pid")
+    return pid
 
 
 @pytest.mark.parametrize("kinds", [("network",), ("network", "uts", "ipc"), ("pid",), ("pid", "network", "ipc", "uts")])
@@ -334,19 +295,16 @@ def test_joined_by_path(spec: dict[str, Any], run: Any, holder: str, kinds: tupl
     assert report["stdout"].split() == expected, report
 
 
-def test_joined_user_namespace(spec: dict[str, Any], run: Any) -> None:
+def test_joined_user_namespace(spec: dict[str, Any], run: Any, hold: Any) -> None:
     """As in a pod: its user and network namespaces are joined, the rest is new."""
-    made = Holder("user", "network")
-    try:
-        for entry in spec["linux"]["namespaces"]:
-            if entry["type"] == "network":
-                entry["path"] = f"/proc/{made.pid}/ns/net"
-        spec["linux"]["namespaces"].append({"type": "user", "path": f"/proc/{made.pid}/ns/user"})
-        report = run(spec, "sh", "-c", "readlink /proc/self/ns/user; readlink /proc/self/ns/net; id -u; echo $$")
-        expected = [os.readlink(f"/proc/{made.pid}/ns/{kind}") for kind in ("user", "net")]
-        assert report["stdout"].split() == [*expected, "0", "1"], report
-    finally:
-        made.close()
+    pid = hold("user", "network")
+    for entry in spec["linux"]["namespaces"]:
+        if entry["type"] == "network":
+            entry["path"] = f"/proc/{pid}/ns/net"
+    spec["linux"]["namespaces"].append({"type": "user", "path": f"/proc/{pid}/ns/user"})
+    report = run(spec, "sh", "-c", "readlink /proc/self/ns/user; readlink /proc/self/ns/net; id -u; echo $$")
+    expected = [os.readlink(f"/proc/{pid}/ns/{kind}") for kind in ("user", "net")]
+    assert report["stdout"].split() == [*expected, "0", "1"], report
 
 
 def test_network_by_descriptor(spec: dict[str, Any], run: Any, holder: str) -> None:
@@ -464,3 +422,13 @@ def answer(fd: int, error: int) -> None:
     ctypes.memmove(ctypes.addressof(response) + 16, ctypes.byref(ctypes.c_int32(-error)), 4)
     assert libc.ioctl(fd, 0xC0182101, response) == 0
     os.close(fd)
+
+
+def test_mount_label(spec: dict[str, Any], run: Any) -> None:
+    """With SELinux a tmpfs carries the label; without, the kernel knows no such option and the step says so."""
+    spec["linux"]["mountLabel"] = "system_u:object_r:container_file_t:s0"
+    report = run(spec, "cat", "/proc/self/mountinfo")
+    if Path("/sys/fs/selinux/enforce").exists():
+        assert "context=system_u:object_r:container_file_t:s0" in report["stdout"]
+    else:
+        assert report["error"].startswith("mount tmpfs on /dev: EINVAL")

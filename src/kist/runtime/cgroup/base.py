@@ -73,7 +73,18 @@ def read_table(path: str) -> dict[str, int]:
 
 
 def make_dirs(top: str, path: str) -> list[str]:
-    """mkdir below the mount point ``top`` for each component; the directories made."""
+    """mkdir below the mount point ``top`` for each component; the directories made. A parent that somebody tidies
+    away meanwhile is made again."""
+    for attempt in range(16):
+        try:
+            return _make_dirs(top, path)
+        except FileNotFoundError:
+            if attempt == 15:
+                raise
+    raise AssertionError
+
+
+def _make_dirs(top: str, path: str) -> list[str]:
     made = []
     full = top + path
     try:
