@@ -13,7 +13,6 @@ A directory here without a record in the database is a leftover of a create or r
 from __future__ import annotations
 
 import errno
-import json
 import os
 from contextlib import suppress
 from typing import Any
@@ -66,22 +65,6 @@ class Places:
             with open(f"{self.data_dir(container_id)}/{name}", "w", encoding="utf-8") as file:
                 file.write(text)
 
-    def read_exit(self, container_id: str) -> Json | None:
-        """What the monitor wrote when the container ended."""
-        return self._read(f"{self.data_dir(container_id)}/exit.json")
-
-    def read_state(self, container_id: str) -> Json | None:
-        """What the monitor wrote when the container started."""
-        return self._read(f"{self.run_dir(container_id)}/state.json")
-
-    def drop_exit(self, container_id: str) -> None:
-        """Before a start: an old status must not be taken for the new run's."""
-        for path in (f"{self.data_dir(container_id)}/exit.json", f"{self.run_dir(container_id)}/state.json"):
-            try:
-                os.unlink(path)
-            except FileNotFoundError:
-                pass
-
     def shm(self, container_id: str) -> str:
         return f"{self.run_dir(container_id)}/shm"
 
@@ -111,30 +94,3 @@ class Places:
     def known(self) -> set[str]:
         """Ids of all containers that have a directory."""
         return set(os.listdir(self.containers)) | set(os.listdir(self.runs))
-
-    @staticmethod
-    def _read(path: str) -> Json | None:
-        try:
-            with open(path, "rb") as file:
-                found = json.load(file)
-        except (OSError, ValueError):
-            return None
-        return found if isinstance(found, dict) else None
-
-
-def _remove_flat(directory: str) -> None:
-    """A directory of files. A monitor that ends takes its own names away, or is writing its last one: at the
-    same time."""
-    while True:
-        try:
-            for name in os.listdir(directory):
-                with suppress(FileNotFoundError):
-                    os.unlink(f"{directory}/{name}")
-            os.rmdir(directory)
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            if error.errno != errno.ENOTEMPTY:
-                raise
-        else:
-            return

@@ -43,7 +43,6 @@ class Prepare:
             kernel=parts.host.release,
             known_capabilities=parts.host.known_capabilities,
             apparmor=parts.host.apparmor,
-            host_name=parts.host.name,
         )
         parts.places.make_run(record.id)
         parts.places.write_spec(record.id, compile_spec(record, facts))

@@ -64,7 +64,6 @@ class Facts:
     kernel: str = "5.10"
     known_capabilities: frozenset[str] | None = None
     apparmor: bool = False
-    host_name: str = "localhost"
 
 
 def compile_spec(record: ContainerRecord, facts: Facts) -> Json:
