@@ -54,12 +54,12 @@ class _Reader:
 
 def _renamed(path: str, first: str, name: str) -> list[str]:
     """The path's steps below the folder; an error for one that leads up."""
-    parts = [part for part in path.split("/") if part not in ("", ".")]
+    parts = [part for part in path.split("/") if part]
     if ".." in parts:
         raise CliError(f"refusing the archive: {path} leads out of the folder")
-    if parts and parts[0] == first.strip("/"):
+    if parts and parts[0] in (".", first.strip("/")):
         parts[:1] = [name] if name else []
-    return parts
+    return [part for part in parts if part != "."]
 
 
 def _make(archive: tarfile.TarFile, entry: tarfile.TarInfo, top: int, parts: list[str], first: str, name: str, *,

@@ -75,6 +75,7 @@ def _resolve(session: Session, container: str, path: str) -> tuple[str, dict[str
 
 def _from_container(args: Arguments, session: Session, container: str, path: str, target: str,
                     count: list[int]) -> None:
+    asked = path
     if args.flag("follow-link"):
         path, _ = _resolve(session, container, path)
     answer = session.client.containers.get_archive(container, path)
@@ -89,7 +90,8 @@ def _from_container(args: Arguments, session: Session, container: str, path: str
     from kist.client.containers import path_stat
 
     stat = path_stat(answer)
-    folder, name = _place(target, path, is_folder=bool(stat["mode"] & IS_FOLDER), name=stat["name"])
+    name = stat["name"] if path == asked else posixpath.basename(asked.rstrip("/"))
+    folder, name = _place(target, path, is_folder=bool(stat["mode"] & IS_FOLDER), name=name)
     unpack(chunks, folder, stat["name"], name, keep_owner=args.flag("archive"))
 
 
