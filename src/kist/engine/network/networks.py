@@ -19,25 +19,25 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from kist.engine.network import definitions, inspection
-from kist.engine.network.addressing import Addresses, gateways, way_out
+from kist.engine.network.addressing import Addresses, gateways
 from kist.engine.network.dns.client import NameService
-from kist.engine.network.firewall import Bridge, Published, Rules
+from kist.engine.network.firewall import Rules
 from kist.engine.network.host import Host, port_of
 from kist.engine.network.ipam import DEFAULT_POOLS, parse_subnet
 from kist.engine.network.model import BRIDGE, HOST, NONE, Attachment, Endpoint, Network, new_id
-from kist.engine.network.ports import EVERYWHERE, HostPorts, Wanted, wanted_ports
+from kist.engine.network.ports import HostPorts, Wanted, wanted_ports
 from kist.engine.network.sandbox import Sandbox
+from kist.engine.network.thread import HostThread
+from kist.engine.network.translate import place, published, publisher, rules_of
 from kist.engine.network.warm import WarmPool
 from kist.engine.network.watch import Watch
 from kist.errors import Conflict, EngineFailure, Forbidden, InvalidParameter, NotFound
 
 Json = dict[str, Any]
-T = TypeVar("T")
 
 
 class Networks:
@@ -58,8 +58,8 @@ class Networks:
         self._ports = HostPorts()
         self._names = NameService(run)
         self._warm = WarmPool(self._new_sandbox, wired=warm[0], blank=warm[1])
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="kist-network")
-        self._host: Host | None = None
+        self._thread = HostThread()
+        self._creating = asyncio.Lock()
         self._settled = False
         self._watch: Watch | None = None
         self._restoring: asyncio.Task[None] | None = None
@@ -69,12 +69,12 @@ class Networks:
     async def open(self) -> None:
         """Find or make the bridges and the tables. Rules that an earlier server left stay as they are until
         `ready`, so the published ports of running containers never stop working."""
-        self._host = await self._in_thread(lambda: Host(self._rules, self._state_file))
+        await self._thread.open(self._rules, self._state_file)
         for network in self._definitions.load() or definitions.predefined(self._bridge):
             self._networks[network.id] = network
         default = self.named("bridge")
         default.bridge = self._bridge
-        await self._do(lambda host: self._open_bridges(host, default))
+        await self._thread.do(lambda host: self._open_bridges(host, default))
         for network in self._networks.values():
             self._addresses.add(network)
 
@@ -98,7 +98,7 @@ class Networks:
     async def ready(self) -> None:
         """All containers that still run are adopted: bring the rules in line, begin to fill the pool."""
         self._settled = True
-        await self._do(lambda host: host.install_rules())
+        await self._thread.do(lambda host: host.install_rules())
         await self._names.settle()
         if self._watch is None:
             self._watch = Watch(self._rules.table, self._rules_lost)
@@ -110,13 +110,13 @@ class Networks:
             self._restoring = asyncio.ensure_future(self._restore_rules())
 
     async def _restore_rules(self) -> None:
-        if not await self._do(lambda host: host.has_rules()):
-            await self._do(lambda host: host.install_rules())
+        if not await self._thread.do(lambda host: host.has_rules()):
+            await self._thread.do(lambda host: host.install_rules())
 
     async def warnings(self) -> Sequence[str]:
         """What an administrator should know: protections that this kernel lacks, and rules of the host that keep
         containers from the outside."""
-        dropping = await self._do(lambda host: host.dropping())
+        dropping = await self._thread.do(lambda host: host.dropping())
         return [*self._rules.lacking, *(
             f"nftables chain {chain} drops forwarded packets: containers reach the outside, and are reached by "
             f"published ports, only as far as rules there allow it (docs/networking.md)" for chain in dropping)]
@@ -131,22 +131,19 @@ class Networks:
         await self._warm.close()
         await self._names.close(end=remove)
         self._ports.close()
-        if self._host is not None:
-            await self._do(lambda host: self._close(host, remove=remove))
-            self._host = None
+        if remove and self._thread.is_open:
+            await self._thread.do(self._remove_all)
+        await self._thread.close()
         for endpoint in self._endpoints.values():
             _close_namespace(endpoint)
         self._endpoints.clear()
-        self._thread.shutdown(wait=True)
 
-    def _close(self, host: Host, *, remove: bool) -> None:
+    def _remove_all(self, host: Host) -> None:
         """In the network thread."""
-        if remove:
-            host.remove(network.bridge for network in self._networks.values() if network.bridge)
-            for network in self._networks.values():
-                host.remove_parent(network)
-                self._definitions.remove(network)
-        host.close()
+        host.remove(network.bridge for network in self._networks.values() if network.bridge)
+        for network in self._networks.values():
+            host.remove_parent(network)
+            self._definitions.remove(network)
 
     # -- a container's life ---------------------------------------------------------------------------------
 
@@ -226,12 +223,12 @@ class Networks:
             sandbox = await self._warm.take("wired")
             endpoint.netns_fd = sandbox.netns_fd
             try:
-                await self._do(lambda host: host.address_default(sandbox, attachments[0]))
+                await self._thread.do(lambda host: host.address_default(sandbox, attachments[0]))
             finally:
                 sandbox.netlink.close()
             return
         endpoint.netns_fd = await self._take_blank()
-        await self._do(lambda host: self._wire_all(host, endpoint))
+        await self._thread.do(lambda host: self._wire_all(host, endpoint))
 
     def _wire_all(self, host: Host, endpoint: Endpoint) -> None:
         """In the network thread."""
@@ -255,7 +252,7 @@ class Networks:
             commands += "".join(self._rules.unguard(one.host_interface) for one in endpoint.attachments)
             self._forget(endpoint)
             if commands:
-                await self._do(lambda host: host.withdraw(commands, ports))
+                await self._thread.do(lambda host: host.withdraw(commands, ports))
             await self._names.drop(container_id)
 
     def _forget(self, endpoint: Endpoint) -> None:
@@ -279,7 +276,7 @@ class Networks:
         self._endpoints[container_id] = endpoint
         self._ports.take_back(container_id, endpoint.ports)
         commands += self._rules.publish(published(endpoint))
-        await self._filter(commands if self._settled else "")
+        await self._thread.filter(commands if self._settled else "")
         await self._serve_names(endpoint)
         return endpoint
 
@@ -299,7 +296,7 @@ class Networks:
         attachment = self._attachment(endpoint, network, asked, hostname)
         netns = endpoint.netns_fd
         try:
-            await self._do(lambda host: host.attach(netns, network, attachment))
+            await self._thread.do(lambda host: host.attach(netns, network, attachment))
         except BaseException:
             self._addresses.give_back(attachment)
             raise
@@ -314,9 +311,9 @@ class Networks:
             raise Forbidden(f"container {container_id} is not connected to network {network.name}")
         netns, interface = endpoint.netns_fd, attachment.interface
         if interface:
-            await self._do(lambda host: host.detach(netns, interface))
+            await self._thread.do(lambda host: host.detach(netns, interface))
         self._addresses.give_back(attachment)
-        await self._filter(self._rules.unguard(attachment.host_interface))
+        await self._thread.filter(self._rules.unguard(attachment.host_interface))
         await self._changed(endpoint, [one for one in endpoint.attachments if one is not attachment])
         return endpoint
 
@@ -327,8 +324,8 @@ class Networks:
         commands += self._rules.publish(published(endpoint))
         netns = endpoint.netns_fd
         if netns is not None:
-            await self._do(lambda host: host.set_default_routes(netns, *gateways(attachments)))
-        await self._filter(commands)
+            await self._thread.do(lambda host: host.set_default_routes(netns, *gateways(attachments)))
+        await self._thread.filter(commands)
         await self._serve_names(endpoint)
 
     def _running(self, container_id: str) -> Endpoint:
@@ -351,7 +348,7 @@ class Networks:
                                 f"{endpoint.container_name} ({out.endpoint_id}): {error}") from None
         ports = published(endpoint)
         commands = self._rules.publish(ports)
-        await self._do(lambda host: host.publish(out.host_interface, commands, ports))
+        await self._thread.do(lambda host: host.publish(out.host_interface, commands, ports))
 
     # -- names ----------------------------------------------------------------------------------------------
 
@@ -369,7 +366,7 @@ class Networks:
         netns = endpoint.netns_fd
         if netns is None:
             raise EngineFailure("the container's network is gone")
-        return await self._do(lambda host: host.resolver_sockets(netns))
+        return await self._thread.do(lambda host: host.resolver_sockets(netns))
 
     # -- networks -------------------------------------------------------------------------------------------
 
@@ -399,12 +396,13 @@ class Networks:
     async def create(self, body: Json) -> Json:
         """Make a network as the API's NetworkCreateRequest asks for: `{"Id", "Warning"}`."""
         network = definitions.define(body)
-        if any(other.name == network.name for other in self._networks.values()):
-            raise Conflict(f"network with name {network.name} already exists")
-        await self._do(lambda host: self._create(host, network))
-        self._networks[network.id] = network
-        self._addresses.add(network)
-        self._definitions.save(network)
+        async with self._creating:
+            if any(other.name == network.name for other in self._networks.values()):
+                raise Conflict(f"network with name {network.name} already exists")
+            await self._thread.do(lambda host: self._create(host, network))
+            self._networks[network.id] = network
+            self._addresses.add(network)
+            self._definitions.save(network)
         self._names.start_soon()
         return {"Id": network.id, "Warning": ""}
 
@@ -434,74 +432,16 @@ class Networks:
         self._addresses.remove(network)
         self._definitions.remove(network)
         commands = self._rules.remove_bridge(network.bridge)
-        await self._do(lambda host: host.remove_bridge(network.bridge, commands) if network.bridge
+        await self._thread.do(lambda host: host.remove_bridge(network.bridge, commands) if network.bridge
                        else host.remove_parent(network))
 
     def _members(self, network: Network) -> Sequence[tuple[str, str, Attachment]]:
         return [(one.container_id, one.container_name, attachment) for one in self._endpoints.values()
                 if (attachment := one.on(network.id)) is not None]
 
-    # -- the network thread ---------------------------------------------------------------------------------
-
-    async def _do(self, work: Callable[[Host], T]) -> T:
-        """Carry out `work` in the network thread."""
-        host = self._host
-        if host is None:
-            raise EngineFailure("networking is not open")
-        return await self._in_thread(lambda: work(host))
-
-    async def _in_thread(self, work: Callable[[], T]) -> T:
-        """What the kernel refuses becomes an EngineFailure."""
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._thread, work)
-        except OSError as error:
-            about = f"{error.filename}: " if error.filename else ""
-            raise EngineFailure(f"network: {about}{error.strerror or error}") from error
-
-    async def _filter(self, commands: str) -> None:
-        if commands:
-            await self._do(lambda host: host.filter(commands))
-
     async def _new_sandbox(self, kind: str) -> Sandbox:
         bridge = self._bridge if kind == "wired" else ""
-        return await self._do(lambda host: host.new_sandbox(bridge))
-
-
-def rules_of(network: Network) -> Bridge:
-    """What the packet filter must know of a bridge network."""
-    return Bridge(
-        network.bridge, tuple(subnet.subnet for subnet in network.subnets), internal=network.internal,
-        masquerade=not network.internal and network.flag("enable_ip_masquerade", default=True),
-        routed=network.option("gateway_mode_ipv4") == "routed", icc=network.flag("enable_icc", default=True),
-    )
-
-
-def place(attachment: Attachment) -> Json:
-    """The resolver's words for a container's place on a network."""
-    links = (link.partition(":") for link in attachment.asked.get("Links") or ())
-    return {
-        "network": attachment.network, "network_name": attachment.network_name, "names": attachment.names,
-        "ip": attachment.ip, "ip6": attachment.ip6,
-        "links": {alias or target: target for target, _, alias in links},
-    }
-
-
-def publisher(endpoint: Endpoint) -> Attachment | None:
-    """Where published ports lead: the way out, among the bridge networks. Containers on macvlan and ipvlan only
-    are on the wire themselves; `-p` means nothing for them, as with Docker."""
-    return way_out([one for one in endpoint.attachments if one.host_interface])
-
-
-def published(endpoint: Endpoint) -> set[Published]:
-    """The packet filter's words for the endpoint's ports."""
-    out = publisher(endpoint)
-    if out is None:
-        return set()
-    return {
-        Published(port.proto, "" if port.host_ip in EVERYWHERE.values() else port.host_ip, port.host_port,
-                  out.ip6 if ":" in port.host_ip else out.ip, port.port)
-        for port in endpoint.ports if (out.ip6 if ":" in port.host_ip else out.ip)
-    }
+        return await self._thread.do(lambda host: host.new_sandbox(bridge))
 
 
 def _close_namespace(endpoint: Endpoint) -> None:

@@ -1,0 +1,49 @@
+"""Networks and endpoints in the words of those who are told about them: the packet filter and the resolver. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kist.engine.network.addressing import way_out
+from kist.engine.network.firewall import Bridge, Published
+from kist.engine.network.model import Attachment, Endpoint, Network
+from kist.engine.network.ports import EVERYWHERE
+
+Json = dict[str, Any]
+
+
+def rules_of(network: Network) -> Bridge:
+    """What the packet filter must know of a bridge network."""
+    return Bridge(
+        network.bridge, tuple(subnet.subnet for subnet in network.subnets), internal=network.internal,
+        masquerade=not network.internal and network.flag("enable_ip_masquerade", default=True),
+        routed=network.option("gateway_mode_ipv4") == "routed", icc=network.flag("enable_icc", default=True),
+    )
+
+
+def place(attachment: Attachment) -> Json:
+    """The resolver's words for a container's place on a network."""
+    links = (link.partition(":") for link in attachment.asked.get("Links") or ())
+    return {
+        "network": attachment.network, "network_name": attachment.network_name, "names": attachment.names,
+        "ip": attachment.ip, "ip6": attachment.ip6,
+        "links": {alias or target: target for target, _, alias in links},
+    }
+
+
+def publisher(endpoint: Endpoint) -> Attachment | None:
+    """Where published ports lead: the way out, among the bridge networks. Containers on macvlan and ipvlan only
+    are on the wire themselves; `-p` means nothing for them, as with Docker."""
+    return way_out([one for one in endpoint.attachments if one.host_interface])
+
+
+def published(endpoint: Endpoint) -> set[Published]:
+    """The packet filter's words for the endpoint's ports."""
+    out = publisher(endpoint)
+    if out is None:
+        return set()
+    return {
+        Published(port.proto, "" if port.host_ip in EVERYWHERE.values() else port.host_ip, port.host_port,
+                  out.ip6 if ":" in port.host_ip else out.ip, port.port)
+        for port in endpoint.ports if (out.ip6 if ":" in port.host_ip else out.ip)
+    }
