@@ -1,0 +1,109 @@
+"""The request to create a network, what is chosen for it, and the file that keeps it."""
+
+from __future__ import annotations
+
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kist.engine.network.definitions import (
+    Definitions,
+    choose_default,
+    complete,
+    define,
+    parse_rate,
+    predefined,
+    unique_local,
+)
+from kist.engine.network.ipam import DEFAULT_POOLS
+from kist.errors import Forbidden, InvalidParameter, KistError, NotFound, NotSupported
+
+
+def test_the_least_request() -> None:
+    network = define({"Name": "front"})
+    assert (network.driver, network.ipv4, network.ipv6, network.internal) == ("bridge", True, False, False)
+    assert network.bridge == f"kb{network.id[:12]}"
+    complete(network, [], [], DEFAULT_POOLS)
+    assert [(one.subnet, one.gateway) for one in network.subnets] == [("10.89.0.0/24", "10.89.0.1")]
+
+
+def test_everything_asked_for() -> None:
+    network = define({
+        "Name": "back", "Internal": True, "EnableIPv6": True, "Labels": {"a": "b"}, "Attachable": True,
+        "Options": {"com.docker.network.bridge.name": "br-back", "com.docker.network.driver.mtu": "1400"},
+        "IPAM": {"Config": [{"Subnet": "10.5.0.0/16", "IPRange": "10.5.4.0/24", "Gateway": "10.5.0.9",
+                             "AuxiliaryAddresses": {"printer": "10.5.4.7"}}]},
+    })
+    complete(network, [], [], DEFAULT_POOLS)
+    four, six = network.subnets
+    assert (four.subnet, four.gateway, four.ip_range, four.reserved) == (
+        "10.5.0.0/16", "10.5.0.9", "10.5.4.0/24", {"printer": "10.5.4.7"})
+    assert six.subnet == unique_local(network.id)
+    assert (network.bridge, network.mtu, network.labels) == ("br-back", 1400, {"a": "b"})
+
+
+def test_a_named_subnet_may_lie_over_a_route_but_not_over_another_network() -> None:
+    taken = [ip_network("10.5.0.0/16")]
+    network = define({"Name": "x", "IPAM": {"Config": [{"Subnet": "10.5.1.0/24"}]}})
+    complete(network, [], taken, DEFAULT_POOLS)
+    with pytest.raises(Forbidden, match="Pool overlaps"):
+        complete(define({"Name": "x", "IPAM": {"Config": [{"Subnet": "10.5.1.0/24"}]}}), taken, taken, DEFAULT_POOLS)
+
+
+def test_unique_local_subnets_are_valid_and_the_networks_own() -> None:
+    assert unique_local("0123456789" + "0" * 54) == "fd01:2345:6789::/64"
+
+
+@pytest.mark.parametrize(("body", "error"), [
+    ({}, InvalidParameter), ({"Name": "a b"}, InvalidParameter), ({"Name": "../x"}, InvalidParameter),
+    ({"Name": "x", "Driver": "overlay"}, NotFound), ({"Name": "x", "Driver": "host"}, Forbidden),
+    ({"Name": "x", "ConfigOnly": True}, NotSupported), ({"Name": "x", "Ingress": True}, NotSupported),
+    ({"Name": "x", "Scope": "swarm"}, NotSupported), ({"Name": "x", "IPAM": {"Driver": "odd"}}, NotFound),
+    ({"Name": "x", "IPAM": {"Config": [{"Subnet": "10.0.0.0/99"}]}}, InvalidParameter),
+    ({"Name": "x", "EnableIPv4": False}, InvalidParameter),
+    ({"Name": "x", "Options": {"com.docker.network.bridge.name": "a-name-that-is-too-long"}}, InvalidParameter),
+    ({"Name": "x", "Options": {"com.docker.network.bridge.name": 'x"; flush ruleset'}}, InvalidParameter),
+    ({"Name": "x", "Options": {"com.docker.network.driver.mtu": "big"}}, InvalidParameter),
+    ({"Name": "x", "Driver": "ipvlan", "Options": {"parent": "eth0", "ipvlan_mode": "l9"}}, InvalidParameter),
+])
+def test_what_is_refused(body: dict[str, Any], error: type[KistError]) -> None:
+    with pytest.raises(error):
+        define(body)
+
+
+def test_the_default_networks_subnet() -> None:
+    network = predefined("kist0")[0]
+    choose_default(network, None, "10.88.0.0/16", [], DEFAULT_POOLS)
+    assert (network.subnets[0].subnet, network.subnets[0].gateway) == ("10.88.0.0/16", "10.88.0.1")
+    choose_default(network, None, "10.88.0.0/16", [ip_network("10.88.3.0/24")], DEFAULT_POOLS)
+    assert network.subnets[0].subnet == "10.89.0.0/24"
+    choose_default(network, ("10.7.0.9", 24), "10.88.0.0/16", [], DEFAULT_POOLS)
+    assert (network.subnets[0].subnet, network.subnets[0].gateway) == ("10.7.0.0/24", "10.7.0.9")
+
+
+def test_files_come_back_as_they_were(tmp_path: Path) -> None:
+    kept = Definitions(str(tmp_path / "networks"))
+    assert kept.load() == []
+    network = define({"Name": "front", "Labels": {"ü": "ß"}})
+    kept.save(network)
+    assert kept.load() == [network]
+    network.name = "other"
+    kept.save(network)
+    assert kept.load() == [network]
+    kept.remove(network)
+    kept.remove(network)
+    assert kept.load() == []
+
+
+@pytest.mark.parametrize(("text", "bits"), [("", 0), ("8mbit", 8_000_000), ("500kbit", 500_000), ("1Gbit", 10**9),
+                                            ("900", 900)])
+def test_rates(text: str, bits: int) -> None:
+    assert parse_rate(text) == bits
+
+
+@pytest.mark.parametrize("text", ["fast", "0", "-1mbit", "1.5mbit", "10mbyte", "mbit"])
+def test_bad_rates(text: str) -> None:
+    with pytest.raises(InvalidParameter, match="invalid rate"):
+        parse_rate(text)
