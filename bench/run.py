@@ -18,6 +18,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import images
 from engines import MARK, Bench, Engine, Failed, family, processes, pss
 
 # Kist's stock of idle monitors belongs to the idle server; a peer's helpers belong to its containers.
@@ -137,11 +138,19 @@ def batch(bench: Bench, results: Results, reps: int) -> None:
     turns(bench.engines, reps, one)
 
 
+def image_life(bench: Bench, results: Results, reps: int) -> None:
+    """Pull, first run, push, rmi."""
+    if images.there():
+        turns([e for e in bench.engines if "→" not in e.name], reps,
+              lambda engine, repetition: images.cycle(bench, results, engine, repetition))
+
+
 MEASURES: dict[str, tuple[Callable[[Bench, Results, int], None], int]] = {
     "server": (server, 5),
     "latency": (latency, 15),
     "api": (api, 15),
     "batch": (batch, 3),
+    "images": (image_life, 3),
 }
 
 
