@@ -94,3 +94,21 @@ class Places:
     def known(self) -> set[str]:
         """Ids of all containers that have a directory."""
         return set(os.listdir(self.containers)) | set(os.listdir(self.runs))
+
+
+def _remove_flat(directory: str) -> None:
+    """A directory of files. A monitor that ends takes its own names away, or is writing its last one: at the
+    same time."""
+    while True:
+        try:
+            for name in os.listdir(directory):
+                with suppress(FileNotFoundError):
+                    os.unlink(f"{directory}/{name}")
+            os.rmdir(directory)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            if error.errno != errno.ENOTEMPTY:
+                raise
+        else:
+            return
