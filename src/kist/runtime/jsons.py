@@ -32,10 +32,6 @@ def loads(text: str) -> Any:
         value, end = make_scanner(_Settings)(text, start)  # type: ignore[arg-type]
     except StopIteration as error:
         raise ValueError(f"not JSON at character {error.value}") from None
-    except SystemError:  # the scanner has no error of its own: it takes the class from the module json, if loaded
-        raise ValueError("not JSON") from None
-    except SystemError:  # the scanner looks for the module's error class, which nobody has imported
-        raise ValueError("not JSON") from None
     if text[end:].strip(" \t\n\r"):
         raise ValueError(f"something follows the JSON at character {end}")
     return value
