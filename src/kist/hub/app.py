@@ -24,11 +24,13 @@ from kist.hub.blobs import DiskBlobs
 from kist.hub.config import HubConfig
 from kist.hub.content import Content
 from kist.hub.database import Database
+from kist.hub.errors import HubError
 from kist.hub.hub import Hub, hub_of, in_thread
 from kist.hub.metadata import Metadata
 from kist.hub.upstream import Cache, make_upstreams
 from kist.hub.v2 import routes as v2
 from kist.hub.web import routes as pages
+from kist.registry.settings import is_loopback
 from kist.version import VERSION
 
 log = logging.getLogger("kist.hub")
@@ -84,9 +86,22 @@ async def healthz(request: Request) -> Response:
 
 
 async def metrics(request: Request) -> Response:
+    """For everybody on an open Hub; with accounts for admins, and from this machine."""
     hub = hub_of(request)
+    if not await in_thread(_may_see_metrics, hub, request):
+        return PlainTextResponse("for admins\n", 403)
     totals = await in_thread(hub.metadata.totals)
     return PlainTextResponse(hub.metrics.text(totals), media_type="text/plain; version=0.0.4")
+
+
+def _may_see_metrics(hub: Hub, request: Request) -> bool:
+    if not isinstance(hub.access, AccountAccess) or (request.client and is_loopback(request.client.host)):
+        return True
+    try:
+        user = hub.access.user(request)
+    except HubError:
+        return False
+    return user is not None and user.admin
 
 
 @asynccontextmanager

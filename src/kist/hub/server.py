@@ -32,6 +32,8 @@ SLICE, SLICE_SECONDS = 4 << 20, 360.0
 KEEP_ALIVE = 30
 #: A request's head must be whole within so many seconds, and its body must not pause for longer than that.
 HEAD_SECONDS, BODY_SECONDS = 30.0, 120.0
+#: So much of a body is read and thrown away after the answer (a refusal): cutting at once could lose the answer.
+MOST_DISCARDED = 64 << 20
 GRACE = 30  # seconds that answers in progress get after SIGTERM
 
 
@@ -55,6 +57,7 @@ class ZeroCopyProtocol(H11Protocol):
         self._head_since: float | None = None  # when the head that is not whole yet was begun
         self._received_at = 0.0
         self._watch: asyncio.TimerHandle | None = None
+        self._discarded = 0
         self.app = cast("Any", self._offering(cast("ASGIApp", self.app)))
 
     # --- slow clients (uvicorn waits for a head and a body for ever) ---
@@ -73,6 +76,11 @@ class ZeroCopyProtocol(H11Protocol):
         self._received_at = self.loop.time()
         if self._head_since is None and self.conn.their_state is h11.IDLE:
             self._head_since = self._received_at
+        answered = self.conn.our_state in (h11.DONE, h11.MUST_CLOSE) and self.conn.their_state is h11.SEND_BODY
+        self._discarded = self._discarded + len(data) if answered else 0
+        if self._discarded > MOST_DISCARDED:
+            self.transport.abort()
+            return
         super().data_received(data)
         if self.conn.their_state is not h11.IDLE:
             self._head_since = None

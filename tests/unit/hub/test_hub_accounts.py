@@ -277,6 +277,14 @@ def test_immutable_tags(secured: Client) -> None:
     assert secured("DELETE", "/v2/alice/app/manifests/v1", None, **basic("alice")).status == 405
 
 
+def test_metrics_are_for_admins_and_this_machine(secured: Client) -> None:
+    assert secured.get("/metrics").status == 200
+    elsewhere = {"X_Forwarded_For": "192.0.2.1"}
+    assert secured.get("/metrics", **elsewhere).status == 403
+    assert secured.get("/metrics", **elsewhere, **basic("alice")).status == 403
+    assert secured.get("/metrics", **elsewhere, **basic("root")).status == 200
+
+
 def test_the_secrets_are_the_owners_alone(secured: Client) -> None:
     for path in secured.hub.config.data.glob("hub.db*"):
         assert path.stat().st_mode & 0o077 == 0, path

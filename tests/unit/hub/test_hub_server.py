@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from kist.errors import InvalidParameter
-from kist.hub import gc
+from kist.hub import gc, server
 from kist.hub.config import HubConfig, load, split_listen
 from kist.hub.server import ZeroCopyProtocol
 from unit.hub.images import Image
@@ -71,6 +71,20 @@ def test_broken_requests_harm_nobody(client: Client, request_bytes: bytes) -> No
             assert answer.startswith(b"HTTP/1.1 4") or not answer
         except ConnectionError:
             pass
+    assert client.get("/healthz").status == 200
+
+
+def test_an_endless_body_that_was_refused_ends(client: Client) -> None:
+    with connect(client) as raw:
+        raw.sendall(b"PUT /v2/BAD/manifests/x HTTP/1.1\r\nHost: x\r\nContent-Length: 999999999999\r\n\r\n")
+        assert raw.recv(4096).startswith(b"HTTP/1.1 400")
+        sent = 0
+        try:
+            while sent < 2 * server.MOST_DISCARDED:
+                sent += raw.send(bytes(1 << 20))
+        except ConnectionError:
+            pass
+        assert sent < 2 * server.MOST_DISCARDED
     assert client.get("/healthz").status == 200
 
 
