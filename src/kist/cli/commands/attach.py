@@ -18,11 +18,11 @@ def run(args: Arguments, session: Session) -> int:
     found = containers.inspect(args.words[0])
     container, config, state = str(found["Id"]), found["Config"], found["State"]
     if not state.get("Running"):
-        raise CliError("cannot attach to a stopped container, start it first")
+        raise CliError("You cannot attach to a stopped container, start it first")
     if state.get("Paused"):
-        raise CliError("cannot attach to a paused container, unpause it first")
+        raise CliError("You cannot attach to a paused container, unpause it first")
     if state.get("Restarting"):
-        raise CliError("cannot attach to a restarting container, wait until it is running")
+        raise CliError("You cannot attach to a restarting container, wait until it is running")
     tty = bool(config.get("Tty"))
     stdin = not args.flag("no-stdin") and bool(config.get("OpenStdin"))
     if tty and stdin and not os.isatty(0):
