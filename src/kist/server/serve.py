@@ -12,6 +12,7 @@ from contextlib import AsyncExitStack
 from kist.engine.config import Config
 from kist.server import http, listen
 from kist.server.app import App
+from kist.server.crowd import TooMany, most_connections
 from kist.server.ports import Engine
 
 log = logging.getLogger("kist.server")
@@ -42,7 +43,10 @@ class Server:
     """The listening half, with any engine: `async with Server(engine, addresses):` serves inside."""
 
     def __init__(self, engine: Engine, addresses: list[listen.Address], tls: listen.Tls | None = None, *,
-                 timeouts: http.Timeouts = http.Timeouts()) -> None:  # noqa: B008 (a NamedTuple can't change)
+                 timeouts: http.Timeouts = http.Timeouts(),  # noqa: B008 (a NamedTuple can't change)
+                 most: int = 0) -> None:
+        """`most`: connections at a time; 0 means what the process's descriptors allow."""
+        self._most = most or most_connections()
         self._timeouts = timeouts
         self._app = App(engine)
         self._addresses = addresses
@@ -66,7 +70,9 @@ class Server:
                 listen.remove_socket(address.path)
         await self._finish()
 
-    def _connection(self) -> http.Connection:
+    def _connection(self) -> asyncio.Protocol:
+        if len(self._open_ones) >= self._most:
+            return TooMany(self._most)
         return http.Connection(self._app.serve, self._open_ones, self._timeouts)
 
     async def _finish(self) -> None:

@@ -169,3 +169,20 @@ async def _attach(wire: Wire, second: Wire) -> None:
 def test_tls_files_that_are_missing_are_named(tmp_path: Path) -> None:
     with pytest.raises(InvalidParameter, match=f"TLS files {tmp_path}/ca"):
         listen.tls_context(listen.Tls(f"{tmp_path}/ca", f"{tmp_path}/cert", f"{tmp_path}/key"))
+
+
+async def test_a_connection_too_many_is_told_so_and_the_next_ones_are_served(
+        engine: FakeEngine, tmp_path: Path) -> None:
+    path = str(tmp_path / "s")
+    async with Server(engine, [Address(path=path)], most=2):
+        async with connected(path) as first:
+            async with connected(path) as second:
+                for wire in (first, second):
+                    assert (await wire.ask("GET", "/_ping")).status == 200
+                async with connected(path) as third:
+                    refused = await third.ask("GET", "/_ping")
+                    assert refused.status == 503
+                    assert b"too many connections: there are 2 already" in refused.body
+            await asyncio.sleep(0)
+            async with connected(path) as fourth:
+                assert (await fourth.ask("GET", "/_ping")).status == 200
