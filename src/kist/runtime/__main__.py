@@ -40,6 +40,7 @@ def _main(words: list[str]) -> int:
     log = Log("", "text")
     try:
         options = parse(_table(), words)
+        options.environment = dict(os.environ)
         log = Log(options.string("log"), options.string("log-format") or "text")
         if options.flag("version"):
             return _version()

@@ -12,8 +12,6 @@ The order of the lists is the order of the story that `init` runs:
 
 from __future__ import annotations
 
-import os
-
 from kist.runtime import kernel, process, root
 from kist.runtime.cgroup.mounts import CgroupMounts
 from kist.runtime.console import OpenConsole
@@ -91,7 +89,8 @@ def _identity(made: Plan, spec: dict[str, Any], linux: dict[str, Any], namespace
 
 
 def _root(made: Plan, spec: dict[str, Any], linux: dict[str, Any], bundle: str, *, mounted: bool) -> None:
-    path = os.path.join(bundle, (spec.get("root") or {}).get("path") or "rootfs")
+    path = (spec.get("root") or {}).get("path") or "rootfs"
+    path = path if path.startswith("/") else f"{bundle}/{path}"
     if mounted:
         propagation = linux.get("rootfsPropagation") or "rslave"
         made.root.append(root.Propagation(propagation))

@@ -32,6 +32,10 @@ _KEY = -1000  # in Context.sources
 _MKFS = ("mkfs.ext4", "-q", "-F", "-m", "0", "-O", "^has_journal", "-E", "lazy_itable_init=1,nodiscard")
 
 
+def _mkfs() -> str:
+    return next((path for path in ("/sbin/mkfs.ext4", "/usr/sbin/mkfs.ext4") if os.path.exists(path)), _MKFS[0])
+
+
 def make_image(path: str, size: int) -> None:
     """The sparse image, complete or not there at all: made aside, then renamed."""
     if size < MINIMUM:
@@ -43,7 +47,7 @@ def make_image(path: str, size: int) -> None:
     finally:
         os.close(fd)
     try:
-        pid = os.posix_spawnp(_MKFS[0], [*_MKFS, staging], os.environ)
+        pid = os.posix_spawnp(_mkfs(), [*_MKFS, staging], {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"})
     except FileNotFoundError:
         os.unlink(staging)
         raise StepError("make the quota's file system: mkfs.ext4 is missing (Debian: apt install e2fsprogs)",

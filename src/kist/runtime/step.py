@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import abc
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -34,18 +36,20 @@ class Context:
         self.sources: dict[int, int] = {}   # mount's index → tree opened by the creator; the root's are negative
 
 
-class Step:
+class Step(abc.ABC):
     """``syscall`` and ``why`` are for `kist explain`."""
 
     __slots__ = ()
     syscall = ""
     why = ""
 
+    @abc.abstractmethod
     def describe(self) -> str:
-        raise NotImplementedError
+        """``mount proc on /proc``: the words that stand before the error if it fails."""
 
-    def prepare(self, ctx: Context) -> None:
+    def prepare(self, ctx: Context) -> None:  # noqa: B027
         """In the creator, before init is born: what init will not have the privilege for."""
 
+    @abc.abstractmethod
     def run(self, ctx: Context) -> None:
-        raise NotImplementedError
+        """In init. An OSError becomes a StepError with this step's words."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import errno
 import os
 import select
@@ -152,7 +153,7 @@ def pids_below(path: str, file: str = "cgroup.procs") -> list[int]:
     return found
 
 
-class Cgroup:
+class Cgroup(abc.ABC):
     """One container's control group.
 
     `create` makes it, `apply` sets limits, a child goes in by `clone_fd` (version 2: cloned into it) or
@@ -166,55 +167,64 @@ class Cgroup:
         self.path = path
         self.layout = layout
 
+    @abc.abstractmethod
     def create(self) -> None:
-        raise NotImplementedError
+        """The directories, down from the mount points."""
 
+    @abc.abstractmethod
     def exists(self) -> bool:
-        raise NotImplementedError
+        """Is there such a group?"""
 
-    def settled(self) -> None:
+    def settled(self) -> None:  # noqa: B027
         """The container's process is in: what kept the group alive until then may go."""
 
+    @abc.abstractmethod
     def clone_fd(self) -> int | None:
         """A descriptor for clone3(2)'s CLONE_INTO_CGROUP; the caller closes it."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def join_self(self) -> None:
         """Move the calling process (of one thread)."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def join(self, pid: int) -> None:
-        raise NotImplementedError
+        """Move another process (of any number of threads)."""
 
+    @abc.abstractmethod
     def apply(self, resources: dict[str, Any]) -> None:
         """``linux.resources`` of the specification; for a new group or an update."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def freeze(self) -> None:
-        raise NotImplementedError
+        """Returns when every process stands still."""
 
+    @abc.abstractmethod
     def thaw(self) -> None:
-        raise NotImplementedError
+        """Returns when they run again."""
 
+    @abc.abstractmethod
     def frozen(self) -> bool:
-        raise NotImplementedError
+        """Do its processes stand still?"""
 
+    @abc.abstractmethod
     def pids(self) -> list[int]:
-        raise NotImplementedError
+        """Of the group and of all groups below it."""
 
+    @abc.abstractmethod
     def stats(self) -> dict[str, Any]:
-        raise NotImplementedError
+        """See `v1_stats.stats` for the shape."""
 
+    @abc.abstractmethod
     def oom_kills(self) -> int:
-        raise NotImplementedError
+        """How often memory ran out and a process was killed."""
 
+    @abc.abstractmethod
     def paths(self) -> dict[str, str]:
         """Controller (version 2: "") → directory."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def remove(self) -> None:
         """The group and all below it; its processes must have ended."""
-        raise NotImplementedError
 
     def kill_all(self, signal_number: int = signal.SIGKILL) -> None:
         """Every process, also those that are born meanwhile: frozen first, so that none can be."""

@@ -18,7 +18,7 @@ def root(options: Parsed) -> str:
     if given:
         return given
     if os.geteuid() != 0:
-        runtime_dir = os.environ.get("XDG_RUNTIME_DIR")
+        runtime_dir = options.environment.get("XDG_RUNTIME_DIR")
         if runtime_dir:
             return f"{runtime_dir}/kist-runtime"
     return "/run/kist-runtime"

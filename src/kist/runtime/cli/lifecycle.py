@@ -82,7 +82,7 @@ def _create(options: Parsed, own: Parsed, container: Container, spec: dict[str, 
     if own.flag("no-new-keyring"):
         spec.setdefault("kist", {})["keyring"] = False
     created = create(spec, container_id=container.id, bundle=bundle, stdio=None, cgroup=group, barrier=listener,
-                     preserve_fds=_preserved(own, spec), no_pivot=own.flag("no-pivot"),
+                     preserve_fds=_preserved(options, own, spec), no_pivot=own.flag("no-pivot"),
                      before_pivot=_runtime_hooks(container, hooks), container_hooks=_inner(
                          "createContainer", container, hooks, CREATING),
                      start_hooks=_inner("startContainer", container, hooks, CREATED))
@@ -115,10 +115,10 @@ def _listen(container: Container) -> socket.socket:
     return listener
 
 
-def _preserved(own: Parsed, spec: dict[str, Any]) -> int:
+def _preserved(options: Parsed, own: Parsed, spec: dict[str, Any]) -> int:
     """LISTEN_FDS (systemd's socket activation) is passed on like ``--preserve-fds``."""
     count = own.number("preserve-fds")
-    passed = os.environ.get("LISTEN_FDS", "")
+    passed = options.environment.get("LISTEN_FDS", "")
     if passed.isdigit() and int(passed):
         count += int(passed)
         spec["process"].setdefault("env", []).extend([f"LISTEN_FDS={passed}", "LISTEN_PID=1"])

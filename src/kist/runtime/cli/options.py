@@ -29,6 +29,7 @@ class Parsed:
     def __init__(self) -> None:
         self.rest: list[str] = []
         self.given: dict[str, object] = {}
+        self.environment: dict[str, str] = {}  # of the command; filled in where that may be read
 
     def string(self, name: str) -> str:
         return str(self.given.get(name) or "")

@@ -26,14 +26,14 @@ def main(options: Parsed, words: list[str], log: Log) -> int:
     if form == "json":
         print(jsons.dumps(pids))
         return 0
-    return _table(pids, own.rest[1:] or ["-ef"])
+    return _table(pids, own.rest[1:] or ["-ef"], options.environment)
 
 
-def _table(pids: list[int], arguments: list[str]) -> int:
+def _table(pids: list[int], arguments: list[str], environment: dict[str, str]) -> int:
     """The lines of ps(1) whose PID column is one of ours."""
     read_end, write_end = os.pipe()
     try:
-        child = os.posix_spawnp("ps", ["ps", *arguments], os.environ, file_actions=[
+        child = os.posix_spawnp("ps", ["ps", *arguments], environment, file_actions=[
             (os.POSIX_SPAWN_DUP2, write_end, 1), (os.POSIX_SPAWN_CLOSE, read_end)])
     except FileNotFoundError:
         raise RuntimeFailure("ps is not installed (Debian: apt install procps)") from None
