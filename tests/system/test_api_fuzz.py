@@ -10,10 +10,12 @@ from support.daemon import Daemon
 from system.api_http import ask
 from unit.server.fuzz import Fuzz
 
+LISTENER = "trap 'exit 0' TERM; while :; do sleep 1000 & wait; done"
+
 
 @pytest.mark.parametrize("seed", range(4))
 def test_no_request_breaks_the_server(daemon: Daemon, seed: int) -> None:
-    box = ask(daemon, "POST", "/containers/create", {"Image": "busybox", "Cmd": ["sleep", "1000"]})[1]["Id"]
+    box = ask(daemon, "POST", "/containers/create", {"Image": "busybox", "Cmd": ["sh", "-c", LISTENER]})[1]["Id"]
     ask(daemon, "POST", f"/containers/{box}/start")
     ids = [box, box[:12], "busybox"]
     fuzz = Fuzz(seed, ids)

@@ -10,6 +10,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
+
 from kist.hub.library import elf
 from kist.hub.library.layer import LayerTar, settle_tar
 from kist.hub.library.layout import write_image
@@ -18,7 +19,7 @@ from kist.hub.library.recipes import RECIPES, Workshop, build
 EPOCH = 1_700_000_000
 
 
-def _tar(path: Path, entries: dict[str, bytes | None | str], mtime: int = EPOCH + 5) -> Path:
+def _tar(path: Path, entries: dict[str, bytes | str | None], mtime: int = EPOCH + 5) -> Path:
     """Entries: bytes → file, None → directory, text → symbolic link."""
     with tarfile.open(path, "w") as tar:
         for name, value in entries.items():
