@@ -20,6 +20,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from kist.launcher.client import Launcher, StartRequest
+from kist.launcher.server import STOCK
 from kist.linux import seccomp_profile
 from kist.runtime.create import create
 from kist.runtime.seccomp import compile_cached
@@ -174,7 +175,8 @@ async def main(reps: int) -> None:
         ready: list[float] = []
         with Timer(ready):
             launcher = await Launcher.spawn(seccomp_cache=name, log=f"{name}/launcher.log")
-            await soon(lambda: len(Path(f"/proc/{launcher.pid}/task/{launcher.pid}/children").read_text().split()) >= 3)
+            children = Path(f"/proc/{launcher.pid}/task/{launcher.pid}/children")
+            await soon(lambda: len(children.read_text().split()) >= STOCK)
         show("launcher ready", ready)
         shop = Workshop(place, make_rootfs(place / "rootfs"), launcher)
         await starts(shop, reps)

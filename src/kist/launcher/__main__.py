@@ -15,6 +15,9 @@ def main(arguments: list[str]) -> int:
         return 2
     from _socket import socket
 
+    from kist.launcher.memory import fill_holes
+
+    fill_holes()  # so that the modules of the monitor, which come next, lie close together
     from kist.launcher.server import serve
 
     fd = int(arguments[1])

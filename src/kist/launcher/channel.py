@@ -17,7 +17,7 @@ from _socket import (
     SOL_SOCKET,
     socket,
 )
-from array import array
+from struct import calcsize, iter_unpack, pack
 
 from kist.launcher import protocol
 from kist.launcher.protocol import BY_MEMFD, INLINE, MAX_FDS, MAX_MESSAGE, ProtocolError
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-_RIGHTS_SPACE = CMSG_SPACE(MAX_FDS * array("i").itemsize)
+_INT = calcsize("=i")
+_RIGHTS_SPACE = CMSG_SPACE(MAX_FDS * _INT)
 
 
 def send(sock: socket, message: dict[str, Any], fds: Sequence[int] = ()) -> None:
@@ -48,7 +49,7 @@ def send(sock: socket, message: dict[str, Any], fds: Sequence[int] = ()) -> None
 
 
 def _send(sock: socket, body: bytes, fds: Sequence[int]) -> None:
-    rights = [(SOL_SOCKET, SCM_RIGHTS, array("i", fds))] if fds else []
+    rights = [(SOL_SOCKET, SCM_RIGHTS, pack(f"={len(fds)}i", *fds))] if fds else []
     sock.sendmsg([body], rights, MSG_NOSIGNAL)
 
 
@@ -64,11 +65,10 @@ def receive(sock: socket) -> tuple[dict[str, Any], list[int]] | None:
         body, rights, flags, _ = sock.recvmsg(INLINE, _RIGHTS_SPACE, MSG_CMSG_CLOEXEC)
     if not body:
         return None
-    fds = array("i")
+    owned: list[int] = []
     for level, kind, data in rights:
         if level == SOL_SOCKET and kind == SCM_RIGHTS:
-            fds.frombytes(data[: len(data) - len(data) % fds.itemsize])
-    owned = list(fds)
+            owned += [fd for fd, in iter_unpack("=i", data[: len(data) - len(data) % _INT])]
     try:
         if flags & (MSG_TRUNC | MSG_CTRUNC):
             raise ProtocolError("a message arrived cut short")

@@ -16,7 +16,6 @@ After the container's end nobody waits for the client, so its data is kept for i
 from __future__ import annotations
 
 from _socket import AF_UNIX, MSG_NOSIGNAL, SHUT_RDWR, SHUT_WR, SO_SNDBUF, SOL_SOCKET, socket
-from collections import deque
 from itertools import islice
 
 from kist.api import frames
@@ -26,11 +25,14 @@ from kist.launcher.spill import Spill
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections import deque
     from collections.abc import Sequence
 
     from kist.launcher.loop import Loop
     from kist.launcher.protocol import Attach
     from kist.launcher.streams import Streams
+else:
+    from _collections import deque  # collections brings a megabyte along
 
 HIGH, LOW = 2 * 1024 * 1024, 512 * 1024
 GRACE = 0.25

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import sys
 from _socket import AF_UNIX, SOCK_SEQPACKET, socket
-from collections import deque
 
 from kist.launcher import channel, protocol
 from kist.launcher.loop import READ, WRITE
@@ -17,12 +16,15 @@ from kist.launcher.protocol import ProtocolError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections import deque
     from collections.abc import Callable
     from typing import Any
 
     from kist.launcher.loop import Loop
 
     Verb = Callable[[dict[str, Any], list[int]], object]
+else:
+    from _collections import deque  # collections brings a megabyte along
 
 SOCKET_NAME = "monitor.sock"
 

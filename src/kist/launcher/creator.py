@@ -4,7 +4,6 @@ Why a process of its own: to plan and make a container touches most of the inter
 touches is its own from then on. So the creator does it, and its memory goes with it; the monitor, which stays,
 keeps a third. The two work side by side; between them is a socket, the *seam*::
 
-    creator → monitor   the engine's message (protocol.py), "pipes" (how many) added  [its descriptors, pipes]
     monitor → creator   {"ready": true}: log and socket are there, the program may run
     creator → monitor   {"pid", "started_at", "cgroup"}                               [pidfd, console?]
                         or {"error", "kind"}
@@ -19,15 +18,13 @@ monitor's (a subreaper) when the creator ends.
 from __future__ import annotations
 
 import os
-import sys
 import time
 from _socket import socket
 
 from kist.launcher import channel, protocol, state
-from kist.launcher.pipes import Pipes
+from kist.launcher.failures import failure
 from kist.runtime.cgroup import open_path
 from kist.runtime.create import Stdio, create
-from kist.runtime.errors import RuntimeFailure
 from kist.runtime.exec import exec_process
 from kist.runtime.seccomp import compile_cached
 
@@ -36,6 +33,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
 
+    from kist.launcher.pipes import Pipes
+
     Answer = tuple[dict[str, Any], list[int]]
 
 
@@ -43,16 +42,10 @@ class NotReady(Exception):
     """The monitor has given up, and told why itself."""
 
 
-def create_container(job: dict[str, Any], fds: list[int], seam: socket) -> None:
-    """Serve one start request; its descriptors are used up."""
-    netns = fds.pop() if job["netns"] is not None else None  # the last one
-    pipes = None if job["tty"] else Pipes(stdin=job["open_stdin"], output=True)
-    ends = pipes.monitor if pipes else []
-    channel.send(seam, {**job, "pipes": len(ends)}, [*fds, *ends])
-    link = socket(fileno=fds.pop(job["link"]))
-    channel.close_all(fds)
-    if pipes:
-        pipes.close_monitor()
+def create_container(job: dict[str, Any], fds: list[int], pipes: Pipes | None, seam: socket) -> None:
+    """Serve one start request. The descriptors are the fork's copies."""
+    netns = fds[job["netns"]] if job["netns"] is not None else None
+    link = socket(fileno=fds[job["link"]])
     _answer(seam, lambda: _create(job, pipes, netns, seam, link))
 
 
@@ -114,11 +107,3 @@ def _tell(sock: socket, message: dict[str, Any], fds: Sequence[int] = ()) -> Non
         channel.send(sock, message, fds)
     except (BrokenPipeError, ConnectionResetError):
         pass
-
-
-def failure(error: Exception) -> dict[str, Any]:
-    """What stopped a start, in words; a fault of ours goes to the log as well."""
-    if isinstance(error, RuntimeFailure | OSError | ValueError):
-        return {"error": str(error), "kind": getattr(error, "kind", protocol.OTHER)}
-    sys.excepthook(type(error), error, error.__traceback__)
-    return {"error": f"{type(error).__name__}: {error}", "kind": protocol.OTHER}

@@ -8,7 +8,6 @@ from _socket import AF_UNIX, SOCK_SEQPACKET, socket, socketpair
 
 from kist.launcher import channel, protocol
 from kist.launcher.control import Later, Refused
-from kist.launcher.creator import create_exec
 from kist.launcher.loop import READ
 from kist.launcher.pipes import Pipes
 from kist.launcher.streams import Streams
@@ -79,6 +78,8 @@ class Execs:
         seam, theirs = socketpair(AF_UNIX, SOCK_SEQPACKET)
         creator = os.fork()
         if creator == 0:
+            from kist.launcher.creator import create_exec  # loaded long since; not the monitor's business
+
             try:
                 self._loop.leave()
                 seam.close()

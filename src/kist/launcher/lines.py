@@ -15,8 +15,8 @@ which a reader turns back into the very same bytes. Docker loses them (U+FFFD).
 from __future__ import annotations
 
 import time
+from _json import encode_basestring, encode_basestring_ascii
 from codecs import charmap_decode
-from json.encoder import encode_basestring, encode_basestring_ascii
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

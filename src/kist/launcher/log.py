@@ -8,11 +8,11 @@ A log never stops a container: what can't be written (disk full) is dropped, and
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import time
 
+from kist.launcher import protocol
 from kist.launcher.lines import JsonLines, Splitter, timestamp
 
 TYPE_CHECKING = False
@@ -145,5 +145,5 @@ def open_log(config: dict[str, Any]) -> Log:
     if driver == "json-file":
         attrs = config.get("attrs")
         return JsonFile(config["path"], config.get("max_size", 0), config.get("max_file", 1),
-                        json.dumps(attrs, separators=(",", ":")) if attrs else "")
+                        protocol.encode(attrs).decode() if attrs else "")
     raise ValueError(f"no such log driver: {driver}")

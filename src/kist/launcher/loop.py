@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import os
 import select
-import signal
 import sys
 import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import signal
     from collections.abc import Callable
+else:
+    import _signal as signal  # the same, without the enumerations
 
 READ = select.EPOLLIN
 WRITE = select.EPOLLOUT

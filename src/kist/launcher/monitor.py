@@ -1,7 +1,7 @@
 """The monitor: one process per container, holding its streams, log, execs and exit status.
 
-    idle    wait for a start request, which the creator (creator.py) has taken
-    start   socket, state and log, while the creator makes the process; then the streams; answer
+    idle    wait for a start request
+    start   socket and log, while a fork of it (creator.py) makes the process; then the streams
     serve   the verbs of the control protocol, the streams, until the container's first process ends
     end     the last output, oom?, the cgroup, exit.json, tell, leave (when the clients have all they are due)
 
@@ -12,39 +12,42 @@ container runs (or is being started), and the files of state.py.
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import time
-from _socket import SHUT_WR, socket
+from _socket import AF_UNIX, SHUT_WR, SOCK_SEQPACKET, socket, socketpair
 
 from kist.launcher import channel, protocol, state
 from kist.launcher.control import Control, Later, Refused
-from kist.launcher.creator import failure
 from kist.launcher.execs import Execs, exit_status
+from kist.launcher.failures import failure
 from kist.launcher.log import open_log
 from kist.launcher.loop import Loop
+from kist.launcher.pipes import Pipes
 from kist.launcher.protocol import Attach
 from kist.launcher.streams import Streams
 from kist.linux.pidfd import pidfd_send_signal
 from kist.linux.process import PR_SET_PDEATHSIG, prctl
-from kist.runtime.cgroup import open_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import signal
     from typing import Any
 
     from kist.launcher.log import Log
     from kist.runtime.cgroup.base import Cgroup
+else:
+    import _signal as signal  # the same, without the enumerations
 
 
-def supervise(monitor: Monitor, seam: socket, here: int) -> None:
-    """Wait for a container to start, and stay with it until its end. ``here`` is closed on leaving the stock."""
-    received = channel.receive(seam)
-    if not received:
-        return
-    prctl(PR_SET_PDEATHSIG, 0)
-    os.close(here)
-    monitor.take(*received)
+def supervise(monitor: Monitor, job: dict[str, Any], fds: list[int]) -> None:
+    """Start a container, and stay with it until its end."""
+    seam, theirs = socketpair(AF_UNIX, SOCK_SEQPACKET)
+    pipes = None if job["tty"] else Pipes(stdin=job["open_stdin"], output=True)
+    if os.fork() == 0:
+        seam.close()
+        _create(job, fds, pipes, theirs)
+    theirs.close()
+    monitor.take(job, fds, pipes)
     try:
         monitor.prepare()
     except Exception as error:
@@ -56,13 +59,28 @@ def supervise(monitor: Monitor, seam: socket, here: int) -> None:
         channel.send(seam, {"ready": True})
     except BrokenPipeError:  # it has failed already, and said so
         pass
-    answer, fds = channel.receive(seam) or ({"error": "the process that creates the container died"}, [])
+    answer, made = channel.receive(seam) or ({"error": "the process that creates the container died"}, [])
     seam.close()
     if "error" in answer:
         monitor.refuse(answer)
     else:
-        monitor.begin(answer, *fds)
+        monitor.begin(answer, *made)
         monitor.serve()
+
+
+def _create(job: dict[str, Any], fds: list[int], pipes: Pipes | None, seam: socket) -> None:
+    """The creator; never returns."""
+    from kist.launcher.creator import create_container  # loaded long since; not the monitor's business
+
+    try:
+        prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if pipes:
+            pipes.close_monitor()
+        create_container(job, fds, pipes, seam)
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+    finally:
+        os._exit(0)
 
 
 class Container:
@@ -77,6 +95,8 @@ class Container:
 
     @property
     def cgroup(self) -> Cgroup:
+        from kist.runtime.cgroup import open_path  # loaded long since, but not in the midst of what monitors use
+
         return open_path(self.group)
 
 
@@ -97,7 +117,7 @@ class Monitor:
         self._streams = Streams(self._loop, on_detach=self._detached, on_quiet=self._leave_if_done)
         self._job: dict[str, Any] = {}
         self._attaches: list[tuple[Attach, int]] = []
-        self._pipes: list[int] = []
+        self._pipes: Pipes | None = None
         self._log: Log | None = None
         self._container: Container | None = None
         self._paused = False
@@ -105,13 +125,17 @@ class Monitor:
 
     # Start
 
-    def take(self, job: dict[str, Any], fds: list[int]) -> None:
-        """The start request, with the pipes that the creator made."""
+    def take(self, job: dict[str, Any], fds: list[int], pipes: Pipes | None) -> None:
+        """The start request; the creator has its own copies of the descriptors."""
         self._job = self._execs.job = job
         self._loop.open()
         self._control.adopt(socket(fileno=fds[job["link"]]))
+        if job["netns"] is not None:
+            os.close(fds[job["netns"]])
         self._attaches = [(attach, fds[attach.fd]) for attach in map(Attach.from_json, job["attaches"])]
-        self._pipes = fds[len(fds) - job["pipes"]:]
+        if pipes:
+            pipes.close_child()
+            self._pipes = pipes
         self._streams.configure(tty=job["tty"], stdin_once=job["stdin_once"], spill_directory=job["data_dir"])
 
     def prepare(self) -> None:
@@ -124,7 +148,9 @@ class Monitor:
     def refuse(self, why: dict[str, Any]) -> None:
         """The start failed: leave nothing behind, and tell why."""
         kind = why.get("kind", protocol.OTHER)
-        channel.close_all([*self._pipes, *(fd for _, fd in self._attaches)])
+        channel.close_all([fd for _, fd in self._attaches])
+        if self._pipes:
+            self._pipes.close_monitor()
         if self._log:
             self._log.close()
         state.forget(f"{self._job['run_dir']}/state.json")
@@ -138,10 +164,10 @@ class Monitor:
         """The program runs (and the creator has told the engine): connect its streams."""
         self._container = Container(made["pid"], pidfd, made["cgroup"])
         self._started_at = made["started_at"]
-        if console >= 0:
-            self._streams.use_terminal(console, stdin=self._job["open_stdin"])
+        if self._pipes:
+            self._streams.use_pipes(self._pipes.stdin, self._pipes.stdout, self._pipes.stderr)
         else:
-            self._streams.use_pipes(*([-1] if len(self._pipes) == 2 else []), *self._pipes)
+            self._streams.use_terminal(console, stdin=self._job["open_stdin"])
         for attach, fd in self._attaches:
             self._streams.attach(attach, fd)
         self._attaches.clear()

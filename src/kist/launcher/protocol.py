@@ -25,8 +25,7 @@ The words of the requests ("do"), each with its further keys:
 
 from __future__ import annotations
 
-from json import JSONDecoder
-from json.encoder import c_make_encoder, encode_basestring  # type: ignore[attr-defined]
+from _json import encode_basestring, make_encoder, make_scanner
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -85,10 +84,20 @@ class Attach:
             raise ProtocolError(f"bad attach: {error!r}") from None
 
 
-# json.loads and json.dumps do this in Python, step by step: each step is memory that a monitor must not touch.
+class _Settings:
+    """What the scanner reads its options from."""
+
+    strict = True
+    object_hook = object_pairs_hook = None
+    parse_float = parse_constant = float
+    parse_int = int
+
+
+# The interpreter's own scanner and encoder: the module json goes about it in Python, step by step, and each step is
+# memory that a monitor must not touch (and brings regular expressions and enumerations along).
 _SORT, _SKIP, _NAN = False, False, True
-_scan = JSONDecoder().scan_once  # type: ignore[attr-defined]
-_text = c_make_encoder(None, None, encode_basestring, None, ":", ",", _SORT, _SKIP, _NAN)
+_scan = make_scanner(_Settings)  # type: ignore[arg-type]
+_text = make_encoder(None, None, encode_basestring, None, ":", ",", _SORT, _SKIP, _NAN)  # type: ignore[arg-type]
 
 
 def encode(message: dict[str, Any]) -> bytes:
@@ -101,8 +110,8 @@ def decode(body: bytes, what: str = "a message") -> dict[str, Any]:
     try:
         text = body.decode("utf-8", "surrogatepass").strip()
         message, end = _scan(text, 0)
-    except (ValueError, StopIteration) as error:
-        raise ProtocolError(f"{what}: no JSON: {error}") from None
+    except (ValueError, StopIteration, SystemError):  # the scanner can't make its error: the module json has the class
+        raise ProtocolError(f"{what}: no JSON") from None
     if end != len(text) or not isinstance(message, dict):
         raise ProtocolError(f"{what}: no JSON object")
     return message

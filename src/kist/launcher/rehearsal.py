@@ -12,6 +12,7 @@ from _socket import AF_UNIX, SOCK_SEQPACKET, socketpair
 
 from kist.launcher import channel
 from kist.launcher.monitor import Monitor
+from kist.launcher.pipes import Pipes
 from kist.launcher.protocol import Attach
 from kist.linux.process import PR_SET_PDEATHSIG, prctl
 
@@ -38,36 +39,35 @@ def rehearse(scratch: str) -> None:
 def _play(place: str, *, terminal: bool) -> None:
     """One monitor's life, without a container: start, a line of output to the log and a client, silence."""
     seam, creator = socketpair(AF_UNIX, SOCK_SEQPACKET)
+    sock, launcher = socketpair(AF_UNIX, SOCK_SEQPACKET)
     link, engine = socketpair(AF_UNIX, SOCK_SEQPACKET)
     connection, client = socketpair()
-    stdin, output, errors = os.pipe(), os.pipe(), os.pipe()
+    pipes = Pipes(stdin=True, output=True)
+    stdin, output, errors = map(os.dup, pipes.child)
     prctl(PR_SET_PDEATHSIG, 0)
-    channel.send(creator, {
+    channel.send(launcher, {
         "n": 1, "id": "rehearsal", "bundle": place, "run_dir": place, "data_dir": place, "seccomp_cache": place,
         "log": {"driver": "json-file", "path": f"{place}/log", "max_size": 1 << 20, "max_file": 2},
-        "tty": terminal, "open_stdin": True, "stdin_once": True, "link": 0, "netns": None, "pipes": 3,
+        "tty": terminal, "open_stdin": True, "stdin_once": True, "link": 0, "netns": None,
         "attaches": [Attach(1, stdin=True, stdout=True, stderr=True, framed=not terminal).to_json()],
-    }, [link.fileno(), connection.fileno(), stdin[1], output[0], errors[0]])
+    }, [link.fileno(), connection.fileno()])
     link.close()
     connection.close()
-    for fd in (stdin[1], output[0], errors[0]):
-        os.close(fd)
-    received = channel.receive(seam)
+    received = channel.receive(sock)
     assert received
     monitor = Monitor()
-    monitor.take(*received)
+    monitor.take(*received, pipes)
     monitor.prepare()
     channel.send(seam, {"ready": True})
     channel.send(creator, {"pid": os.getpid(), "started_at": 0.0, "cgroup": "/rehearsal"}, [2])
     made = channel.receive(seam)
     assert made
     monitor.begin(made[0], *made[1])
-    os.write(output[1], b"a line\n")
+    os.write(output, b"a line\n")
     monitor.turn()
     channel.send(engine, {"n": 2, "do": "resize", "exec": None, "height": 0, "width": 0})
     monitor.turn()
     monitor.abandon()
-    for sock in (seam, creator, engine, client):
-        sock.close()
-    for fd in (stdin[0], output[1], errors[1]):
-        os.close(fd)
+    for end in (seam, creator, sock, launcher, engine, client):
+        end.close()
+    channel.close_all([stdin, output, errors])

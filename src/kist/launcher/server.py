@@ -1,8 +1,7 @@
-"""The fork server: keeps a stock of idle monitors, so that a start finds one waiting.
+"""The fork server: keeps an idle monitor in stock, so that a start finds one waiting.
 
-    engine ──SEQPACKET──┬── creator ── monitor    all creators wait in recvmsg on the same socket;
-                        ├── creator ── monitor    the kernel wakes one per start request
-                        └── launcher              sees (by a pipe's end) that one has left, and forks the next
+    engine ──SEQPACKET──┬── monitor     waits in recvmsg for a start request; all idle ones on the same socket
+                        └── launcher    sees (by a pipe's end) that one has left the stock, and forks the next
 
 The launcher itself is never on a start's path. When the engine's end closes, the launcher and the idle ones leave;
 monitors with a container live on. When the launcher dies, the idle ones die with it (PR_SET_PDEATHSIG).
@@ -13,19 +12,24 @@ from __future__ import annotations
 import gc
 import os
 import select
-import signal
 import sys
-from _socket import AF_UNIX, SOCK_SEQPACKET, socket, socketpair
+from _socket import socket
 
 from kist.launcher import channel, loop
-from kist.launcher.creator import create_container
+from kist.launcher.memory import fill_holes
 from kist.launcher.monitor import Monitor, supervise
 from kist.launcher.protocol import ProtocolError
 from kist.launcher.rehearsal import rehearse
 from kist.linux.process import PR_SET_CHILD_SUBREAPER, PR_SET_PDEATHSIG, prctl
-from kist.runtime.cgroup import open_path
 
-STOCK = 3
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal
+else:
+    import _signal as signal  # the same, without the enumerations
+
+# One is enough for 20 starts at once, too: a fork takes half a millisecond, and each more keeps 0.4 MB.
+STOCK = 1
 
 # A monitor outlives whoever would send it one of these; it ends when its container does. The launcher ends when its
 # engine does. (runtime gives the container's process the default actions again.)
@@ -39,13 +43,22 @@ def serve(sock: socket, scratch: str, stock: int = STOCK) -> None:
     for number in _IGNORED:
         signal.signal(number, signal.SIG_IGN)
     loop.prepare()
-    open_path("/")  # imports what this machine's cgroups need, for all forks
     rehearse(scratch)
     monitor = Monitor()
+    _load_the_rest()
     gc.collect()
+    fill_holes()
     gc.disable()
     gc.freeze()
     _keep_stock(sock, stock, monitor)
+
+
+def _load_the_rest() -> None:
+    """What creators need. Not before: what all monitors touch must lie close together, for whole pages are copied."""
+    import kist.launcher.creator  # noqa: F401
+    from kist.runtime.cgroup import open_path
+
+    open_path("/")  # imports what this machine's cgroups need
 
 
 def _keep_stock(sock: socket, stock: int, monitor: Monitor) -> None:
@@ -108,38 +121,23 @@ def _become_monitor(monitor: Monitor, sock: socket, here: int, others: tuple[int
 
 
 def _idle(monitor: Monitor, sock: socket, here: int, launcher: int) -> None:
-    """The monitor: make its creator, and wait for what that brings."""
+    """Wait for one request, or leave with the engine."""
     _set_name("kist-monitor")
     os.setsid()
     prctl(PR_SET_CHILD_SUBREAPER, 1)
     prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != launcher:
         return
-    ours, theirs = socketpair(AF_UNIX, SOCK_SEQPACKET)
-    parent = os.getpid()
-    if os.fork() == 0:
-        ours.close()
-        _wait_for_job(sock, here, theirs, parent)
-        os._exit(0)
-    theirs.close()
-    sock.close()
-    supervise(monitor, ours, here)
-
-
-def _wait_for_job(sock: socket, here: int, seam: socket, parent: int) -> None:
-    """The creator: take one request, or leave with the engine."""
-    prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        return
     try:
         received = channel.receive(sock)
     except ProtocolError as error:
         print(f"kist-launcher: {error}", file=sys.stderr, flush=True)
         return
-    sock.close()
-    os.close(here)
     if received:
-        create_container(*received, seam)
+        prctl(PR_SET_PDEATHSIG, 0)
+        os.close(here)
+        sock.close()
+        supervise(monitor, *received)
 
 
 def _set_name(name: str) -> None:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections import deque
 from itertools import islice
 
 from kist.launcher.loop import WRITE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections import deque
     from collections.abc import Callable
 
     from kist.launcher.loop import Loop
+else:
+    from _collections import deque  # collections brings a megabyte along
 
 HIGH, LOW = 256 * 1024, 64 * 1024
 PIPE_SIZE = 1024 * 1024

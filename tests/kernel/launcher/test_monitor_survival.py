@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from kist.launcher.client import Launcher, MonitorLink, StartRequest, read_exit
+from kist.launcher.server import STOCK
 from support.monitors import Client, House, alive, process, soon
 
 SERVER = """
@@ -140,10 +141,10 @@ async def test_a_killed_monitor_takes_its_container_along(house: House) -> None:
 async def test_idle_monitors_leave_with_their_launcher(place: Path) -> None:
     launcher = await Launcher.spawn(seccomp_cache=str(place), log=str(place / "launcher.log"))
     children = Path(f"/proc/{launcher.pid}/task/{launcher.pid}/children")
-    await soon(lambda: len(children.read_text().split()) >= 3)
+    await soon(lambda: len(children.read_text().split()) >= STOCK)
     idle = [int(pid) for pid in children.read_text().split()]
     os.kill(idle[0], signal.SIGKILL)
-    await soon(lambda: len(set(children.read_text().split()) - {str(idle[0])}) >= 3)
+    await soon(lambda: len(set(children.read_text().split()) - {str(idle[0])}) >= STOCK)
     idle = [int(pid) for pid in children.read_text().split()]
     os.kill(launcher.pid, signal.SIGKILL)
     await soon(lambda: not any(map(alive, idle)))
