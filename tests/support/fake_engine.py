@@ -74,7 +74,7 @@ class Container:
                 try:
                     data = link.recv(65536)
                 except OSError:
-                    return
+                    data = b""
                 if not data:
                     if self.body.get("Tty"):  # somebody detached: a terminal goes on
                         self.signal.wait(20)

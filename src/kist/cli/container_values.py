@@ -286,6 +286,9 @@ def add_environment(body: Body, args: Arguments, settings: Settings) -> None:
 
 
 def add_labels(body: Body, args: Arguments, _settings: Settings) -> None:
+    for value in args.list("label"):
+        if value.startswith("=") or not value:
+            raise BadValue(value, f"invalid label '{value}': empty name")
     body["Labels"] = pairs([*read_pairs(args.list("label-file"), "label"), *args.list("label")])
 
 

@@ -38,13 +38,29 @@ def create(args: Arguments, session: Session, body: dict[str, Any] | None = None
         made = _create(args, session, body)
     except KistError as error:
         raise failure(args, session, error) from None
+    except CliError as error:  # no server, and none can be started; or no image to be had
+        error.status = error.status if _only_creates(args) else 125
+        raise
     for warning in made.get("Warnings") or ():
         session.warn(f"WARNING: {warning}")
     container = str(made["Id"])
     if args.text("cidfile"):
-        with open(args.text("cidfile"), "x", encoding="ascii") as file:
-            file.write(container)
+        _write_cidfile(args, container)
     return container
+
+
+def _write_cidfile(args: Arguments, container: str) -> None:
+    path = args.text("cidfile")
+    try:
+        with open(path, "x", encoding="ascii") as file:
+            file.write(container)
+    except OSError as error:
+        raise problem(args, f"failed to create the container ID file: open {path}: "
+                            f"{(error.strerror or str(error)).lower()}") from None
+
+
+def _only_creates(args: Arguments) -> bool:
+    return args.path.endswith(" create")
 
 
 def _check(args: Arguments) -> None:
@@ -61,8 +77,8 @@ def _create(args: Arguments, session: Session, body: dict[str, Any]) -> dict[str
     containers = session.client.containers
     try:
         return containers.create(body, name=args.text("name"), platform=args.text("platform"))
-    except NotFound as error:
-        if args.text("pull") != "missing" or "no such image" not in error.message.lower():
+    except NotFound:  # the image, or the image for that platform: nothing else is looked for here
+        if args.text("pull") != "missing":
             raise
     if not args.flag("quiet"):
         session.warn(f"Unable to find image '{with_tag(args.words[0])}' locally")
@@ -76,11 +92,11 @@ def _pull(args: Arguments, session: Session) -> None:
     pull(session, args.words[0], platform=args.text("platform"), quiet=args.flag("quiet"), to_stderr=True)
 
 
-
-
 def failure(args: Arguments, session: Session, error: KistError) -> CliError:
     """An error as `run` and `create` tell it; the status is 126, 127 or 125 by its words, as Docker's."""
     text = no_server(session.settings, error) if isinstance(error, NoServer) else said(error)
+    if _only_creates(args):
+        return CliError(text)
     found = problem(args, text)
     found.status = next((status for words, status in STATUSES if words in text), 125)
     return found

@@ -15,14 +15,25 @@ if TYPE_CHECKING:
 PIECE = 1 << 20
 
 
+def check_output(path: str, problem: str) -> None:
+    """Refuse a terminal, and a place where no file can be; `problem` is what has failed then."""
+    if not path:
+        if sys.stdout.isatty():
+            raise CliError("cowardly refusing to save to a terminal. Use the -o flag or redirect")
+        return
+    folder = os.path.dirname(path)
+    if folder and not os.path.isdir(folder):
+        raise CliError(f"{problem}: invalid output path: stat {folder}: no such file or directory")
+    if os.path.isdir(path):
+        raise CliError(f"{problem}: cannot write to a directory")
+
+
 def write_archive(chunks: Iterable[bytes], path: str) -> None:
     """To a file, which appears when it is whole; to stdout when no path is told (never to a terminal)."""
     if not path:
         for chunk in chunks:
             write_all(1, chunk)
         return
-    if os.path.isdir(path):
-        raise CliError(f"failed to save image: invalid output path: \"{path}\" is a directory")
     half = f"{path}.{os.getpid()}.part"
     try:
         with open(half, "xb") as file:
@@ -34,11 +45,6 @@ def write_archive(chunks: Iterable[bytes], path: str) -> None:
     finally:
         if os.path.exists(half):
             os.unlink(half)
-
-
-def refuse_terminal(path: str) -> None:
-    if not path and sys.stdout.isatty():
-        raise CliError("cowardly refusing to save to a terminal. Use the -o flag or redirect")
 
 
 def read_pieces(path: str) -> Iterator[bytes]:

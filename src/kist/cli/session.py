@@ -105,6 +105,8 @@ def said(error: KistError) -> str:
     """An error as the user reads it: what the server said is marked as that."""
     if isinstance(error, (NoServer, ProtocolError, StreamError)):
         return error.message
+    if error.message.startswith("invalid reference format"):  # what Docker's client finds out by itself
+        return error.message
     return f"Error response from daemon: {error.message}"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kist.cli.files import refuse_terminal, write_archive
+from kist.cli.files import check_output, write_archive
 from kist.cli.parser import Command
 
 TYPE_CHECKING = False
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def run(args: Arguments, session: Session) -> int:
-    refuse_terminal(args.text("output"))
+    check_output(args.text("output"), "failed to export container")
     write_archive(session.client.containers.export(args.words[0]).chunks(), args.text("output"))
     return 0
 
