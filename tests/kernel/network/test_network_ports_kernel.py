@@ -90,6 +90,11 @@ async def test_a_port_that_is_taken(world: World, networks: Networks) -> None:
     assert world.ask(f"tcp:{HOST4}:8080", world.outside.netns_fd) == OUTSIDE4
 
 
+async def test_sctp_is_translated_too(world: World, networks: Networks) -> None:
+    await networks.connect(container_id(), "default", ports={"36412/sctp": [{"HostPort": "36412"}]})
+    assert "sctp . 36412 : 10.88.0.2 . 36412" in world.run("nft", "list", "map", "ip", "kist", "port").stdout
+
+
 async def test_release_closes_the_port(world: World, networks: Networks) -> None:
     endpoint = await web(world, networks)
     await networks.release(endpoint.container_id)

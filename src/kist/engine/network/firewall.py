@@ -121,6 +121,8 @@ table bridge {table} {{
     }}
 }}
 """
+# By number: nftables looks names up in /etc/protocols, which a small system needn't have.
+PROTOCOL_NUMBERS = {"tcp": 6, "udp": 17, "sctp": 132}
 FAMILIES = ("inet", "ip", "ip6", "bridge")
 
 
@@ -275,7 +277,7 @@ class Rules:
         """Map elements carry their value when they are added only: nft refuses it in a deletion."""
         wanted: dict[tuple[str, str], list[str]] = {}
         for port in sorted(ports, key=repr):
-            key = f"{port.proto} . {port.host_port}"
+            key = f"{PROTOCOL_NUMBERS[port.proto]} . {port.host_port}"
             where = ""
             if port.host_ip:
                 key, where = f"{port.host_ip} . {key}", "_at"

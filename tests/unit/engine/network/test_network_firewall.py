@@ -16,16 +16,16 @@ def rules(*, respect_host: bool = True) -> Rules:
 def test_publish_and_withdraw_change_elements_only() -> None:
     one = rules()
     assert one.publish([WEB, DNS, WEB6]).splitlines() == [
-        "add element ip kist port { tcp . 8080 : 10.88.0.2 . 80 }",
-        "add element ip kist open { tcp . 8080 }",
-        "add element ip6 kist port { tcp . 8080 : fd00::2 . 80 }",
-        "add element ip6 kist open { tcp . 8080 }",
-        "add element ip kist port_at { 192.0.2.1 . udp . 53 : 10.88.0.3 . 5353 }",
-        "add element ip kist open_at { 192.0.2.1 . udp . 53 }",
+        "add element ip kist port { 6 . 8080 : 10.88.0.2 . 80 }",
+        "add element ip kist open { 6 . 8080 }",
+        "add element ip6 kist port { 6 . 8080 : fd00::2 . 80 }",
+        "add element ip6 kist open { 6 . 8080 }",
+        "add element ip kist port_at { 192.0.2.1 . 17 . 53 : 10.88.0.3 . 5353 }",
+        "add element ip kist open_at { 192.0.2.1 . 17 . 53 }",
     ]
     assert one.publish([WEB]) == ""
     assert one.withdraw([WEB]).splitlines() == [
-        "delete element ip kist port { tcp . 8080 }", "delete element ip kist open { tcp . 8080 }"]
+        "delete element ip kist port { 6 . 8080 }", "delete element ip kist open { 6 . 8080 }"]
     assert one.withdraw([WEB]) == ""
     assert one.published == {DNS, WEB6}
 
@@ -79,4 +79,4 @@ def test_everything_holds_the_present_state() -> None:
     text = one.everything()
     assert text.index("delete table inet kist") < text.index("table inet kist {")
     assert 'add element inet kist bridges { "kb1" }' in text
-    assert "tcp . 8080 : 10.88.0.2 . 80" in text
+    assert "6 . 8080 : 10.88.0.2 . 80" in text
