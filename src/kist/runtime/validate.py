@@ -67,13 +67,28 @@ def _scalar(value: Any, schema: dict[str, Any], path: str) -> None:
             raise SpecError(f"{path or 'configuration'}: {jsons.dumps(value)[:60]} is not of type {expected}")
     if "enum" in schema and value not in schema["enum"]:
         raise SpecError(f"{path}: {jsons.dumps(value)[:60]} is not one of {', '.join(map(str, schema['enum']))}")
-    if isinstance(value, str) and "pattern" in schema:
-        import re
-
-        if not re.search(schema["pattern"], value):
-            raise SpecError(f"{path}: {value[:60]!r} does not match {schema['pattern']}")
+    if isinstance(value, str) and "pattern" in schema and not _matches(schema["pattern"], value):
+        raise SpecError(f"{path}: {value[:60]!r} does not match {schema['pattern']}")
     if expected == "integer" and not schema.get("minimum", value) <= value <= schema.get("maximum", value):
         raise SpecError(f"{path}: {value} is out of range")
+
+
+# The schema's patterns by hand: importing regular expressions would cost more than all of the validation.
+_UPPER, _LIST = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ"), frozenset("0123456789, -")
+_PATTERNS = {
+    "^[cbup]$": lambda text: text in ("c", "b", "u", "p"),
+    "^RLIMIT_[A-Z]+$": lambda text: text.startswith("RLIMIT_") and len(text) > 7 and _UPPER.issuperset(text[7:]),
+    "^[0-9, -]*$": _LIST.issuperset,
+}
+
+
+def _matches(pattern: str, text: str) -> bool:
+    by_hand = _PATTERNS.get(pattern)
+    if by_hand is not None:
+        return by_hand(text)
+    import re
+
+    return re.search(pattern, text) is not None
 
 
 def _object(value: dict[str, Any], schema: dict[str, Any], file: str, path: str) -> None:
