@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from kist.cli.session import Session
 
 PULL = ("always", "missing", "never")
+# How the server says that the image, or the image for that platform, isn't here (a network may be missing, too).
+NO_IMAGE = ("no such image", "image with reference")
 # Docker's client tells why a container could not start by words of the server's message.
 STATUSES = (("executable file not found", 127), ("no such file or directory", 127), ("permission denied", 126),
             ("is a directory", 126))
@@ -77,8 +79,8 @@ def _create(args: Arguments, session: Session, body: dict[str, Any]) -> dict[str
     containers = session.client.containers
     try:
         return containers.create(body, name=args.text("name"), platform=args.text("platform"))
-    except NotFound:  # the image, or the image for that platform: nothing else is looked for here
-        if args.text("pull") != "missing":
+    except NotFound as error:
+        if args.text("pull") != "missing" or not error.message.lower().startswith(NO_IMAGE):
             raise
     if not args.flag("quiet"):
         session.warn(f"Unable to find image '{with_tag(args.words[0])}' locally")

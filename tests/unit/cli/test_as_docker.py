@@ -112,8 +112,9 @@ def plain(body: dict[str, Any]) -> Any:
         del host["RestartPolicy"]
     if host.get("NetworkMode") == "default":
         del host["NetworkMode"]
-    for name in ("ExposedPorts", "Volumes"):
+    for name in ("ExposedPorts", "Volumes", "Env"):
         body[name] = sorted(body.get(name) or {})
+    host["Binds"] = sorted(host.get("Binds") or ())  # Docker's client keeps them in a map: any order
     for request in host.get("DeviceRequests") or ():
         request["Options"] = None
     return meaning(body)
