@@ -265,9 +265,9 @@ class FakeEngine:
         elif verb == "start":
             self._start(link, found)
         elif verb == "attach":
+            found.attached.append((link, kept))  # before the answer: a start may follow it at once
             link.sendall(b"HTTP/1.1 101 UPGRADED\r\nContent-Type: application/vnd.docker.raw-stream\r\n"
                          b"Connection: Upgrade\r\nUpgrade: tcp\r\n\r\n")
-            found.attached.append((link, kept))
             return True
         elif verb == "wait":
             link.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n")
