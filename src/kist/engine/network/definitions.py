@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -15,6 +16,7 @@ from kist.engine.network.interfaces import check_options
 from kist.engine.network.ipam import Net, Pool, free_subnet, overlapping, parse_address, parse_subnet
 from kist.engine.network.model import BRIDGE, DRIVERS, HOST, IPVLAN, MACVLAN, NONE, Network, Subnet, new_id
 from kist.errors import Forbidden, InvalidParameter, NotFound, NotSupported
+from kist.store.errors import storage_errors
 
 Json = dict[str, Any]
 NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")
@@ -171,10 +173,15 @@ class Definitions:
     def save(self, network: Network) -> None:
         os.makedirs(self._directory, mode=0o700, exist_ok=True)
         path = self._path(network)
-        with open(f"{path}.new", "wb") as file:
-            file.write(msgspec.json.encode(network))
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            with storage_errors(f"write {path}"), open(f"{path}.new", "wb") as file:
+                file.write(msgspec.json.encode(network))
+                file.flush()
+                os.fsync(file.fileno())
+        except BaseException:
+            with suppress(OSError):
+                os.unlink(f"{path}.new")
+            raise
         os.replace(f"{path}.new", path)
         directory = os.open(self._directory, os.O_RDONLY)
         try:

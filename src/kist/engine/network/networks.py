@@ -400,9 +400,13 @@ class Networks:
             if any(other.name == network.name for other in self._networks.values()):
                 raise Conflict(f"network with name {network.name} already exists")
             await self._thread.do(lambda host: self._create(host, network))
+            try:
+                self._definitions.save(network)
+            except BaseException:
+                await self._take_down(network)
+                raise
             self._networks[network.id] = network
             self._addresses.add(network)
-            self._definitions.save(network)
         self._names.start_soon()
         return {"Id": network.id, "Warning": ""}
 
@@ -431,6 +435,9 @@ class Networks:
         del self._networks[network.id]
         self._addresses.remove(network)
         self._definitions.remove(network)
+        await self._take_down(network)
+
+    async def _take_down(self, network: Network) -> None:
         commands = self._rules.remove_bridge(network.bridge)
         await self._thread.do(lambda host: host.remove_bridge(network.bridge, commands) if network.bridge
                        else host.remove_parent(network))
