@@ -197,10 +197,17 @@ def test_several_clients_on_one_container(daemon: Daemon) -> None:
     readers = [subprocess.Popen([str(KIST), "attach", "--no-stdin", "box"], stdout=subprocess.PIPE, env=daemon.env,
                                 stdin=subprocess.DEVNULL) for _ in range(3)]
     time.sleep(1)
-    done = daemon.kist("attach", "box", input="it\n")
-    assert done.stdout == "got it\n"
-    for reader in readers:
-        assert reader.communicate(timeout=20)[0] == b"got it\n"
+    writer = subprocess.Popen([str(KIST), "attach", "box"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                              env=daemon.env)
+    assert writer.stdin is not None
+    writer.stdin.write(b"it\n")  # its end would end the attachment: the container's stdin stays open for others
+    writer.stdin.flush()
+    for reader in (*readers, writer):
+        assert reader.stdout is not None
+        assert reader.stdout.read() == b"got it\n"
+        assert reader.wait(20) == 0
+        reader.stdout.close()
+    writer.stdin.close()
 
 
 @pytest.mark.parametrize(("name", "status"), [("TERM", 143), ("INT", 130), ("USR1", 138)])
