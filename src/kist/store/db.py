@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from kist.errors import EngineFailure
-from kist.store.errors import StorageFailure
+from kist.store.errors import DiskFull, StorageFailure
 
 _VERSION = 1
 _SCHEMA = """
@@ -119,4 +119,6 @@ def _errors() -> Iterator[None]:
     try:
         yield
     except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
+            raise DiskFull("write store database: no space left on device") from error
         raise StorageFailure(f"store database: {error}") from error
