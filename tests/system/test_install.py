@@ -1,0 +1,125 @@
+"""Kist as `pip install` gives it: the wheel alone, in a virtual environment elsewhere; and with a library missing."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sysconfig
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.daemon import ROOT, Daemon
+from support.hub import Hub
+from support.processes import ENVIRONMENT, PYTHON
+
+# $1: a folder, $2: a library, which the command behind them can't find.
+HIDE = """
+set -e
+lib=$(dirname "$(/sbin/ldconfig -p | sed -n "s,.*/$2\\$,&,p" | sed 's,.*=> ,,' | head -n 1)")
+lib=$(readlink -f "$lib")
+mount -t tmpfs tmpfs "$1"
+mkdir "$1/upper" "$1/work"
+mount -t overlay overlay -o "lowerdir=$lib,upperdir=$1/upper,workdir=$1/work" "$lib"
+rm "$lib/$2"*
+shift 2
+exec "$@"
+"""
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A virtual environment with Kist's wheel, and the dependencies of the one that the tests run in.
+
+    Built from a copy: the wheel must not pick up what an earlier build left in the checkout."""
+    folder = tmp_path_factory.mktemp("installed")
+    shutil.copytree(ROOT / "src", folder / "src", ignore=shutil.ignore_patterns("*.egg-info", "__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, folder / name)
+    _python(PYTHON, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", str(folder / "wheel"),
+            str(folder))
+    shutil.rmtree(folder / "src")
+    venv = folder / "venv"
+    _python(PYTHON, "-m", "venv", str(venv))
+    wheel = next((folder / "wheel").glob("kist-*.whl"))
+    _python(str(venv / "bin/python"), "-m", "pip", "install", "-q", "--no-deps", "--no-index", str(wheel))
+    site = next(venv.glob("lib/python*/site-packages"))
+    (site / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    return venv
+
+
+def _python(*words: str) -> None:
+    done = subprocess.run(words, capture_output=True, text=True, env=ENVIRONMENT, check=False, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+class Installed(Daemon):
+    """No server of ours: the installed command starts its own, when it needs one."""
+
+    def __init__(self, venv: Path, folder: Path, mirror: str) -> None:
+        self.command_words = [str(venv / "bin/kist")]
+        super().__init__(folder, mirror=mirror)
+        del self.env["KIST_HOST"]  # who names a server gets none started
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(["true"])
+        self.process.wait()
+
+    def kist(self, *args: str, **options: Any) -> subprocess.CompletedProcess[str]:
+        return self.command(*self.command_words, *args, **{"cwd": "/", **options})
+
+    def close(self) -> None:
+        if (self.run / "kist.sock").exists():
+            self.clean()
+        super().close()
+
+
+@pytest.fixture
+def elsewhere(installed: Path, hub: Hub, tmp_path: Path) -> Iterator[Installed]:
+    running = Installed(installed, tmp_path, hub.url)
+    yield running
+    running.close()
+
+
+def test_the_wheel_alone_is_a_working_kist(elsewhere: Installed) -> None:
+    done = elsewhere.kist("run", "--rm", "busybox", "echo", "hi")
+    assert (done.returncode, done.stdout) == (0, "hi\n"), done.stderr
+    assert "kist: started the server" in done.stderr
+    cid = elsewhere.ok("run", "-d", "busybox", "sleep", "100")
+    assert elsewhere.ok("exec", cid, "echo", "in") == "in"
+    assert "Seccomp:\t2" in elsewhere.ok("exec", cid, "grep", "Seccomp:", "/proc/self/status")
+    elsewhere.kist("rm", "-f", cid)
+
+
+def test_every_file_of_the_package_is_in_the_wheel(installed: Path) -> None:
+    site = next(installed.glob("lib/python*/site-packages"))
+    there = {str(path.relative_to(ROOT / "src")) for path in (ROOT / "src/kist").rglob("*")
+             if path.is_file() and "__pycache__" not in path.parts}
+    assert {name for name in there if not (site / name).is_file()} == set()
+
+
+@pytest.mark.parametrize("program", ["kist", "kistd", "kist-runtime"])
+def test_the_commands_are_there(installed: Path, program: str) -> None:
+    done = subprocess.run([installed / "bin" / program, "--help"], capture_output=True, text=True, cwd="/",
+                          env=ENVIRONMENT, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert "sage:" in done.stdout
+
+
+@pytest.mark.parametrize(("file", "package"), [
+    ("libseccomp.so.2", "libseccomp2"), ("libnftables.so.1", "libnftables1")])
+def test_a_missing_library_is_named_by_the_first_command_that_needs_it(
+        elsewhere: Installed, tmp_path: Path, file: str, package: str) -> None:
+    hidden = tmp_path / "hidden"
+    hidden.mkdir()
+    elsewhere.command_words = ["unshare", "-m", "sh", "-c", HIDE, "sh", str(hidden), file,
+                               *elsewhere.command_words]
+    done = elsewhere.kist("run", "--rm", "busybox", "echo", "hi")
+    assert file.partition(".")[0] in done.stderr, done.stderr
+    assert package in done.stderr
+    assert done.returncode == 125, done.stderr
+    assert "Traceback" not in done.stderr
+    if (elsewhere.run / "kist.sock").exists():
+        assert elsewhere.ok("ps", "-aq") == ""
