@@ -63,6 +63,12 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     command(top, "unshare", "true")
     subprocess.run(["umount", "--recursive", "--quiet", str(top / "root" / "overlay")], check=False)
     shutil.rmtree(short, ignore_errors=True)
+    for group in ("libpod_parent/conmon", "libpod_parent"):  # Podman's own, shared by whoever uses it
+        for top in ("", *os.listdir("/sys/fs/cgroup")):
+            try:
+                os.rmdir(f"/sys/fs/cgroup/{top}/{group}")
+            except OSError:
+                continue
 
 
 def command(top: Path, *words: str, text: str | None = None, tty: bool = False) -> Done:
