@@ -22,6 +22,7 @@ The file (``/etc/kist/config.toml``), all parts optional::
     max-file = 5
 
     [storage]
+    driver = "overlay"                  # or "erofs": a layer is one file (Linux 6.12, erofs-utils)
     max = "50g"                         # images beyond it go, the least recently used first
 
     [registries."docker.io"]            # any registry host
@@ -81,6 +82,7 @@ class Config:
     log_max_size: int = 20 << 20
     log_max_file: int = 5
     registries: Mapping[str, RegistrySettings] = field(default_factory=dict)
+    storage_driver: str = "overlay"
     storage_max: int = 0  # 0: as much as there is
     hub_url: str = ""
     hub_library: tuple[str, ...] = ("busybox", "debian", "hello-world", "redis")
@@ -214,6 +216,7 @@ _KEYS: dict[tuple[str, str], tuple[str, Any]] = {
     ("log", "driver"): ("log_driver", _text),
     ("log", "max-size"): ("log_max_size", _size),
     ("log", "max-file"): ("log_max_file", _number),
+    ("storage", "driver"): ("storage_driver", _text),
     ("storage", "max"): ("storage_max", _size),
     ("hub", "url"): ("hub_url", _text),
     ("hub", "library"): ("hub_library", _texts),

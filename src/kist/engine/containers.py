@@ -167,7 +167,7 @@ class Containers:
     def _graph(self, record: ContainerRecord) -> Json:
         try:
             options = dict(option.partition("=")[::2] for option in
-                           self._parts.store.snapshots.mounts(record.id)[0]["options"])
+                           self._parts.store.snapshots.mounts(record.id)[-1]["options"])
         except NoSuchContent:
             return {}
         lowers = list(reversed(options["lowerdir"].split(":")))

@@ -84,7 +84,7 @@ class Engine:
         stack.push_async_callback(networks.close)
         opening = asyncio.ensure_future(networks.open())
         try:
-            store = await asyncio.to_thread(Store.open, config.data)
+            store = await asyncio.to_thread(Store.open, config.data, config.storage_driver)
             stack.callback(store.close)
             records = await asyncio.to_thread(Records, f"{config.data}/engine.db")
             stack.callback(records.close)

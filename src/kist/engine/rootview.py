@@ -15,7 +15,6 @@ from contextlib import contextmanager
 from kist.engine.container import Container
 from kist.engine.spec import User
 from kist.engine.users import Account, Group, parse_group, parse_passwd, resolve
-from kist.linux import mount
 from kist.linux.openat2 import Root
 from kist.oci.digest import Digest
 from kist.store.store import Store
@@ -43,8 +42,7 @@ def of_container_to_write(store: Store, container: Container) -> Iterator[Root]:
         with _of_process(container.record.pid) as root:
             yield root
         return
-    found = store.snapshots.mounts(container.id)[0]
-    with Root(mount.detached(found["type"], found["options"])) as root:
+    with store.snapshots.edit(container.id) as fd, Root(os.dup(fd)) as root:
         yield root
 
 

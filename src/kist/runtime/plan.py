@@ -106,7 +106,11 @@ def _root(made: Plan, spec: dict[str, Any], linux: dict[str, Any], bundle: str, 
         label = linux.get("mountLabel") or ""
         if label:
             layers = [{**mount, "options": [*(mount.get("options") or []), f"context={label}"]} for mount in layers]
-        made.root += [root.MountRootfs(mount, path, -1 - number) for number, mount in enumerate(layers)]
+        in_user = any(one.get("type") == "user" for one in linux.get("namespaces") or [])
+        if in_user and any("destination" in mount for mount in layers):
+            raise SpecError("kist.rootfs: mounts below the root can't be combined with a user namespace")
+        made.root += [root.MountRootfs(mount, mount.get("destination") or path, -1 - number)
+                      for number, mount in enumerate(layers)]
         if not layers:
             made.root.append(root.BindRoot(path))
     made.root.append(root.OpenRoot(path))

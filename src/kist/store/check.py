@@ -19,8 +19,8 @@ from kist.oci import digest as digests
 from kist.oci.chainid import chain_ids
 from kist.oci.digest import Digest
 from kist.store.compress import decompress
-from kist.store.errors import NoSuchContent
-from kist.store.layers import Layer
+from kist.store.errors import NoSuchContent, StorageFailure
+from kist.store.layers import Layer, opened
 from kist.store.store import Store
 from kist.store.tree import Node, walk
 
@@ -105,7 +105,7 @@ def _check_layers(store: Store, repair: bool, busy: frozenset[str], bad: set[Dig
         if layer.parent in bad:
             bad.add(layer.chain_id)     # what it should look like can't be told
         elif blob is None or blob in bad or not store.content.has(blob):
-            if not os.path.isdir(layer.path):
+            if not _is_there(layer):
                 problem = "its files are gone, and so is the content to make them from"
         else:
             problem, mended = _mend(store, layer, blob, repair and layer.chain_id not in held)
@@ -145,10 +145,24 @@ def _mend(store: Store, layer: Layer, blob: Digest, repair: bool) -> tuple[str |
 def _compare(store: Store, layer: Layer, blob: Digest, repair: bool) -> tuple[str | None, bool]:
     with store.content.open(blob) as file, store.layers.stage(decompress(file), layer.diff_id) as staged:
         store.layers.finish(staged, layer.parent)
-        problem = "its files are gone" if not os.path.isdir(layer.path) else difference(f"{staged.path}/fs", layer.path)
+        problem = _damage(layer, f"{staged.path}/fs")
         if problem and repair:
             store.layers.restore(staged, layer)
         return problem, bool(problem and repair)
+
+
+def _is_there(layer: Layer) -> bool:
+    return os.path.isdir(layer.path)
+
+
+def _damage(layer: Layer, wanted: str) -> str | None:
+    if not _is_there(layer):
+        return "its files are gone"
+    try:
+        with opened([layer]) as [root]:
+            return difference(wanted, root)
+    except (StorageFailure, OSError) as error:
+        return f"can't be read: {error}"
 
 
 def difference(wanted: str, found: str) -> str | None:

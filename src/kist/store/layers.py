@@ -2,6 +2,7 @@
 
     staging/<random>/fs    a layer that is being unpacked; what is here at a start is thrown away
     layers/<number>/fs     a published one; the number is short because a mount's options fit on one page
+    layers/<number>/layer.erofs   its files, where layers are kept as one file each (`erofs`); fs is empty then
 
 `stage` unpacks and verifies the diff id, in any order and side by side; `publish` puts the layer on its
 parent: flush the file system once, rename, record. A directory without a record was never published.
@@ -15,13 +16,14 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
 from kist.linux.sync import syncfs
 from kist.oci import chainid
 from kist.oci import digest as digests
 from kist.oci.digest import Digest
+from kist.store import erofs
 from kist.store.content import fsync_directory
 from kist.store.db import Database
 from kist.store.errors import DigestMismatch, DiskFull, InvalidLayer, NoSuchContent, storage_errors
@@ -37,7 +39,8 @@ _RESERVE = 64 << 20
 
 @dataclass(frozen=True)
 class Layer:
-    """A published layer; `size` in bytes of its regular files."""
+    """A published layer; `size` in bytes of its files. `path` holds them, but for those of an EROFS layer:
+    there it is where a container mounts `image`."""
 
     chain_id: Digest
     parent: Digest | None
@@ -46,6 +49,15 @@ class Layer:
     size: int
     entries: int
     stored: float
+
+    @property
+    def directory(self) -> str:
+        return os.path.dirname(self.path)
+
+    @property
+    def image(self) -> str | None:
+        """The layer's EROFS file, None for plain files."""
+        return f"{self.directory}/{erofs.IMAGE}" if erofs.is_sealed(self.directory) else None
 
 
 class Staged:
@@ -59,7 +71,8 @@ class Layers:
     """The layers below *path*; *touch* is told of every layer that somebody asks for or makes."""
 
     def __init__(self, path: str, staging: str, db: Database, trash: Trash,
-                 touch: Callable[[Digest], None] = lambda _: None) -> None:
+                 touch: Callable[[Digest], None] = lambda _: None, *, sealed: bool = False) -> None:
+        self._sealed = sealed   # new layers become EROFS files
         self._path, self._staging, self._db, self._trash, self._touch = path, staging, db, trash, touch
         self._locks = KeyLocks()
         self._making = KeyLocks()
@@ -165,18 +178,21 @@ class Layers:
 
     def finish(self, staged: Staged, parent: Digest | None) -> None:
         """Do what only the layers below decide; `publish` does it itself."""
-        staged.extractor.finish(paths(self.stack(parent)))
+        with opened(self.stack(parent)) as roots:
+            staged.extractor.finish(roots)
 
     def restore(self, staged: Staged, layer: Layer) -> None:
         """Let the finished *staged* take the place of the damaged files of *layer*."""
+        self._seal(staged)
         with storage_errors("restore layer"):
             self._flush()
-            self._trash.throw(os.path.dirname(layer.path))
-            os.rename(staged.path, os.path.dirname(layer.path))
+            self._trash.throw(layer.directory)
+            os.rename(staged.path, layer.directory)
             fsync_directory(self._path)
 
     def _publish(self, staged: Staged, parent: Digest | None, chain: Digest) -> None:
         self.finish(staged, parent)
+        self._seal(staged)
         with storage_errors("store layer"):
             self._flush()
             with self._guard:
@@ -190,6 +206,10 @@ class Layers:
                          staged.extractor.size, staged.extractor.entries, time.time())
         except sqlite3.IntegrityError:
             raise NoSuchContent(f"layer {parent} not found") from None
+
+    def _seal(self, staged: Staged) -> None:
+        if self._sealed:
+            erofs.seal(staged.path)
 
     def _flush(self) -> None:
         fd = os.open(self._path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -210,7 +230,7 @@ class Layers:
             self._db.run("DELETE FROM layers WHERE chain_id = ?", chain_id)
         except (NoSuchContent, sqlite3.IntegrityError):
             return 0
-        self._trash.throw(os.path.dirname(layer.path))
+        self._trash.throw(layer.directory)
         return layer.size
 
     def _repair(self) -> None:
@@ -241,6 +261,6 @@ class _Free:
         return piece
 
 
-def paths(stack: Sequence[Layer]) -> list[str]:
-    """The layers' directories, in the same order."""
-    return [layer.path for layer in stack]
+def opened(stack: Sequence[Layer]) -> AbstractContextManager[list[str]]:
+    """The layers' roots as paths for this process, in the same order, while the context is open."""
+    return erofs.opened([layer.directory for layer in stack])

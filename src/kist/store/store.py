@@ -19,6 +19,7 @@ from contextlib import ExitStack, contextmanager
 
 from kist.errors import InvalidParameter
 from kist.oci.digest import Digest
+from kist.store import erofs
 from kist.store.content import DiskContent
 from kist.store.db import Database
 from kist.store.errors import StoreInUse, storage_errors
@@ -31,6 +32,8 @@ from kist.store.snapshots import Driver
 from kist.store.snapshots.overlay import OverlaySnapshots
 from kist.store.trash import Trash
 
+#: `storage.driver`: layers as directories, or as one EROFS file each; overlayfs makes containers' roots of both.
+DRIVERS = ("overlay", "erofs")
 #: How long content that no image needs stays for an interrupted pull to go on with, in seconds.
 GRACE = 24 * 3600.0
 #: Characters that overlayfs' options give a meaning of their own.
@@ -45,7 +48,7 @@ class Store:
     images: Images
     snapshots: Driver
 
-    def __init__(self, path: str, stack: ExitStack) -> None:
+    def __init__(self, path: str, stack: ExitStack, driver: str) -> None:
         self.path = path
         self._stack = stack
         self._leases = Leases()
@@ -55,7 +58,8 @@ class Store:
         stack.callback(self._db.close)
         touch = self._leases.touch
         self.content = DiskContent(f"{path}/content", self._trash, touch)
-        self.layers = Layers(f"{path}/layers", f"{path}/staging", self._db, self._trash, touch)
+        self.layers = Layers(f"{path}/layers", f"{path}/staging", self._db, self._trash, touch,
+                             sealed=driver == "erofs")
         self.images = Images(self._db, self.content, self.layers, self._image_removed, touch)
         self.snapshots = OverlaySnapshots(f"{path}/snapshots", f"{path}/staging", self.layers, self._trash,
                                           self._leases)
@@ -63,18 +67,23 @@ class Store:
         self._trash.empty()
 
     @classmethod
-    def open(cls, path: str) -> Store:
+    def open(cls, path: str, driver: str = "overlay") -> Store:
         """Open the store at *path*, made if missing; what a killed server left half-made is thrown away.
 
+        *driver*: what new layers become, one of `DRIVERS`; those of the other kind stay usable.
         Raises `StoreInUse` if another server has it, `StorageFailure` if its records can't be read.
         """
         path = os.path.abspath(path)
         if set(path) & _SPECIAL:
             raise InvalidParameter(f"data directory {path!r}: overlayfs takes no path with one of : , \\ \"")
+        if driver not in DRIVERS:
+            raise InvalidParameter(f"storage.driver must be one of {', '.join(DRIVERS)}")
+        if driver == "erofs":
+            erofs.check_usable()
         with ExitStack() as stack, storage_errors(f"open store {path}"):
             os.makedirs(path, 0o711, exist_ok=True)
             stack.enter_context(_lock(f"{path}/store.lock"))
-            store = cls(path, stack)
+            store = cls(path, stack, driver)
             store._stack = stack.pop_all()
             return store
 

@@ -1,15 +1,16 @@
 """Snapshots: the writable file system of one container on top of an image's layers.
 
 A driver owns a directory of the store and answers with mounts as data; who runs the container mounts them,
-in the container's own mount namespace, so that nothing stays mounted on the host. `overlay` is the driver;
-every driver passes one suite (tests/kernel/store/test_store_snapshots.py).
+in the container's own mount namespace, so that nothing stays mounted on the host. `overlay` makes them of layers
+that are directories or (`storage.driver = "erofs"`) one file each; both pass one suite
+(tests/kernel/store/test_store_snapshots.py).
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection
 from contextlib import AbstractContextManager
-from typing import Protocol, TypedDict
+from typing import NotRequired, Protocol, TypedDict
 
 from kist.oci.digest import Digest
 from kist.store.tarread import Source
@@ -20,11 +21,12 @@ __all__ = ["Driver", "Mount", "Sink", "Source"]
 
 
 class Mount(TypedDict):
-    """One mount as the OCI runtime specification spells it, without a destination."""
+    """One mount as the OCI runtime specification spells it; without a destination it is the root itself."""
 
     type: str
     source: str
     options: list[str]
+    destination: NotRequired[str]
 
 
 class Driver(Protocol):
@@ -47,6 +49,9 @@ class Driver(Protocol):
 
     def view(self, key: str) -> AbstractContextManager[int]:
         """An O_PATH descriptor of the whole root file system, for reading; the container may run meanwhile."""
+
+    def edit(self, key: str) -> AbstractContextManager[int]:
+        """The same for writing, as the container would; the caller sees to it that it isn't started meanwhile."""
 
     def view_image(self, chain_id: Digest | None) -> AbstractContextManager[int]:
         """The same of a stack of layers without a container on it."""

@@ -5,6 +5,9 @@
     snapshots/<key>/chain   a link whose target is the chain id (``-`` for none); it isn't meant to be followed
     snapshots/<key>/volatile   there if the snapshot needn't survive power loss
 
+Layers that are EROFS files are mounted below it first, each at its own empty directory, in the container's own
+mount namespace.
+
 A snapshot is made aside and renamed to its key, so it is whole or not there.
 """
 
@@ -18,10 +21,11 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
 from kist.errors import Conflict, InvalidParameter
+from kist.linux import mount
 from kist.oci.digest import Digest
 from kist.store import tree
 from kist.store.errors import NoSuchContent, storage_errors
-from kist.store.layers import Layers, paths
+from kist.store.layers import Layer, Layers, opened
 from kist.store.leases import Leases
 from kist.store.merged import merged
 from kist.store.snapshots import Mount, Sink
@@ -56,12 +60,12 @@ class OverlaySnapshots:
             return self._prepare(key, chain_id, volatile=volatile)
 
     def _prepare(self, key: str, chain_id: Digest | None, *, volatile: bool) -> list[Mount]:
-        lowers = self._lowers(chain_id)
+        stack = self._layers.stack(chain_id)
         aside = f"{self._staging}/{secrets.token_hex(8)}"
-        mounts = self._mounts(key, lowers, volatile=volatile)
+        mounts = self._mounts(key, stack, volatile=volatile)
         with storage_errors("prepare container's file system"):
             try:
-                self._make(aside, lowers[0], chain_id, volatile=volatile)
+                self._make(aside, stack[0].path if stack else self._empty, chain_id, volatile=volatile)
                 try:
                     os.rename(aside, f"{self._path}/{key}")
                 except OSError as error:
@@ -73,21 +77,33 @@ class OverlaySnapshots:
         return mounts
 
     def mounts(self, key: str) -> list[Mount]:
-        lowers = self._lowers(self.chain_id(key))
-        volatile = os.path.lexists(f"{self._path}/{key}/volatile")
-        if volatile:
-            # overlayfs leaves this mark and refuses a second mount, since the first may have lost data.
-            remove_tree(f"{self._path}/{key}/work/work/incompat")
-        return self._mounts(key, lowers, volatile=volatile)
+        stack = self._layers.stack(self.chain_id(key))
+        return self._mounts(key, stack, volatile=self._volatile(key))
 
     @contextmanager
     def view(self, key: str) -> Iterator[int]:
-        with merged([self._upper(key), *self._lowers(self.chain_id(key))], self._staging) as fd:
+        upper = self._upper(key)
+        with self._lowers(self.chain_id(key)) as lowers, merged([upper, *lowers], self._staging) as fd:
             yield fd
 
     @contextmanager
+    def edit(self, key: str) -> Iterator[int]:
+        self._upper(key)
+        own = f"{self._path}/{key}"
+        more = [f"upperdir={own}/fs", f"workdir={own}/work", *_OPTIONS, *(["volatile"] if self._volatile(key) else [])]
+        with self._lowers(self.chain_id(key)) as lowers, storage_errors("open container's file system"):
+            try:
+                fd = mount.detached("overlay", [*(f"lowerdir+={root}" for root in lowers), *more])
+            except OSError:     # before Linux 6.5
+                fd = mount.detached("overlay", [f"lowerdir={':'.join(lowers)}", *more])
+        try:
+            yield fd
+        finally:
+            os.close(fd)
+
+    @contextmanager
     def view_image(self, chain_id: Digest | None) -> Iterator[int]:
-        with merged(self._lowers(chain_id), self._staging) as fd:
+        with self._lowers(chain_id) as lowers, merged(lowers, self._staging) as fd:
             yield fd
 
     def chain_id(self, key: str) -> Digest | None:
@@ -104,8 +120,7 @@ class OverlaySnapshots:
             return tree.usage(upper)
 
     def diff(self, key: str) -> list[Change]:
-        lowers = paths(self._layers.stack(self.chain_id(key)))
-        with self._open_upper(key) as upper:
+        with opened(self._layers.stack(self.chain_id(key))) as lowers, self._open_upper(key) as upper:
             return tree.changes(upper, lowers)
 
     def export(self, key: str, sink: Sink) -> None:
@@ -147,17 +162,31 @@ class OverlaySnapshots:
         if volatile:
             os.symlink(_NONE, f"{aside}/volatile")
 
-    def _lowers(self, chain_id: Digest | None) -> list[str]:
-        return paths(self._layers.stack(chain_id)) or [self._empty]
+    @contextmanager
+    def _lowers(self, chain_id: Digest | None) -> Iterator[list[str]]:
+        with opened(self._layers.stack(chain_id)) as roots:
+            yield roots or [self._empty]
 
-    def _mounts(self, key: str, lowers: list[str], *, volatile: bool) -> list[Mount]:
+    def _mounts(self, key: str, stack: list[Layer], *, volatile: bool) -> list[Mount]:
         own = f"{self._path}/{key}"
+        lowers = [layer.path for layer in stack] or [self._empty]
         options = [f"lowerdir={':'.join(lowers)}", f"upperdir={own}/fs", f"workdir={own}/work", *_OPTIONS]
         if volatile:
             options.append("volatile")
         if len(",".join(options)) > MAX_OPTIONS:
             raise InvalidParameter(f"max depth exceeded: {len(lowers)} layers don't fit into one overlay mount")
-        return [{"type": "overlay", "source": "overlay", "options": options}]
+        images: list[Mount] = [
+            {"type": "erofs", "source": layer.image, "options": ["ro"], "destination": layer.path}
+            for layer in stack if layer.image]
+        return [*images, {"type": "overlay", "source": "overlay", "options": options}]
+
+    def _volatile(self, key: str) -> bool:
+        """Whether it is; then the mark goes by which overlayfs refuses a second mount, as the first may have lost
+        data."""
+        volatile = os.path.lexists(f"{self._path}/{key}/volatile")
+        if volatile:
+            remove_tree(f"{self._path}/{key}/work/work/incompat")
+        return volatile
 
     def _upper(self, key: str) -> str:
         self.chain_id(key)
