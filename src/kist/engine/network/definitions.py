@@ -172,10 +172,12 @@ class Definitions:
 
     def save(self, network: Network) -> None:
         os.makedirs(self._directory, mode=0o700, exist_ok=True)
-        path = self._path(network)
+        path, text = self._path(network), msgspec.json.encode(network)
+        if _read(path) == text:
+            return  # spares the server's start the flushes
         try:
             with storage_errors(f"write {path}"), open(f"{path}.new", "wb") as file:
-                file.write(msgspec.json.encode(network))
+                file.write(text)
                 file.flush()
                 os.fsync(file.fileno())
         except BaseException:
@@ -197,3 +199,11 @@ class Definitions:
 
     def _path(self, network: Network) -> str:
         return os.path.join(self._directory, f"{network.id}.json")
+
+
+def _read(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except FileNotFoundError:
+        return b""

@@ -61,15 +61,16 @@ def reachable_resolvers(text: str, *, ipv6: bool) -> list[str]:
 
 
 def hosts(addresses: Iterable[str], names: Sequence[str], extra: Iterable[str] = (), *, gateway: str = "") -> str:
-    """What a container's /etc/hosts says: its own `addresses` with its `names` (host name first), and the
-    user's `extra` entries, `name:address` or `name=address`; the address `host-gateway` means `gateway`."""
-    lines = [f"{address}\t{' '.join(names)}\n" for address in addresses if address and names]
+    """What a container's /etc/hosts says: the user's `extra` entries, `name:address` or `name=address` (the address
+    `host-gateway` means `gateway`), then its own `addresses` with its `names` (host name first), as Docker has it."""
+    lines = []
     for entry in extra:
         cut = min((index for index in (entry.find("="), entry.find(":")) if index > 0), default=len(entry))
         name, address = entry[:cut], entry[cut + 1 :].strip("[]")
         address = gateway if address == "host-gateway" else address
         if address:
             lines.append(f"{address}\t{name}\n")
+    lines += [f"{address}\t{' '.join(names)}\n" for address in addresses if address and names]
     return HOSTS + "".join(lines)
 
 
