@@ -64,9 +64,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     subprocess.run(["umount", "--recursive", "--quiet", str(top / "root" / "overlay")], check=False)
     shutil.rmtree(short, ignore_errors=True)
     for group in ("libpod_parent/conmon", "libpod_parent"):  # Podman's own, shared by whoever uses it
-        for top in ("", *os.listdir("/sys/fs/cgroup")):
+        for hierarchy in ("", *os.listdir("/sys/fs/cgroup")):
             try:
-                os.rmdir(f"/sys/fs/cgroup/{top}/{group}")
+                os.rmdir(f"/sys/fs/cgroup/{hierarchy}/{group}")
             except OSError:
                 continue
 
