@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
+import subprocess
 
 import pytest
+
+from support.daemon import docker_command
 
 
 def missing(what: str) -> None:
@@ -18,3 +22,14 @@ def missing(what: str) -> None:
 def program(name: str) -> None:
     if shutil.which(name) is None:
         missing(f"{name} is not installed")
+
+
+def _docker_major() -> int:
+    said = subprocess.run([docker_command(), "--version"], capture_output=True, text=True, check=True).stdout
+    found = re.search(r"version (\d+)\.", said)
+    assert found, said
+    return int(found[1])
+
+
+# Debian 12's docker command is version 20: it drives Kist as well, but its own words and options are others.
+docker_28 = pytest.mark.skipif(_docker_major() < 28, reason="holds Kist against the words of Docker 28's command")

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from support import needs
 from support.daemon import Daemon, docker_command
 
 
@@ -212,6 +213,7 @@ def test_a_missing_bind_source_is_made_or_refused(daemon: Daemon, tmp_path: Path
 # Files
 
 
+@needs.docker_28
 def test_cp_goes_both_ways_running_and_not(daemon: Daemon, tmp_path: Path) -> None:
     source = tmp_path / "tree"
     (source / "deep").mkdir(parents=True)
@@ -283,6 +285,7 @@ def test_logs_by_tail_time_and_following(daemon: Daemon) -> None:
     assert ok(daemon, "logs", "-f", "talking") == "one\ntwo"
 
 
+@needs.docker_28
 def test_stats_count(daemon: Daemon) -> None:
     ok(daemon, "run", "-d", "--name", "busy", "-m", "64m", "busybox", "sh", "-c", "while :; do :; done")
     found = json.loads(ok(daemon, "stats", "--no-stream", "--format", "json", "busy"))
@@ -292,6 +295,7 @@ def test_stats_count(daemon: Daemon) -> None:
     ok(daemon, "rm", "-f", "busy")
 
 
+@needs.docker_28
 def test_update_reaches_the_running_container(daemon: Daemon) -> None:
     ok(daemon, "run", "-d", "--name", "growing", "-m", "32m", "busybox", "sleep", "1000")
     ok(daemon, "update", "-m", "48m", "--memory-swap", "96m", "growing")

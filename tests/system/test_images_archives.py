@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from support import needs
 from support.daemon import Daemon
 
 
@@ -88,6 +89,7 @@ def test_skopeo_and_back(daemon: Daemon, app: tuple[str, Path], tmp_path: Path, 
         assert daemon.ok("inspect", "-f", "{{.Id}}", "copied:1") == id
 
 
+@needs.docker_28
 def test_platforms_of_archives(daemon: Daemon, app: tuple[str, Path]) -> None:
     _, path = app
     daemon.ok("load", "-i", str(path))

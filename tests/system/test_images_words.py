@@ -13,13 +13,14 @@ from pathlib import Path
 import docker
 import pytest
 
+from support import needs
 from support.daemon import Daemon
 from support.hub import Hub
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
-@pytest.fixture(params=["docker", "kist"])
+@pytest.fixture(params=[pytest.param("docker", marks=needs.docker_28), "kist"])
 def command(request: pytest.FixtureRequest, daemon: Daemon) -> Command:
     found: Command = getattr(daemon, request.param)
     return found

@@ -80,7 +80,8 @@ def command(top: Path, *words: str, text: str | None = None, tty: bool = False) 
         line = f"script -qec {shlex.quote(line)} /dev/null"
     script = f"umount /sys/fs/cgroup/unified 2>/dev/null; {line}"
     return subprocess.run(["unshare", "--mount", "sh", "-c", script], text=True, capture_output=True, input=text,
-                          timeout=120, check=False, env={**os.environ, "CONTAINERS_CONF": f"{top}/containers.conf"})
+                          timeout=120, check=False, cwd=top,  # conmon says "oom" by a file where it is started
+                          env={**os.environ, "CONTAINERS_CONF": f"{top}/containers.conf"})
 
 
 @pytest.fixture

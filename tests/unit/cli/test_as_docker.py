@@ -12,8 +12,11 @@ import pytest
 
 from kist.cli.__main__ import load
 from kist.cli.words import MODULES, NOUNS, PROGRAMS
+from support import needs
 from support.daemon import docker_command
 from support.fake_engine import FakeEngine
+
+pytestmark = needs.docker_28
 
 PATHS = [(word, place) for word, place in MODULES.items() if word not in PROGRAMS] + [
     (f"{noun} {verb}", place) for noun, (_, verbs) in NOUNS.items() for verb, place in verbs.items()
