@@ -110,7 +110,7 @@ def test_detach_keys_leave_it_running(terminal: Any, engine: FakeEngine) -> None
     assert window.process.wait(15) == 0
     container = next(iter(engine.containers.values()))
     assert container.status == "running"
-    assert b"".join(data for _, data in container.log) == b"x"
+    wait_until(lambda: b"".join(data for _, data in container.log) == b"x")
     assert window.mode() == window.before
 
 
