@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from kist.api import bodies
 from kist.api.options import AttachOptions, Filters, LogOptions
-from kist.engine import attach, files, logs, selection, states, stats, times
+from kist.engine import attach, files, logdrivers, logs, selection, states, stats, times
 from kist.engine.container import Container
 from kist.engine.create import Create
 from kist.engine.execs import Execs
@@ -230,7 +230,7 @@ class Containers:
 
     async def logs(self, id: str, options: LogOptions) -> tuple[bool, AsyncIterator[bytes]]:
         container = self.get(id)
-        if container.record.host["LogConfig"]["Type"] != "json-file":
+        if container.record.host["LogConfig"]["Type"] not in logdrivers.READABLE:
             raise NotSupported("configured logging driver does not support reading")
         wanted = logs.Wanted(
             stdout=options.stdout, stderr=options.stderr, since=_ns(options.since), until=_ns(options.until),

@@ -11,7 +11,8 @@ from typing import Any
 import msgspec
 
 from kist.api import bodies
-from kist.engine.config import LOG_DRIVERS, Config, parse_size
+from kist.engine import logdrivers
+from kist.engine.config import Config
 from kist.engine.limits import Machine, check_limits
 from kist.engine.spec import capabilities, device_rule, security_options
 from kist.engine.spec.defaults import MASKED_PATHS, READONLY_PATHS
@@ -73,7 +74,7 @@ def normalize(body: bodies.HostConfig | None, config: Config, machine: Machine) 
     _fill(host, config)
     check_restart(host)
     _check_security(host)
-    _check_log(host["LogConfig"])
+    logdrivers.check(host["LogConfig"])
     return host
 
 
@@ -109,34 +110,6 @@ def _log_config(asked: Json | None, config: Config) -> Json:
     kind = (asked or {}).get("Type") or config.log_driver
     given = dict((asked or {}).get("Config") or {})
     return {"Type": kind, "Config": given}
-
-
-def log_limits(log: Json, config: Config) -> tuple[int, int]:
-    """(bytes per file, number of files) of a container's log."""
-    given = log["Config"] or {}
-    size = parse_size(given["max-size"]) if given.get("max-size", "-1") != "-1" else config.log_max_size
-    return size, int(given.get("max-file", config.log_max_file))
-
-
-_LOG_OPTIONS = frozenset({"max-size", "max-file", "labels", "labels-regex", "env", "env-regex", "tag", "mode",
-                          "compress", "max-buffer-size"})
-_LOG_DEFAULTS_ONLY = {"compress": "false", "mode": "blocking"}
-
-
-def _check_log(log: Json) -> None:
-    if log["Type"] not in LOG_DRIVERS:
-        raise InvalidParameter(f"error looking up logging plugin {log['Type']}: plugin \"{log['Type']}\" not found")
-    for name, value in log["Config"].items():
-        if name not in _LOG_OPTIONS:
-            raise InvalidParameter(f"unknown log opt '{name}' for {log['Type']} log driver")
-        if name not in ("max-size", "max-file") and value != _LOG_DEFAULTS_ONLY.get(name):
-            raise NotSupported(f"log opt '{name}={value}' is not supported by Kist")
-    if log["Config"].get("max-size", "-1") != "-1" and parse_size(log["Config"]["max-size"]) < 4096:
-        raise InvalidParameter("invalid value for max-size: at least 4k")
-    if "max-file" in log["Config"]:
-        files = log["Config"]["max-file"]
-        if not files.isdecimal() or int(files) < 1:
-            raise InvalidParameter("max-file cannot be less than 1")
 
 
 def check_restart(host: Json) -> None:

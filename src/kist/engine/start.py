@@ -6,10 +6,11 @@ Nothing here waits for the disk: what is running is known from the monitor, so t
 from __future__ import annotations
 
 import asyncio
+import os
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
-from kist.engine import hostconfig, states
+from kist.engine import logdrivers, states
 from kist.engine.container import Container, close_attaches
 from kist.engine.events import Events
 from kist.engine.network.model import Endpoint
@@ -120,14 +121,13 @@ class Start:
 
     def _request(self, container: Container, netns_fd: int | None, attaches: list[AttachRequest]) -> StartRequest:
         record, places = container.record, self._parts.places
-        log = record.host["LogConfig"]
-        size, files = hostconfig.log_limits(log, self._parts.config)
         return StartRequest(
             id=record.id,
             bundle_dir=places.run_dir(record.id),
             run_dir=places.run_dir(record.id),
             data_dir=places.data_dir(record.id),
-            log={"driver": log["Type"], "path": places.log_path(record.id), "max_size": size, "max_file": files},
+            log=logdrivers.request(record, self._parts.config, places.log_path(record.id), os.uname().nodename,
+                                   os.getpid()),
             tty=container.tty,
             open_stdin=bool(record.config["OpenStdin"]),
             stdin_once=bool(record.config["StdinOnce"]),

@@ -19,6 +19,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Protocol
 
+    from kist.launcher.loop import Loop
+    from kist.launcher.streams import Streams
+
     class Log(Protocol):
         def write(self, stream: str, data: bytes) -> None: ...
 
@@ -137,13 +140,23 @@ def _rename(old: str, new: str) -> None:
         pass
 
 
-def open_log(config: dict[str, Any]) -> Log:
-    """The log that ``config`` describes: {"driver", "path", "max_size", "max_file", "attrs"}."""
+def open_log(config: dict[str, Any], loop: Loop, streams: Streams) -> Log:
+    """The log that ``config`` describes: {"driver"} and its driver's words, see engine/logdrivers.py.
+
+    "local" is a json-file that promises nobody its format. Raises OSError where the receiver of
+    "syslog" or "journald" isn't there.
+    """
     driver = config["driver"]
     if driver == "none":
         return NoLog()
-    if driver == "json-file":
+    if driver in ("json-file", "local"):
         attrs = config.get("attrs")
         return JsonFile(config["path"], config.get("max_size", 0), config.get("max_file", 1),
                         protocol.encode(attrs).decode() if attrs else "")
+    from kist.launcher import remote  # few containers need it
+
+    if driver == "syslog":
+        return remote.Syslog(config, loop, streams)
+    if driver == "journald":
+        return remote.Journald(config, loop, streams)
     raise ValueError(f"no such log driver: {driver}")

@@ -143,7 +143,7 @@ class Monitor:
         job = self._job
         self._control.listen(job["run_dir"])
         state.forget(f"{job['data_dir']}/exit.json")
-        self._log = self._streams.log = open_log(job["log"])
+        self._log = self._streams.log = open_log(job["log"], self._loop, self._streams)
 
     def refuse(self, why: dict[str, Any]) -> None:
         """The start failed: leave nothing behind, and tell why."""

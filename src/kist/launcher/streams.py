@@ -44,7 +44,7 @@ class Streams:
         self._sources: dict[int, int] = {}  # descriptor → stream number
         self._grown: set[int] = set()
         self._clients: list[Client] = []
-        self._holders: set[Client] = set()
+        self._holders: set[object] = set()
         self._master = -1
         self.log: Log | None = None
         self.stdin: Stdin | None = None
@@ -123,15 +123,17 @@ class Streams:
             return not self.stdin.full
         return wanted
 
-    def hold(self, client: Client) -> None:
-        """Read no more output until ``client`` releases it."""
+    def hold(self, holder: object) -> None:
+        """Read no more output until ``holder`` (a client, the log) releases it."""
         if not self._holders:
             for fd in self._sources:
                 self._loop.forget(fd)
-        self._holders.add(client)
+        self._holders.add(holder)
 
-    def release(self, client: Client) -> None:
-        self._holders.discard(client)
+    def release(self, holder: object) -> None:
+        if holder not in self._holders:
+            return
+        self._holders.remove(holder)
         if not self._holders:
             for fd in self._sources:
                 self._watch(fd)

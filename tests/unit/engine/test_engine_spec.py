@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from kist.api import bodies
-from kist.engine import hostconfig
+from kist.engine import hostconfig, logdrivers
 from kist.engine.config import Config
 from kist.engine.limits import Machine, format_set, parse_set
 from kist.engine.records import ContainerRecord, Mount
@@ -260,9 +260,9 @@ def test_inspect_finds_every_field() -> None:
 
 
 def test_logs_are_bounded_by_default() -> None:
-    assert hostconfig.log_limits(normalized()["LogConfig"], Config()) == (20 << 20, 5)
+    assert logdrivers.limits(normalized()["LogConfig"], Config()) == (20 << 20, 5)
     given = normalized(LogConfig={"Type": "json-file", "Config": {"max-size": "1m", "max-file": "3"}})
-    assert hostconfig.log_limits(given["LogConfig"], Config()) == (1 << 20, 3)
+    assert logdrivers.limits(given["LogConfig"], Config()) == (1 << 20, 3)
 
 
 @pytest.mark.parametrize(("text", "rule"), [

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import socket
+import threading
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -12,6 +17,11 @@ from hypothesis import strategies as st
 
 from kist.launcher.lines import MAX_LINE, JsonLines, Splitter, timestamp
 from kist.launcher.log import JsonFile, NoLog, RotatingFile, open_log
+from kist.launcher.loop import Loop
+from kist.launcher.streams import Streams
+
+if TYPE_CHECKING:
+    from kist.launcher.log import Log
 
 STAMP = "2026-11-23T14:16:48.000000000Z"
 
@@ -139,12 +149,122 @@ def test_a_full_disk_drops_output_and_says_so_once(capfd: pytest.CaptureFixture[
     assert capfd.readouterr().err == "kist-monitor: /dev/full: No space left on device: output is not logged\n"
 
 
-def test_drivers(tmp_path: Path) -> None:
-    assert isinstance(open_log({"driver": "none"}), NoLog)
-    log = open_log({"driver": "json-file", "path": str(tmp_path / "log"), "max_size": 100, "max_file": 2,
-                    "attrs": {"tag": "t"}})
-    log.write("stdout", b"x\n")
-    log.close()
-    assert json.loads((tmp_path / "log").read_bytes())["attrs"] == {"tag": "t"}
+@pytest.fixture
+def loop() -> Iterator[Loop]:
+    loop = Loop()
+    loop.open()
+    yield loop
+    loop.close()
+
+
+@pytest.fixture
+def streams(loop: Loop) -> Streams:
+    return Streams(loop, on_detach=lambda: None, on_quiet=lambda: None)
+
+
+def test_drivers(tmp_path: Path, loop: Loop, streams: Streams) -> None:
+    assert isinstance(open_log({"driver": "none"}, loop, streams), NoLog)
+    for driver in ("json-file", "local"):
+        log = open_log({"driver": driver, "path": str(tmp_path / driver), "max_size": 100, "max_file": 2,
+                        "attrs": {"tag": "t"}}, loop, streams)
+        log.write("stdout", b"x\n")
+        log.close()
+        assert json.loads((tmp_path / driver).read_bytes())["attrs"] == {"tag": "t"}
     with pytest.raises(ValueError, match="no such log driver: gelf"):
-        open_log({"driver": "gelf"})
+        open_log({"driver": "gelf"}, loop, streams)
+
+
+def receiver(path: Path) -> socket.socket:
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    sock.bind(str(path))
+    sock.settimeout(5)
+    return sock
+
+
+def syslog(address: list[Any], loop: Loop, streams: Streams, **words: Any) -> Log:
+    return open_log({"driver": "syslog", "address": address, "mode": "blocking", "max_buffer": 1 << 20, "facility": 3,
+                     "format": "", "tag": "abc", "host": "box", "pid": 7, **words}, loop, streams)
+
+
+@pytest.mark.parametrize(("form", "pattern"), [
+    ("", rb"<30>[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d abc\[7\]: one"),
+    ("rfc3164", rb"<30>[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d box abc\[7\]: one"),
+    ("rfc5424", rb"<30>1 \d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ box abc 7 abc - one"),
+    ("rfc5424micro", rb"<30>1 \d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z box abc 7 abc - one"),
+])
+def test_syslog_by_datagrams(tmp_path: Path, loop: Loop, streams: Streams, form: str, pattern: bytes) -> None:
+    with receiver(tmp_path / "log") as sock:
+        log = syslog(["unix", str(tmp_path / "log")], loop, streams, format=form)
+        log.write("stdout", b"one\ntwo\nthr")
+        log.write("stderr", b"bad\n")
+        log.close()
+        got = [sock.recv(65536) for _ in range(4)]
+    assert re.fullmatch(pattern, got[0])
+    assert [line.rsplit(b" ", 1)[1] for line in got] == [b"one", b"two", b"bad", b"thr"]
+    assert got[2].startswith(b"<27>")
+
+
+def test_syslog_over_tcp_is_lines(loop: Loop, streams: Streams) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        log = syslog(["tcp", *server.getsockname()], loop, streams)
+        peer, _ = server.accept()
+        with peer:
+            log.write("stdout", b"one\ntwo\n")
+            log.close()
+            lines = peer.makefile("rb").read().splitlines()
+    assert [line.rsplit(b" ", 1)[1] for line in lines] == [b"one", b"two"]
+
+
+def test_a_receiver_that_is_not_there_is_an_error_of_the_start(tmp_path: Path, loop: Loop, streams: Streams) -> None:
+    with pytest.raises(FileNotFoundError):
+        syslog(["unix", str(tmp_path / "nobody")], loop, streams)
+
+
+@pytest.mark.parametrize(("mode", "all_of_it"), [("blocking", True), ("non-blocking", False)])
+def test_a_slow_receiver_holds_the_output_or_loses_lines(
+        tmp_path: Path, loop: Loop, streams: Streams, mode: str, all_of_it: bool) -> None:
+    read, write = os.pipe()
+    streams.use_pipes(-1, read, -1)
+    with receiver(tmp_path / "log") as sock:
+        log = streams.log = syslog(["unixgram", str(tmp_path / "log")], loop, streams, mode=mode, max_buffer=4096)
+        lines = [b"%05d" % number for number in range(3000)]
+        feeder = threading.Thread(target=lambda: (os.write(write, b"\n".join(lines) + b"\n"), os.close(write)))
+        feeder.start()
+        got: list[bytes] = []
+
+        def take() -> None:
+            sock.setblocking(False)
+            try:
+                while True:
+                    got.append(sock.recv(65536).rsplit(b" ", 1)[1])
+            except BlockingIOError:
+                pass
+            loop.after(take, 0.001, take)
+
+        loop.after(take, 0.2, take)
+
+        def look() -> None:
+            if got[-1:] == lines[-1:] or (not all_of_it and got and not feeder.is_alive()):
+                loop.stop()
+            loop.after(look, 0.02, look)
+
+        look()
+        loop.after("end", 20.0, loop.stop)
+        loop.run()
+        feeder.join()
+        log.close()
+    assert (got == lines) is all_of_it
+    assert got[0] == lines[0]
+
+
+def test_journald_gets_fields(tmp_path: Path, loop: Loop, streams: Streams) -> None:
+    with receiver(tmp_path / "log") as sock:
+        log = open_log({"driver": "journald", "address": ["unixgram", str(tmp_path / "log")], "mode": "blocking",
+                        "max_buffer": 1 << 20, "fields": {"CONTAINER_ID": "abc", "LABEL": "two\nlines"}}, loop, streams)
+        log.write("stderr", b"what \xff it says\n")
+        log.write("stdout", b"x" * MAX_LINE)
+        log.close()
+        first, second = sock.recv(65536), sock.recv(65536)
+    size = (9).to_bytes(8, "little")
+    assert first == (b"CONTAINER_ID=abc\nLABEL\n" + size + b"two\nlines\nPRIORITY=3\nMESSAGE=what \xff it says\n")
+    assert b"PRIORITY=6\nCONTAINER_PARTIAL_MESSAGE=true\nMESSAGE=xxx" in second

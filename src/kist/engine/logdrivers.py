@@ -1,0 +1,174 @@
+"""LogConfig: what each log driver takes, checked at create, and what the monitor is told at start (launcher/log.py).
+
+    json-file, local   max-size, max-file                          read back by `docker logs`
+    syslog             syslog-address, syslog-facility, syslog-format
+    journald           (to the socket of this machine's journal)
+    none
+    those that write   labels, labels-regex, env, env-regex, tag; mode, max-buffer-size
+
+Files never hold a container's output up, so `mode` makes a difference for syslog and journald only. Pure.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from kist.engine.config import Config, parse_size
+from kist.errors import InvalidParameter, NotSupported
+
+if TYPE_CHECKING:
+    from kist.engine.records import ContainerRecord
+
+Json = dict[str, Any]
+JOURNAL = "/run/systemd/journal/socket"
+READABLE = ("json-file", "local")
+BUFFER = 1 << 20
+
+_MODE = frozenset({"mode", "max-buffer-size"})
+_ATTRIBUTES = frozenset({"labels", "labels-regex", "env", "env-regex", "tag"})
+_FILES = frozenset({"max-size", "max-file", "compress"})
+_OPTIONS: dict[str, frozenset[str]] = {
+    "json-file": _MODE | _ATTRIBUTES | _FILES,
+    "local": _MODE | _ATTRIBUTES | _FILES,
+    "syslog": _MODE | _ATTRIBUTES | {"syslog-address", "syslog-facility", "syslog-format"},
+    "journald": _MODE | _ATTRIBUTES,
+    "none": _MODE,
+}
+# RFC 5424, table 1
+_FACILITIES = {name: number for number, name in enumerate((
+    "kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "authpriv", "ftp"))}
+_FACILITIES |= {f"local{n}": 16 + n for n in range(8)}
+_FORMATS = ("", "rfc3164", "rfc5424", "rfc5424micro")
+_TAG = re.compile(r"\{\{\s*\.(\w+)\s*\}\}")
+
+
+def check(log: Json) -> None:
+    """Raises InvalidParameter in Docker's words, NotSupported for what Kist doesn't do."""
+    driver, given = log["Type"], log["Config"]
+    if driver not in _OPTIONS:
+        raise InvalidParameter(f"error looking up logging plugin {driver}: plugin \"{driver}\" not found")
+    for name in given:
+        if driver == "syslog" and name.startswith("syslog-tls"):
+            raise NotSupported(f"log opt '{name}': Kist sends no syslog over TLS")
+        if name not in _OPTIONS[driver]:
+            raise InvalidParameter(f"unknown log opt '{name}' for {driver} log driver")
+    _check_files(given)
+    _check_mode(given)
+    _rendered(given.get("tag", ""), _Names("", "", "", "").table)
+    for name in ("labels-regex", "env-regex"):
+        try:
+            re.compile(given.get(name, ""))
+        except re.error as error:
+            raise InvalidParameter(f"invalid log opt '{name}': {error}") from None
+    if driver == "syslog":
+        _address(given)
+        _facility(given.get("syslog-facility", ""))
+        if given.get("syslog-format", "") not in _FORMATS:
+            raise InvalidParameter("Invalid syslog format")
+
+
+def _check_files(given: Json) -> None:
+    if given.get("compress", "false") != "false":
+        raise NotSupported(f"log opt 'compress={given['compress']}' is not supported by Kist")
+    if given.get("max-size", "-1") != "-1" and parse_size(given["max-size"]) < 4096:
+        raise InvalidParameter("invalid value for max-size: at least 4k")
+    if "max-file" in given and (not given["max-file"].isdecimal() or int(given["max-file"]) < 1):
+        raise InvalidParameter("max-file cannot be less than 1")
+
+
+def _check_mode(given: Json) -> None:
+    mode = given.get("mode", "")
+    if mode not in ("", "blocking", "non-blocking"):
+        raise InvalidParameter(f"logger: logging mode not supported: {mode}")
+    if "max-buffer-size" in given:
+        if mode != "non-blocking":
+            raise InvalidParameter("logger: max-buffer-size option is only supported with 'mode=non-blocking'")
+        parse_size(given["max-buffer-size"])
+
+
+def limits(log: Json, config: Config) -> tuple[int, int]:
+    """(bytes per file, number of files) of a container's log: bounded by default, as Docker's is not."""
+    given = log["Config"] or {}
+    size = parse_size(given["max-size"]) if given.get("max-size", "-1") != "-1" else config.log_max_size
+    return size, int(given.get("max-file", config.log_max_file))
+
+
+def request(record: ContainerRecord, config: Config, path: str, host: str, pid: int) -> Json:
+    """The monitor's words. ``host`` and ``pid`` (the server's, as Docker's) stand in syslog's lines."""
+    log = record.host["LogConfig"]
+    driver, given = log["Type"], log["Config"] or {}
+    names = _Names(record.id, record.name, record.image, record.image_id)
+    attrs = _attributes(record, given)
+    remote = {"driver": driver, "mode": given.get("mode") or "blocking",
+              "max_buffer": parse_size(given.get("max-buffer-size", BUFFER))}
+    if driver == "syslog":
+        return {**remote, "address": _address(given), "facility": _facility(given.get("syslog-facility", "")),
+                "format": given.get("syslog-format", ""), "host": host, "pid": pid,
+                "tag": _rendered(given.get("tag") or "{{.ID}}", names.table)}
+    if driver == "journald":
+        tag = _rendered(given.get("tag") or "{{.ID}}", names.table)
+        return {**remote, "address": ["unixgram", JOURNAL], "fields": {
+            "CONTAINER_ID": record.id[:12], "CONTAINER_ID_FULL": record.id, "CONTAINER_NAME": record.name,
+            "CONTAINER_TAG": tag, "IMAGE_NAME": record.image, "SYSLOG_IDENTIFIER": tag,
+            **{re.sub(r"[^A-Z0-9]", "_", key.upper()).lstrip("_0123456789") or "ATTRIBUTE": value
+               for key, value in attrs.items()}}}
+    size, files = limits(log, config)
+    if given.get("tag"):
+        attrs["tag"] = _rendered(given["tag"], names.table)
+    return {"driver": driver, "path": path, "max_size": size, "max_file": files, "attrs": attrs}
+
+
+def _attributes(record: ContainerRecord, given: Json) -> dict[str, str]:
+    """The labels and variables that were asked for by name or pattern."""
+    variables = dict(entry.partition("=")[::2] for entry in record.config.get("Env") or ())
+    found = {}
+    for option, values in (("labels", record.config.get("Labels") or {}), ("env", variables)):
+        names = {name for name in given.get(option, "").split(",") if name}
+        pattern = given.get(f"{option}-regex")
+        found.update({key: value for key, value in values.items()
+                      if key in names or (pattern and re.search(pattern, key))})
+    return found
+
+
+class _Names:
+    """What a tag's template may name."""
+
+    def __init__(self, id: str, name: str, image: str, image_id: str) -> None:
+        digest = image_id.partition(":")[2] or image_id
+        self.table = {"ID": id[:12], "FullID": id, "Name": name, "ImageName": image, "ImageID": digest[:12],
+                      "ImageFullID": image_id, "DaemonName": "docker"}
+
+
+def _rendered(template: str, names: dict[str, str]) -> str:
+    if "{{" in _TAG.sub("", template) or any(name not in names for name in _TAG.findall(template)):
+        raise InvalidParameter(f"invalid log opt 'tag': {template!r}: known are "
+                               + " ".join(f"{{{{.{name}}}}}" for name in names))
+    return _TAG.sub(lambda match: names[match[1]], template)
+
+
+def _address(given: Json) -> list[Any]:
+    """As launcher/remote.py takes it."""
+    text = given.get("syslog-address") or "unix:///dev/log"
+    bad = InvalidParameter(f"syslog-address should be in form proto://address, got {text}")
+    try:
+        url = urlsplit(text)
+        port = url.port or 514
+    except ValueError:
+        raise bad from None
+    if url.scheme in ("unix", "unixgram") and url.path:
+        return [url.scheme, url.path]
+    if url.scheme in ("tcp", "udp") and url.hostname:
+        return [url.scheme, url.hostname, port]
+    if url.scheme == "tcp+tls":
+        raise NotSupported("syslog-address: Kist sends no syslog over TLS")
+    raise bad
+
+
+def _facility(text: str) -> int:
+    if text.isdecimal() and int(text) <= 23:
+        return int(text)
+    if (text or "daemon") not in _FACILITIES:
+        raise InvalidParameter("invalid syslog facility")
+    return _FACILITIES[text or "daemon"]
