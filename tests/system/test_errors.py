@@ -187,6 +187,33 @@ def test_a_container_on_the_default_network_is_on_the_bridge_before_its_start(da
     assert daemon.ok("inspect", "-f", names, "box") == "bridge"
 
 
+def test_an_exec_that_can_not_be_made_has_126(daemon: Daemon) -> None:
+    daemon.ok("run", "-d", "--name", "box", "busybox", "sleep", "100")
+    for command in (daemon.docker, daemon.kist):
+        assert command("exec", "-w", "/nope", "box", "true").returncode == 126
+
+
+@pytest.mark.parametrize(("options", "words"), [
+    (["--oom-kill-disable"], "OOM killer is disabled for the container, but no memory limit is set"),
+    (["--network", "host", "-p", "1:1"], "Published ports are discarded when using host network mode")])
+def test_warnings(daemon: Daemon, options: list[str], words: str) -> None:
+    said(daemon.kist("create", *options, "busybox", "true"), 0, f"WARNING: {words}")
+
+
+def test_what_an_image_shares_with_others_is_counted(daemon: Daemon) -> None:
+    """So that `docker system df` knows what a prune would free."""
+    image = ask(daemon, "GET", "/v1.45/system/df?type=image")[1]["Images"][0]
+    assert image["SharedSize"] == 0
+    daemon.ok("create", "--name", "box", "busybox")
+    daemon.ok("commit", "box", "child:1")
+    try:
+        found = {row["RepoTags"][0]: row for row in ask(daemon, "GET", "/v1.45/system/df?type=image")[1]["Images"]}
+        assert found["busybox:latest"]["SharedSize"] == found["child:1"]["SharedSize"] == image["Size"]
+    finally:
+        daemon.ok("rm", "box")
+        daemon.ok("rmi", "child:1")
+
+
 # The client's own
 
 

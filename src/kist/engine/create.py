@@ -67,6 +67,11 @@ class Create:
             signals.parse_signal(config["StopSignal"])
         if host["Memory"] and host["OomKillDisable"]:
             warnings.append("OOM killer is disabled for the container: it hangs when its memory is used up.")
+        elif host["OomKillDisable"]:
+            warnings.append("OOM killer is disabled for the container, but no memory limit is set, this can result in "
+                            "the system running out of resources.")
+        if host["NetworkMode"] == "host" and (host["PortBindings"] or host["PublishAllPorts"]):
+            warnings.append("Published ports are discarded when using host network mode")
         record = ContainerRecord(
             id=container_id, name=name, created=times.now(), image=body.Image, image_id=image.id,
             chain_id=image.chain_id, manifest=image.descriptor, config=config, host=host,

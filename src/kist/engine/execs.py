@@ -107,7 +107,7 @@ class Execs:
         try:
             pid = await link.exec(found.id, process, attach)
         except LaunchError as error:
-            found.end(STATUS_OF_KIND[error.kind] if error.kind in (NOT_FOUND, NOT_EXECUTABLE) else 128)
+            found.end(STATUS_OF_KIND[error.kind] if error.kind in (NOT_FOUND, NOT_EXECUTABLE) else 126)
             kind = InvalidParameter if error.kind in (NOT_FOUND, NOT_EXECUTABLE) else EngineFailure
             raise kind(_FRAME.format(error)) from None
         except OSError as error:

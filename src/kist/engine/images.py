@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -150,9 +150,9 @@ class Images:
     async def list(self, *, all: bool = False, digests: bool = False, shared_size: bool = False,
                    filters: Filters | None = None) -> Rows:
         selection.check(filters or {}, FILTERS)
-        return await asyncio.to_thread(self._list, filters or {})
+        return await asyncio.to_thread(self._list, filters or {}, shared=shared_size)
 
-    def _list(self, filters: Filters) -> Rows:
+    def _list(self, filters: Filters, *, shared: bool) -> Rows:
         store = self._parts.store.images
         found = store.list()
         for name, later in (("before", False), ("since", True)):
@@ -163,8 +163,17 @@ class Images:
         users = self._users()
         named = [views.by_name(image, filters) for image in found
                  if views.matches(image, self._config(image.id), filters)]
-        return [views.summary(image, self._config(image.id), containers=len(users.get(image.id, ())))
+        sizes = self._shared_sizes() if shared else {}
+        return [views.summary(image, self._config(image.id), containers=len(users.get(image.id, ())),
+                              shared=sizes.get(str(image.id), -1))
                 for image in named if image is not None]
+
+    def _shared_sizes(self) -> dict[str, int]:
+        """Image id → bytes of its layers that other images have, too."""
+        stacks = {str(image.id): self._layers(image) for image in self._parts.store.images.list()}
+        holders = Counter(layer.chain_id for stack in stacks.values() for layer in stack)
+        return {image_id: sum(layer.size for layer in stack if holders[layer.chain_id] > 1)
+                for image_id, stack in stacks.items()}
 
     async def inspect(self, name: str, *, platform: str = "") -> Json:
         def look() -> Json:

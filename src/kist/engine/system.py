@@ -128,7 +128,7 @@ class System:
         wanted = set(types) or DF_TYPES
         found: Json = {}
         if "image" in wanted:
-            found["Images"] = await self._images.list()
+            found["Images"] = await self._images.list(shared_size=True)
             found["LayersSize"] = await asyncio.to_thread(
                 lambda: sum(layer.size for layer in self._parts.store.layers.list()))
         if "container" in wanted:

@@ -55,6 +55,16 @@ def test_inspect_and_ps_agree() -> None:
     assert (whole["SizeRw"], whole["SizeRootFs"]) == (1, 2)
 
 
+def test_inspect_leaves_out_of_hostconfig_what_dockers_leaves_out() -> None:
+    host = {"Memory": 0, "Init": None, "Mounts": None, "Tmpfs": {}, "Sysctls": {"net.x": "1"}, "KernelMemory": 0}
+    shown = views.inspect(record(host={**record().host, **host}), data_dir="/d", exec_ids=[], graph={},
+                          sizes=None)["HostConfig"]
+    assert {name: shown[name] for name in host if name in shown} == {"Memory": 0, "Sysctls": {"net.x": "1"}}
+    shown = views.inspect(record(host={**record().host, "Init": False}), data_dir="/d", exec_ids=[], graph={},
+                          sizes=None)["HostConfig"]
+    assert shown["Init"] is False
+
+
 @pytest.mark.parametrize(("filters", "found"), [
     ({}, ["web", "db"]),
     ({"name": ["we"]}, ["web"]),

@@ -11,6 +11,9 @@ from kist.engine.views.network import network_settings, networks, port_list
 from kist.engine.views.status import health_word, status
 
 Json = dict[str, Any]
+# What Docker's inspect leaves out of HostConfig while it is empty.
+_OMIT_EMPTY = frozenset({"Annotations", "Init", "KernelMemory", "KernelMemoryTCP", "Mounts", "StorageOpt", "Sysctls",
+                         "Tmpfs"})
 
 
 def inspect(record: ContainerRecord, *, data_dir: str, exec_ids: list[str], graph: Json,
@@ -35,7 +38,8 @@ def inspect(record: ContainerRecord, *, data_dir: str, exec_ids: list[str], grap
         "ProcessLabel": "",
         "AppArmorProfile": "",
         "ExecIDs": exec_ids or None,
-        "HostConfig": record.host,
+        "HostConfig": {name: value for name, value in record.host.items()
+                       if value or value is False or name not in _OMIT_EMPTY},
         "GraphDriver": {"Name": "overlay2", "Data": graph},
         "Mounts": [mount_point(mount) for mount in record.mounts if mount.type != "tmpfs"],
         "Config": record.config,

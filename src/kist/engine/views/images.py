@@ -20,7 +20,8 @@ from kist.store.images import Image
 Json = dict[str, Any]
 
 
-def summary(image: Image, config: ImageConfig, *, containers: int) -> Json:
+def summary(image: Image, config: ImageConfig, *, containers: int, shared: int = -1) -> Json:
+    """`shared`: bytes that other images have in common with it; -1 when nobody asked."""
     return {
         "Id": image.id,
         "ParentId": "",
@@ -28,7 +29,7 @@ def summary(image: Image, config: ImageConfig, *, containers: int) -> Json:
         "RepoDigests": image.digests,
         "Created": image.created_seconds,
         "Size": image.size,
-        "SharedSize": -1,
+        "SharedSize": shared,
         "VirtualSize": image.size,
         "Labels": config.run.labels or {},
         "Containers": containers,

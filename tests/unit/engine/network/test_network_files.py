@@ -53,8 +53,8 @@ def test_hosts() -> None:
     text = hosts(["10.88.0.2", "fd00::2"], ["web.example.org", "web"], extra, gateway="10.88.0.1")
     assert text.startswith("127.0.0.1\tlocalhost\n::1\tlocalhost ")
     assert text.endswith(
-        "10.88.0.2\tweb.example.org web\nfd00::2\tweb.example.org web\n192.0.2.9\tdb\n2001:db8::1\tv6\n"
-        "10.88.0.1\th\n::1\tb\n")
+        "192.0.2.9\tdb\n2001:db8::1\tv6\n10.88.0.1\th\n::1\tb\n"
+        "10.88.0.2\tweb.example.org web\nfd00::2\tweb.example.org web\n")
 
 
 def test_hosts_without_an_address() -> None:
