@@ -59,13 +59,26 @@ def supervise(monitor: Monitor, job: dict[str, Any], fds: list[int]) -> None:
         channel.send(seam, {"ready": True})
     except BrokenPipeError:  # it has failed already, and said so
         pass
-    answer, made = channel.receive(seam) or ({"error": "the process that creates the container died"}, [])
+    answer, made = channel.receive(seam) or _bury(job)
     seam.close()
     if "error" in answer:
         monitor.refuse(answer)
     else:
         monitor.begin(answer, *made)
         monitor.serve()
+
+
+def _bury(job: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
+    """The creator was killed in the midst of it: end what it had made."""
+    from kist.launcher.cleanup import cleanup  # not loaded before: nobody needs it as a rule
+
+    with open(f"/proc/self/task/{os.getpid()}/children") as file:
+        left = [int(pid) for pid in file.read().split()]
+    for pid in left:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+    cleanup(job["run_dir"])
+    return {"error": "the process that creates the container died"}, []
 
 
 def _create(job: dict[str, Any], fds: list[int], pipes: Pipes | None, seam: socket) -> None:
