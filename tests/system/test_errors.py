@@ -6,6 +6,7 @@ Each time: Docker's words, the exit status, no traceback, and nothing half-made.
 from __future__ import annotations
 
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -212,6 +213,37 @@ def test_what_an_image_shares_with_others_is_counted(daemon: Daemon) -> None:
     finally:
         daemon.ok("rm", "box")
         daemon.ok("rmi", "child:1")
+
+
+# Events
+
+
+def test_events_that_say_more(daemon: Daemon) -> None:
+    """Docker's order and attributes for volumes that are used and images that are committed."""
+    since = time.time()
+    daemon.ok("run", "--name", "box", "-v", "vol:/x:ro", "busybox", "true")
+    daemon.ok("commit", "box", "child:1")
+    try:
+        lines = ask(daemon, "GET", f"/v1.45/events?since={since:.9f}&until={time.time():.9f}")[1]
+        found = {(one["Type"], one["Action"]): one["Actor"]["Attributes"] for one in lines}
+        cid = daemon.ok("inspect", "-f", "{{.Id}}", "box")
+        assert found["volume", "mount"] == {"container": cid, "destination": "/x", "driver": "local",
+                                            "propagation": "", "read/write": "false"}
+        assert found["volume", "unmount"] == {"container": cid, "driver": "local"}
+        assert found["image", "tag"] == {"name": "child:1"}
+        assert found["container", "commit"]["imageRef"] == "child:1"
+        assert found["container", "commit"]["imageID"].startswith("sha256:")
+    finally:
+        daemon.ok("rm", "-v", "box")
+        daemon.ok("volume", "rm", "vol")
+        daemon.ok("rmi", "child:1")
+
+
+def test_words_of_top_and_update(daemon: Daemon) -> None:
+    daemon.ok("run", "-d", "--rm", "--name", "box", "busybox", "sleep", "100")
+    said(daemon.kist("top", "box", "nope"), 1, "ps: error: unknown user-defined format specifier")
+    said(daemon.kist("update", "--restart", "always", "box"), 1,
+         "Restart policy cannot be updated because AutoRemove is enabled for the container")
 
 
 # The client's own

@@ -37,7 +37,7 @@ class Events:
         event: Json = {
             "Type": kind,
             "Action": action,
-            "Actor": {"ID": actor, "Attributes": dict(attributes or {})},
+            "Actor": {"ID": actor, "Attributes": dict(sorted((attributes or {}).items()))},
             "scope": "local",
             "time": at // 1_000_000_000,
             "timeNano": at,

@@ -297,7 +297,11 @@ class Images:
         found = self._parts.register.get(container)
         image_id = await self._commit.run(found, repo=repo, tag=tag, comment=comment, author=author, pause=pause,
                                           changes=changes, config=config)
-        self._parts.events.publish("container", "commit", found.id, found.attributes(comment=comment))
+        name = reference.parse(f"{repo}:{tag}" if tag else repo).with_default_tag().familiar if repo else ""
+        if name:
+            self._parts.events.publish("image", "tag", image_id, {"name": name})
+        self._parts.events.publish("container", "commit", found.id,
+                                   found.attributes(comment=comment, imageID=image_id, imageRef=name))
         self.housekeeping.grown()
         return {"Id": image_id}
 

@@ -88,6 +88,10 @@ class Lifecycle:
             self._publish(container, "oom")
         self._publish(container, "die", exitCode=str(status),
                       execDuration=str(max(0, finished_at - record.started_at) // 1_000_000_000))
+        for mount in record.mounts:
+            if mount.type == "volume":
+                self._parts.events.publish("volume", "unmount", mount.name,
+                                           {"container": container.id, "driver": mount.driver})
         self._parts.records.save(record)
         for running in container.execs.values():
             running.container_ended()

@@ -141,6 +141,11 @@ class Start:
         container.begin_run()
         if container.endpoint is not None:
             publish_networks(self._parts.events, "connect", container.id, container.endpoint)
+        for mount in record.mounts:
+            if mount.type == "volume":
+                self._parts.events.publish("volume", "mount", mount.name, {
+                    "container": container.id, "destination": mount.target, "driver": mount.driver,
+                    "propagation": mount.propagation, "read/write": "true" if mount.rw else "false"})
         record.state, record.pid = states.RUNNING, link.pid
         record.exit_code, record.error, record.oom_killed = 0, "", False
         record.started_at = int(link.started_at * 1e9)  # the monitor's word: an adopting server will hear the same

@@ -26,7 +26,8 @@ def top(pids: list[int], ps_args: str) -> Json:
     except subprocess.TimeoutExpired:
         raise EngineFailure("ps did not answer") from None
     if done.returncode != 0:
-        raise InvalidParameter(f"Error running ps: {done.stderr.strip().splitlines()[-1:] or [done.returncode]}")
+        said = done.stderr.strip()
+        raise InvalidParameter(f"ps: {said.splitlines()[0] if said else f'status {done.returncode}'}")
     return parse(done.stdout, set(pids))
 
 

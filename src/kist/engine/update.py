@@ -36,6 +36,9 @@ class Update:
             _check(container.record.host, given, after)
             check_limits(after, self._parts.host.limits)
             if policy and policy["Name"]:
+                if after["AutoRemove"] and policy["Name"] != "no":
+                    raise Conflict(f"Cannot update container {container.id}: Restart policy cannot be updated because "
+                                   "AutoRemove is enabled for the container")
                 after["RestartPolicy"] = policy
                 hostconfig.check_restart(after)
             await self._apply(container, after)
