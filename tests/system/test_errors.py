@@ -254,6 +254,12 @@ def test_rm_with_f_of_what_is_not_there_is_no_failure(daemon: Daemon) -> None:
     said(daemon.kist("rm", "nothere"), 1, "No such container: nothere")
 
 
+def test_cp_into_what_is_no_directory(daemon: Daemon, tmp_path: Path) -> None:
+    daemon.ok("create", "--name", "box", "busybox")
+    (tmp_path / "file").write_text("x")
+    said(daemon.kist("cp", str(tmp_path / "file"), "box:/bin/busybox/"), 1, "no such directory")
+
+
 def test_a_cidfile_that_can_not_be_written(daemon: Daemon, tmp_path: Path) -> None:
     said(daemon.kist("run", "--cidfile", f"{tmp_path}/no/file", "busybox", "true"), 125,
          f"failed to create the container ID file: open {tmp_path}/no/file: no such file or directory")

@@ -9,7 +9,7 @@ import sys
 from kist.cli.files import read_pieces
 from kist.cli.output import human_size
 from kist.cli.parser import CliError, Command
-from kist.errors import NotFound
+from kist.errors import InvalidParameter, NotFound
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -67,6 +67,8 @@ def _resolve(session: Session, container: str, path: str) -> tuple[str, dict[str
             if "no such container" in error.message.lower():
                 raise
             return path, None
+        except InvalidParameter:  # an answer to HEAD has no words: something on the way is no directory
+            raise CliError("no such directory") from None
         if not stat["mode"] & IS_LINK:
             return path, stat
         path = posixpath.join(posixpath.dirname(path), stat["linkTarget"])
