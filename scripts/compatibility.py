@@ -20,7 +20,28 @@ PAGE = Path(__file__).parents[1] / "docs" / "compatibility.md"
 DONE, PARTLY, NOT = "✓", "◐", "✗"
 
 # What works with a limit that no table holds: option → the limit.
-LIMITS: dict[str, str] = {}
+LIMITS: dict[str, str] = {
+    "link-local-ip": "refused by the server: link-local addresses are not supported",
+    "cgroup-parent": "a path with `..` is refused",
+    "hostname": "at most 63 characters, no spaces",
+    "stop-signal": "a signal that Linux has (Docker takes any number)",
+    "blkio-weight": "checked even where the kernel has no weights (Docker warns and ignores it)",
+}
+
+# What a user of Docker 26 may notice elsewhere: what, how it is here, why.
+DIFFERENCES = (
+    ("A request that makes no sense", "400 and a message, where Docker's start answers 500 for some",
+     "it is the client's mistake"),
+    ("`exec` of a program that is not there", "status 127", "as `run` has it; Docker 26 gives 126"),
+    ("`--cgroupns` when it is not given", "private on cgroup v1, too", "Docker has host there, private on v2"),
+    ("`/.dockerenv`", "not there", "the root file system is the image's and the container's alone"),
+    ("Error words of the runtime", "`kist: container init: STEP: ERRNO`", "they name the step that failed"),
+    ("`commit` of a running container", "paused without pause and unpause events", "no client asked for them"),
+    ("`-p` without an address", "on `[::]` only if the container has an IPv6 address",
+     "nothing stands between client and container (Docker's proxy would)"),
+    ("Memory that runs out", "one `oom` event when the container has ended", "cgroup v1: Docker tells each kill"),
+    ("`update --memory` without `--memory-swap`", "allowed where swap is not limited", "nothing contradicts it"),
+)
 
 # HostConfig field → the option of `run` that sets it, where the refusal depends on the value.
 OPTION_OF = {
@@ -89,8 +110,16 @@ def routes() -> Iterator[str]:
         yield f"| `{route.method} {pattern}` | {NOT if route.refusal else DONE} | {route.refusal} |"
 
 
+def differences() -> Iterator[str]:
+    yield "\n## Other differences\n"
+    yield "| what | here | why |"
+    yield "|---|---|---|"
+    for row in DIFFERENCES:
+        yield f"| {' | '.join(row)} |"
+
+
 def page() -> str:
-    return "\n".join([HEAD.rstrip(), *commands(), *options(), *routes()]) + "\n"
+    return "\n".join([HEAD.rstrip(), *commands(), *options(), *differences(), *routes()]) + "\n"
 
 
 def main() -> int:

@@ -239,6 +239,17 @@ def test_events_that_say_more(daemon: Daemon) -> None:
         daemon.ok("rmi", "child:1")
 
 
+def test_healthchecks_are_execs_in_the_events(daemon: Daemon) -> None:
+    since = time.time()
+    cid = daemon.ok("run", "-d", "--health-cmd", "true", "--health-interval", "100ms", "busybox", "sleep", "100")
+    while daemon.ok("inspect", "-f", "{{.State.Health.Status}}", cid) != "healthy":
+        time.sleep(0.1)
+    lines = ask(daemon, "GET", f"/v1.45/events?since={since:.9f}&until={time.time():.9f}&type=container")[1]
+    actions = [one["Action"] for one in lines]
+    assert "exec_create: /bin/sh -c true" in actions
+    assert "exec_start: /bin/sh -c true" in actions
+
+
 def test_words_of_top_and_update(daemon: Daemon) -> None:
     daemon.ok("run", "-d", "--rm", "--name", "box", "busybox", "sleep", "100")
     said(daemon.kist("top", "box", "nope"), 1, "ps: error: unknown user-defined format specifier")

@@ -175,6 +175,7 @@ class Execs:
         """Run a healthcheck: its exit status and output. Raises TimeoutError after killing it."""
         body = bodies.ExecCreate(Cmd=words, AttachStdout=True, AttachStderr=True)
         found = self._add(container, names.new_id(), msgspec.to_builtins(body))
+        self._publish(found, f"exec_create: {' '.join(words)}")
         ours, theirs = health.socket_pair()
         try:
             attach = AttachRequest(theirs, stdin=False, stdout=True, stderr=True, framed=False)
