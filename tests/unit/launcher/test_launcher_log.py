@@ -228,7 +228,12 @@ def test_a_slow_receiver_holds_the_output_or_loses_lines(
     with receiver(tmp_path / "log") as sock:
         log = streams.log = syslog(["unixgram", str(tmp_path / "log")], loop, streams, mode=mode, max_buffer=4096)
         lines = [b"%05d" % number for number in range(3000)]
-        feeder = threading.Thread(target=lambda: (os.write(write, b"\n".join(lines) + b"\n"), os.close(write)))
+
+        def feed() -> None:
+            os.write(write, b"\n".join(lines) + b"\n")
+            os.close(write)
+
+        feeder = threading.Thread(target=feed)
         feeder.start()
         got: list[bytes] = []
 
