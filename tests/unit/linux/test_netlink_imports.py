@@ -13,7 +13,7 @@ import sys
 import collections, ctypes, errno, json, os, socket, struct
 before = set(sys.modules)
 sys.path.insert(0, sys.argv[1])
-import kist.linux.netlink, kist.linux.netlink.request, kist.linux.nftables
+import kist.linux.netlink, kist.linux.netlink.request, kist.linux.netlink.nfelements, kist.linux.nftables
 print(json.dumps(sorted(set(sys.modules) - before)))
 """
 

@@ -15,13 +15,17 @@ rules. What they let through meets our own chain behind them all. That one sends
 through a pair of devices (the relay), and what comes in there is translated. Later packets of the connection
 follow the first by connection tracking and never make the detour.
 
-This module is pure: it writes nft(8) commands, `Networks` has them carried out.
+This module is pure: it writes nft(8) commands for whole tables and networks, and data (`Element`) for what a
+container's start and end change, because nft's library reads all of the host's rules first. `Networks` has both
+carried out.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+
+from kist.linux.netlink.nfelements import Element
 
 # Behind every chain of the host, in front of the connection tracker's confirmation (2^31 - 1).
 LAST = 2147483000
@@ -199,9 +203,9 @@ class Rules:
             + self._publishing("ip", "ipv4_addr", RELAY4)
             + self._publishing("ip6", "ipv6_addr", RELAY6)
             + (GUARD.format(table=self.table) if self.guarding else "")
-            + "".join(self._guard("add", port) for port in self.ports.values())
+            + self._text(element for port in self.ports.values() for element in self._guard(port, add=True))
             + "".join(self._bridge("add", bridge) for bridge in self.bridges.values())
-            + self._ports("add", self.published)
+            + self._text(self._ports(self.published, add=True))
         )
 
     def removal(self) -> str:
@@ -221,25 +225,25 @@ class Rules:
         bridge = self.bridges.pop(name, None)
         return self._bridge("delete", bridge) if bridge else ""
 
-    def guard(self, port: Port) -> str:
+    def guard(self, port: Port) -> list[Element]:
         """From now on `port` may speak with these addresses, and no others."""
         old = self.unguard(port.name)
         self.ports[port.name] = port
-        return old + self._guard("add", port)
+        return old + self._guard(port, add=True)
 
-    def unguard(self, name: str) -> str:
+    def unguard(self, name: str) -> list[Element]:
         port = self.ports.pop(name, None)
-        return self._guard("delete", port) if port else ""
+        return self._guard(port, add=False) if port else []
 
-    def publish(self, ports: Iterable[Published]) -> str:
+    def publish(self, ports: Iterable[Published]) -> list[Element]:
         new = set(ports) - self.published
         self.published |= new
-        return self._ports("add", new)
+        return self._ports(new, add=True)
 
-    def withdraw(self, ports: Iterable[Published]) -> str:
+    def withdraw(self, ports: Iterable[Published]) -> list[Element]:
         old = set(ports) & self.published
         self.published -= old
-        return self._ports("delete", old)
+        return self._ports(old, add=False)
 
     def _publishing(self, family: str, address: str, next_hop: str) -> str:
         only_inside = "iifname @inside " if self.respect_host else ""
@@ -249,13 +253,15 @@ class Rules:
             family=family, table=self.table, address=address, last=LAST, relay_in=self.relay_in,
             only_inside=only_inside, copy=copy, not_loopback6=not_loopback6)
 
-    def _guard(self, verb: str, port: Port) -> str:
+    def _guard(self, port: Port, *, add: bool) -> list[Element]:
         if not self.guarding:
-            return ""
-        owned = (("own_mac", port.mac), ("own_ip", port.ip), ("own_ip6", port.ip6))
-        elements = [("guarded", f'"{port.name}"')]
-        elements += [(name, f'"{port.name}" . {address}') for name, address in owned if address]
-        return "".join(self._element(verb, "bridge", name, [element]) for name, element in elements)
+            return []
+        name = ("ifname", port.name)
+        owned = (("own_mac", "ether_addr", port.mac), ("own_ip", "ipv4_addr", port.ip),
+                 ("own_ip6", "ipv6_addr", port.ip6))
+        return [Element(add, "bridge", self.table, "guarded", (name,)),
+                *(Element(add, "bridge", self.table, which, (name, (kind, address)))
+                  for which, kind, address in owned if address)]
 
     def _bridge(self, verb: str, bridge: Bridge) -> str:
         quoted = f'"{bridge.name}"'
@@ -273,19 +279,34 @@ class Rules:
             elements.append(("inet", name, f"{subnet} . {subnet}"))
         return "".join(self._element(verb, family, name, [element]) for family, name, element in elements)
 
-    def _ports(self, verb: str, ports: Iterable[Published]) -> str:
-        """Map elements carry their value when they are added only: nft refuses it in a deletion."""
-        wanted: dict[tuple[str, str], list[str]] = {}
+    def _ports(self, ports: Iterable[Published], *, add: bool) -> list[Element]:
+        """Those of one set or map follow each other."""
+        elements: list[Element] = []
         for port in sorted(ports, key=repr):
-            key = f"{PROTOCOL_NUMBERS[port.proto]} . {port.host_port}"
+            address = "ipv6_addr" if port.family == "ip6" else "ipv4_addr"
+            key: tuple[tuple[str, str], ...] = (
+                ("inet_proto", str(PROTOCOL_NUMBERS[port.proto])), ("inet_service", str(port.host_port)))
+            data = ((address, port.ip), ("inet_service", str(port.port)))
             where = ""
             if port.host_ip:
-                key, where = f"{port.host_ip} . {key}", "_at"
-            value = f" : {port.ip} . {port.port}" if verb == "add" else ""
-            wanted.setdefault((port.family, f"port{where}"), []).append(key + value)
+                key, where = ((address, port.host_ip), *key), "_at"
+            elements.append(Element(add, port.family, self.table, f"port{where}", key, data if add else ()))
             if self.respect_host:
-                wanted.setdefault((port.family, f"open{where}"), []).append(key)
-        return "".join(self._element(verb, family, name, items) for (family, name), items in wanted.items())
+                elements.append(Element(add, port.family, self.table, f"open{where}", key))
+        return sorted(elements, key=lambda one: (one.family, one.set))
+
+    def _text(self, elements: Iterable[Element]) -> str:
+        """The same as nft(8) commands that add them."""
+        wanted: dict[tuple[str, str], list[str]] = {}
+        for element in elements:
+            data = f" : {_words(element.data)}" if element.data else ""
+            wanted.setdefault((element.family, element.set), []).append(_words(element.key) + data)
+        return "".join(self._element("add", family, name, items) for (family, name), items in wanted.items())
 
     def _element(self, verb: str, family: str, name: str, elements: list[str]) -> str:
         return f"{verb} element {family} {self.table} {name} {{ {', '.join(elements)} }}\n"
+
+
+def _words(parts: tuple[tuple[str, str], ...]) -> str:
+    """`"kv01" . 10.88.0.2`"""
+    return " . ".join(f'"{value}"' if kind == "ifname" else value for kind, value in parts)

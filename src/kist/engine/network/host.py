@@ -14,8 +14,8 @@ import errno
 import json
 import os
 import socket
-from collections.abc import Iterable
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from ipaddress import ip_network
 
 from kist.engine.network import interfaces
@@ -24,7 +24,8 @@ from kist.engine.network.ipam import Net, mac_for
 from kist.engine.network.model import BRIDGE, IPVLAN, RESOLVER, Attachment, Network
 from kist.engine.network.sandbox import NamespaceThread, Sandbox, read_sysctl, wire, write_sysctl
 from kist.linux.netlink import Link, Netlink, Request, conntrack, request
-from kist.linux.nftables import Nftables, NftablesError
+from kist.linux.netlink.nfelements import Element, Elements
+from kist.linux.nftables import Nftables, NftablesError, trim_memory
 
 RELAY_ADDRESS = "169.254.88.1"
 RELAY_MACS = ("02:42:a9:fe:58:02", "02:42:a9:fe:58:01")
@@ -50,7 +51,7 @@ class Host:
     def __init__(self, rules: Rules, state_file: str) -> None:
         self.rules = rules
         self.netlink = Netlink()
-        self.nftables = Nftables()
+        self._elements = Elements()
         self.namespaces = NamespaceThread()
         self._state_file = state_file
         self._indexes: dict[str, int] = {}
@@ -58,7 +59,7 @@ class Host:
 
     def close(self) -> None:
         self.netlink.close()
-        self.nftables.close()
+        self._elements.close()
         self.namespaces.close()
 
     # -- the host's side ------------------------------------------------------------------------------------
@@ -173,7 +174,7 @@ class Host:
 
     def remove(self, bridges: Iterable[str]) -> None:
         """Take away all that is ours on the host."""
-        self.nftables.run(self.rules.removal())
+        self.filter(self.rules.removal())
         self._delete(self.rules.relay_out)
         for name in bridges:
             bridge = self._find(name)
@@ -185,7 +186,8 @@ class Host:
 
     def has_rules(self) -> bool:
         """Whether all of our tables are there."""
-        return {(family, self.rules.table) for family in self.rules.families()} <= set(self.nftables.tables())
+        with _nftables() as nftables:
+            return {(family, self.rules.table) for family in self.rules.families()} <= set(nftables.tables())
 
     def install_rules(self) -> None:
         """Our tables, all anew. What this kernel can't do is left out, and kept in `rules.lacking`: rather a server
@@ -202,21 +204,29 @@ class Host:
     def _can(self, commands: str) -> bool:
         """Whether the kernel takes these commands (`nft --check`: nothing is changed)."""
         try:
-            self.nftables.check(commands)
+            with _nftables() as nftables:
+                nftables.check(commands)
         except NftablesError:
             return False
         return True
 
     def dropping(self) -> list[str]:
         """Other programs' chains that drop forwarded packets unless told otherwise."""
-        chains = [entry["chain"] for entry in self.nftables.show("chains") if "chain" in entry]
+        with _nftables() as nftables:
+            chains = [entry["chain"] for entry in nftables.show("chains") if "chain" in entry]
         return [f"{chain['family']} {chain['table']} {chain['name']}" for chain in chains
                 if chain.get("hook") == "forward" and chain.get("policy") == "drop"
                 and chain["table"] != self.rules.table]
 
     def filter(self, commands: str) -> None:
+        """Carry out nft(8) commands, if there are any."""
         if commands:
-            self.nftables.run(commands)
+            with _nftables() as nftables:
+                nftables.run(commands)
+
+    def elements(self, elements: Iterable[Element]) -> None:
+        """Carry out what a container's start or end changes."""
+        self._elements.change(elements)
 
     # -- a container's side ---------------------------------------------------------------------------------
 
@@ -234,7 +244,7 @@ class Host:
     def address_default(self, sandbox: Sandbox, attachment: Attachment) -> None:
         """The short way for a container on the default network: three messages in one datagram."""
         attachment.host_interface, attachment.interface = sandbox.host_interface, "eth0"
-        self.filter(self.rules.guard(port_of(attachment)))
+        self.elements(self.rules.guard(port_of(attachment)))
         sandbox.netlink.run(
             request.set_link(sandbox.index, address=attachment.mac),
             request.add_address(sandbox.index, attachment.ip, attachment.prefixlen),
@@ -268,7 +278,7 @@ class Host:
         bridge = self.netlink.link(network.bridge)
         interfaces.add(self.netlink, network, attachment, netns_fd, bridge, mtu=network.mtu or LOCAL_MTU)
         if network.guarded:
-            self.filter(self.rules.guard(port_of(attachment)))
+            self.elements(self.rules.guard(port_of(attachment)))
 
     def detach(self, netns_fd: int, interface: str) -> None:
         with self.namespaces.inside(netns_fd) as netlink:
@@ -309,15 +319,15 @@ class Host:
             conntrack.forget(lambda flow: flow.protocol == socket.IPPROTO_UDP
                              and (flow.port in numbers or flow.answers in addresses))
 
-    def withdraw(self, commands: str, ports: Iterable[Published]) -> None:
-        self.filter(commands)
+    def withdraw(self, elements: Iterable[Element], ports: Iterable[Published]) -> None:
+        self.elements(elements)
         self.forget_flows(ports)
 
-    def publish(self, host_interface: str, commands: str, ports: Iterable[Published]) -> None:
+    def publish(self, host_interface: str, elements: Iterable[Element], ports: Iterable[Published]) -> None:
         """Carry out the packet filter's part, and let a container reach its own published port: the bridge
         sends frames back where they came from. (Needed where bridged frames pass the packet filter,
         net.bridge.bridge-nf-call-iptables.)"""
-        self.filter(commands)
+        self.elements(elements)
         self.forget_flows(ports)
         link = self._find(host_interface)
         if link is not None:
@@ -368,6 +378,16 @@ class Host:
         with open(temporary, "w") as file:
             json.dump(state, file)
         os.replace(temporary, self._state_file)
+
+
+@contextmanager
+def _nftables() -> Iterator[Nftables]:
+    """A context for one use, and its memory given back: the library keeps all rules of the host that it has read."""
+    try:
+        with Nftables() as nftables:
+            yield nftables
+    finally:
+        trim_memory()
 
 
 def port_of(attachment: Attachment) -> Port:

@@ -248,11 +248,12 @@ class Networks:
         endpoint = self._endpoints.get(container_id)
         if endpoint is not None:
             ports = published(endpoint)
-            commands = self._rules.withdraw(ports)
-            commands += "".join(self._rules.unguard(one.host_interface) for one in endpoint.attachments)
+            elements = self._rules.withdraw(ports)
+            for attachment in endpoint.attachments:
+                elements += self._rules.unguard(attachment.host_interface)
             self._forget(endpoint)
-            if commands:
-                await self._thread.do(lambda host: host.withdraw(commands, ports))
+            if elements:
+                await self._thread.do(lambda host: host.withdraw(elements, ports))
             await self._names.drop(container_id)
 
     def _forget(self, endpoint: Endpoint) -> None:
@@ -267,16 +268,16 @@ class Networks:
         endpoint = Endpoint.from_record(record)
         if endpoint.mode != "host":
             endpoint.netns_fd = os.open(f"/proc/{init_pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-        commands = ""
+        elements = []
         for attachment in endpoint.attachments:
             self._addresses.take_back(container_id, attachment)
             network = self._networks.get(attachment.network)
             if attachment.host_interface and network and network.guarded:
-                commands += self._rules.guard(port_of(attachment))
+                elements += self._rules.guard(port_of(attachment))
         self._endpoints[container_id] = endpoint
         self._ports.take_back(container_id, endpoint.ports)
-        commands += self._rules.publish(published(endpoint))
-        await self._thread.filter(commands if self._settled else "")
+        elements += self._rules.publish(published(endpoint))
+        await self._thread.elements(elements if self._settled else [])
         await self._serve_names(endpoint)
         return endpoint
 
@@ -313,19 +314,19 @@ class Networks:
         if interface:
             await self._thread.do(lambda host: host.detach(netns, interface))
         self._addresses.give_back(attachment)
-        await self._thread.filter(self._rules.unguard(attachment.host_interface))
+        await self._thread.elements(self._rules.unguard(attachment.host_interface))
         await self._changed(endpoint, [one for one in endpoint.attachments if one is not attachment])
         return endpoint
 
     async def _changed(self, endpoint: Endpoint, attachments: list[Attachment]) -> None:
         """Default routes and published ports follow the attachment that is now the way out."""
-        commands = self._rules.withdraw(published(endpoint))
+        elements = self._rules.withdraw(published(endpoint))
         endpoint.attachments = attachments
-        commands += self._rules.publish(published(endpoint))
+        elements += self._rules.publish(published(endpoint))
         netns = endpoint.netns_fd
         if netns is not None:
             await self._thread.do(lambda host: host.set_default_routes(netns, *gateways(attachments)))
-        await self._thread.filter(commands)
+        await self._thread.elements(elements)
         await self._serve_names(endpoint)
 
     def _running(self, container_id: str) -> Endpoint:
@@ -347,8 +348,8 @@ class Networks:
             raise EngineFailure(f"driver failed programming external connectivity on endpoint "
                                 f"{endpoint.container_name} ({out.endpoint_id}): {error}") from None
         ports = published(endpoint)
-        commands = self._rules.publish(ports)
-        await self._thread.do(lambda host: host.publish(out.host_interface, commands, ports))
+        elements = self._rules.publish(ports)
+        await self._thread.do(lambda host: host.publish(out.host_interface, elements, ports))
 
     # -- names ----------------------------------------------------------------------------------------------
 

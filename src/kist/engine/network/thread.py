@@ -10,6 +10,7 @@ from typing import TypeVar
 from kist.engine.network.firewall import Rules
 from kist.engine.network.host import Host
 from kist.errors import EngineFailure
+from kist.linux.netlink.nfelements import Element
 
 T = TypeVar("T")
 
@@ -42,10 +43,10 @@ class HostThread:
             raise EngineFailure("networking is not open")
         return await self._run(lambda: work(host))
 
-    async def filter(self, commands: str) -> None:
-        """Carry out nft commands, if there are any."""
-        if commands:
-            await self.do(lambda host: host.filter(commands))
+    async def elements(self, elements: list[Element]) -> None:
+        """Have the packet filter's elements changed, if there are any to change."""
+        if elements:
+            await self.do(lambda host: host.elements(elements))
 
     async def _run(self, work: Callable[[], T]) -> T:
         running = asyncio.get_running_loop().run_in_executor(self._thread, work)

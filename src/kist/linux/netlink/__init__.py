@@ -4,6 +4,7 @@ Three layers, each usable alone:
 
 - `wire`     bytes <-> messages and attributes; pure
 - `request`  one function per thing to ask of the kernel, each returns a `Request`; pure
+- `nfelements` nftables' part: elements of sets and maps
 - `conntrack` the connection tracker's part: forget connections
 - `channel`  a socket: sends a batch of requests in one `sendmsg`, reads the answers
 

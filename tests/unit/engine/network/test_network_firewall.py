@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from kist.engine.network.firewall import Bridge, Port, Published, Rules
+from kist.linux.netlink.nfelements import Element
 
 WEB = Published("tcp", "", 8080, "10.88.0.2", 80)
 DNS = Published("udp", "192.0.2.1", 53, "10.88.0.3", 5353)
@@ -13,31 +14,36 @@ def rules(*, respect_host: bool = True) -> Rules:
     return Rules("kist", "kist0-o", "kist0-i", respect_host)
 
 
+def shown(elements: list[Element]) -> list[str]:
+    return [f"{'add' if one.add else 'delete'} {one.family} {one.table} {one.set} " + " : ".join(
+        " . ".join(value for _, value in parts) for parts in (one.key, one.data) if parts) for one in elements]
+
+
 def test_publish_and_withdraw_change_elements_only() -> None:
     one = rules()
-    assert one.publish([WEB, DNS, WEB6]).splitlines() == [
-        "add element ip kist port { 6 . 8080 : 10.88.0.2 . 80 }",
-        "add element ip kist open { 6 . 8080 }",
-        "add element ip6 kist port { 6 . 8080 : fd00::2 . 80 }",
-        "add element ip6 kist open { 6 . 8080 }",
-        "add element ip kist port_at { 192.0.2.1 . 17 . 53 : 10.88.0.3 . 5353 }",
-        "add element ip kist open_at { 192.0.2.1 . 17 . 53 }",
+    assert shown(one.publish([WEB, DNS, WEB6])) == [
+        "add ip kist open 6 . 8080",
+        "add ip kist open_at 192.0.2.1 . 17 . 53",
+        "add ip kist port 6 . 8080 : 10.88.0.2 . 80",
+        "add ip kist port_at 192.0.2.1 . 17 . 53 : 10.88.0.3 . 5353",
+        "add ip6 kist open 6 . 8080",
+        "add ip6 kist port 6 . 8080 : fd00::2 . 80",
     ]
-    assert one.publish([WEB]) == ""
-    assert one.withdraw([WEB]).splitlines() == [
-        "delete element ip kist port { 6 . 8080 }", "delete element ip kist open { 6 . 8080 }"]
-    assert one.withdraw([WEB]) == ""
+    assert one.publish([WEB]) == []
+    assert shown(one.withdraw([WEB])) == ["delete ip kist open 6 . 8080", "delete ip kist port 6 . 8080"]
+    assert one.withdraw([WEB]) == []
     assert one.published == {DNS, WEB6}
 
 
 def test_many_ports_are_one_command() -> None:
-    many = [Published("tcp", "", port, "10.88.0.2", port) for port in range(8000, 9000)]
-    assert len(rules(respect_host=False).publish(many).splitlines()) == 1
+    one = rules(respect_host=False)
+    one.publish([Published("tcp", "", port, "10.88.0.2", port) for port in range(8000, 9000)])
+    assert one.everything().count("add element") == 1
 
 
 def test_without_respect_for_the_hosts_rules_nothing_is_relayed() -> None:
     one = rules(respect_host=False)
-    assert "open" not in one.publish([WEB])
+    assert "open" not in {element.set for element in one.publish([WEB])}
     text = one.everything()
     assert "iifname @inside fib" not in text
     assert "iifname @inside fib" in rules().everything()
@@ -50,16 +56,19 @@ def test_what_the_kernel_lacks_is_left_out_and_told() -> None:
     assert "dup to" not in text
     assert "table bridge" not in text
     assert len(one.lacking) == 2
-    assert one.guard(Port("kv1", "02:42:00:00:00:01", "10.0.0.2")) == ""
+    assert one.guard(Port("kv1", "02:42:00:00:00:01", "10.0.0.2")) == []
 
 
 def test_a_guarded_port_owns_its_addresses() -> None:
     one = rules()
-    assert one.guard(Port("kv1", "02:42:00:00:00:01", "10.0.0.2", "fd00::2")).splitlines() == [
-        'add element bridge kist guarded { "kv1" }', 'add element bridge kist own_mac { "kv1" . 02:42:00:00:00:01 }',
-        'add element bridge kist own_ip { "kv1" . 10.0.0.2 }', 'add element bridge kist own_ip6 { "kv1" . fd00::2 }']
-    assert one.unguard("kv1").count("delete element") == 4
-    assert one.unguard("kv1") == ""
+    assert shown(one.guard(Port("kv1", "02:42:00:00:00:01", "10.0.0.2", "fd00::2"))) == [
+        "add bridge kist guarded kv1", "add bridge kist own_mac kv1 . 02:42:00:00:00:01",
+        "add bridge kist own_ip kv1 . 10.0.0.2", "add bridge kist own_ip6 kv1 . fd00::2"]
+    text = one.everything()
+    assert 'add element bridge kist guarded { "kv1" }' in text
+    assert 'add element bridge kist own_ip { "kv1" . 10.0.0.2 }' in text
+    assert [element.add for element in one.unguard("kv1")] == [False] * 4
+    assert one.unguard("kv1") == []
 
 
 def test_bridge_properties_are_set_memberships() -> None:
