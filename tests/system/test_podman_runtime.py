@@ -72,8 +72,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def command(top: Path, *words: str, text: str | None = None, tty: bool = False) -> Done:
-    podman = ["podman", "--root", f"{top}/root", "--runroot", f"{top}/run", "--tmpdir",
-              (top / "tmpdir").read_text(),
+    podman = ["podman", "--root", f"{top}/root", "--runroot", f"{(top / 'tmpdir').read_text()}/run",
+              "--tmpdir", (top / "tmpdir").read_text(),  # podman takes paths of 50 characters at most
               "--cgroup-manager", "cgroupfs", "--runtime", f"{top}/kist-runtime", "--events-backend", "none", *words]
     line = shlex.join(podman)
     if tty:

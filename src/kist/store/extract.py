@@ -308,7 +308,10 @@ class Extractor:
                 self.size += lower.copy_up(source, self._dirs.open(above), last)
             except IsADirectoryError:
                 raise InvalidLayer(f"hard link to the directory {show(target)!r}", path) from None
-        self._link(target, self._dirs.open(parent), name)
+        try:
+            self._link(target, self._dirs.open(parent), name)
+        except FileExistsError:
+            pass        # a link to itself: the copy has brought the name along
 
     def _adopt_implied(self, lowers: Sequence[str]) -> None:
         """Directories that have no entry of their own, the root too, keep the lower layers' attributes."""

@@ -61,3 +61,14 @@ def test_no_sequence_of_entries_leads_out(data: st.DataObject) -> None:
         assert sorted(os.listdir("/")) == before
         remove_tree(str(root))
         assert os.listdir(host) == ["secret"]
+
+
+def test_a_hard_link_to_itself_in_a_lower_layer_is_that_file(tmp_path: Path) -> None:
+    root, lower = tmp_path / "root", tmp_path / "lower"
+    root.mkdir()
+    lower.mkdir()
+    (lower / "c").write_text("below")
+    with Extractor(str(root)) as extractor:
+        extractor.unpack(TarReader(io.BytesIO(tar(hardlink("c", "c")))))
+        extractor.finish([str(lower)])
+    assert (root / "c").read_text() == "below"
