@@ -118,12 +118,17 @@ def _helpers(engine: Engine) -> int:
     return sum(pss(p) for p, (name, _) in processes().items() if engine.helpers and name.startswith(engine.helpers))
 
 
+def _everything(engine: Engine) -> int:
+    """PSS in KiB of the helpers and of the daemon's own processes."""
+    return _helpers(engine) + sum(pss(p) for p in family(engine.daemon or 0, engine.helpers))
+
+
 def batch(bench: Bench, results: Results, reps: int) -> None:
     """20 containers, and what each costs in helper memory."""
     def one(engine: Engine, repetition: int) -> None:
         for parallel in (1, 8):
             names = [f"batch-{repetition}-{parallel}-{i}" for i in range(20)]
-            before = _helpers(engine)
+            before, all_before = _helpers(engine), _everything(engine)
             begun = time.perf_counter()
             with ThreadPoolExecutor(parallel) as pool:
                 list(pool.map(lambda n: engine.time("run", "-d", "--name", n, "busybox", "sleep", MARK), names))
@@ -133,6 +138,9 @@ def batch(bench: Bench, results: Results, reps: int) -> None:
             if parallel == 1 and engine.helpers:
                 time.sleep(1)
                 results.add("helper memory per container, PSS KiB", engine.name, (_helpers(engine) - before) / 20)
+                # Forks share pages with what they were forked from: only the whole tells what a container adds.
+                results.add("growth of helpers and daemon per container, PSS KiB", engine.name,
+                            (_everything(engine) - all_before) / 20)
             results.add("rm -f of 20 running, each", engine.name, engine.remove(*names) / 20)
 
     turns(bench.engines, reps, one)
