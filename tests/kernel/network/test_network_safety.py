@@ -106,6 +106,18 @@ async def test_rules_come_back_when_the_host_flushes_all(world: World, networks:
     assert world.run("nft", "-s", "list", "ruleset").stdout == before
 
 
+async def test_a_start_and_an_end_right_after_a_flush(world: World, networks: Networks) -> None:
+    """Before the server has noticed: the start puts the rules back, the end has nothing to take away."""
+    first, second = container_id(), container_id()
+    await networks.connect(first, "default", ports={"80/tcp": [{"HostPort": "8080"}]})
+    world.nft("flush ruleset")
+    await networks.release(first)
+    world.nft("flush ruleset")
+    endpoint = await networks.connect(second, "default", ports={"80/tcp": [{"HostPort": "8081"}]})
+    world.serve(netns(endpoint), "tcp:80")
+    assert world.ask(f"tcp:{HOST4}:8081", world.outside.netns_fd) == OUTSIDE4
+
+
 async def test_a_host_that_forwards_nothing_is_told(world: World, networks: Networks) -> None:
     assert await networks.warnings() == []
     world.nft("table inet host { chain forward { type filter hook forward priority filter; policy drop; }; }")

@@ -23,7 +23,8 @@ from kist.engine.network.firewall import RELAY4, RELAY6, Port, Published, Rules
 from kist.engine.network.ipam import Net, mac_for
 from kist.engine.network.model import BRIDGE, IPVLAN, RESOLVER, Attachment, Network
 from kist.engine.network.sandbox import NamespaceThread, Sandbox, read_sysctl, wire, write_sysctl
-from kist.linux.netlink import Link, Netlink, Request, conntrack, request
+from kist.linux.netlink import Link, Netlink, Request, request
+from kist.linux.netlink.conntrack import Conntrack
 from kist.linux.netlink.nfelements import Element, Elements
 from kist.linux.nftables import Nftables, NftablesError, trim_memory
 
@@ -52,6 +53,7 @@ class Host:
         self.rules = rules
         self.netlink = Netlink()
         self._elements = Elements()
+        self._conntrack = Conntrack()
         self.namespaces = NamespaceThread()
         self._state_file = state_file
         self._indexes: dict[str, int] = {}
@@ -60,6 +62,7 @@ class Host:
     def close(self) -> None:
         self.netlink.close()
         self._elements.close()
+        self._conntrack.close()
         self.namespaces.close()
 
     # -- the host's side ------------------------------------------------------------------------------------
@@ -226,7 +229,10 @@ class Host:
 
     def elements(self, elements: Iterable[Element]) -> None:
         """Carry out what a container's start or end changes."""
-        self._elements.change(elements)
+        try:
+            self._elements.change(elements)
+        except FileNotFoundError:  # somebody has flushed our tables a moment ago
+            self.install_rules()
 
     # -- a container's side ---------------------------------------------------------------------------------
 
@@ -316,8 +322,8 @@ class Host:
         changed = {(port.host_port, port.ip) for port in ports if port.proto == "udp"}
         numbers, addresses = {number for number, _ in changed}, {address for _, address in changed}
         if changed:
-            conntrack.forget(lambda flow: flow.protocol == socket.IPPROTO_UDP
-                             and (flow.port in numbers or flow.answers in addresses))
+            self._conntrack.forget(lambda flow: flow.protocol == socket.IPPROTO_UDP
+                                   and (flow.port in numbers or flow.answers in addresses))
 
     def withdraw(self, elements: Iterable[Element], ports: Iterable[Published]) -> None:
         self.elements(elements)

@@ -20,7 +20,7 @@ from kist.linux.netlink import wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from typing import NamedTuple
 
 NETLINK_NETFILTER = 12
@@ -47,25 +47,64 @@ else:
     Connection = namedtuple("Connection", "family protocol port answers original")
 
 
-def forget(which: Callable[[Connection], bool]) -> int:
-    """Delete the connections of this network namespace that `which` chooses; how many they were."""
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_NETFILTER) as one:
-        chosen = [connection for family in (socket.AF_INET, socket.AF_INET6)
-                  for connection in _dump(one, family) if which(connection)]
-        return sum(_delete(one, connection) for connection in chosen)
+class Conntrack:
+    """The socket for it. It belongs to the network namespace of the thread that made it. One user at a time.
 
+    Keep it: closing it waits for nftables, as with `nfelements.Elements`."""
 
-def _dump(one: socket.socket, family: int) -> list[Connection]:
-    header = NFGENMSG.pack(family, 0, 0)
-    one.send(wire.message(wire.Request(CT_GET, wire.NLM_F_DUMP, header, ""), 1, ack=False))
-    found: list[Connection] = []
-    while True:
-        for answer in wire.messages(one.recv(BUFFER)):
-            if answer.type in (wire.NLMSG_DONE, wire.NLMSG_ERROR):
-                return found
-            connection = parse(answer.body)
-            if connection is not None:
-                found.append(connection)
+    __slots__ = ("_sequence", "_socket")
+
+    def __init__(self) -> None:
+        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_NETFILTER)
+        self._sequence = 0
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def forget(self, which: Callable[[Connection], bool]) -> int:
+        """Delete the connections that `which` chooses; how many they were."""
+        return sum(self._delete(connection) for connection in self._dump() if which(connection))
+
+    def _dump(self) -> list[Connection]:
+        """Both families at once: what costs is that the kernel looks into each bucket of its table. A kernel that
+        can't be asked has nothing to forget."""
+        header = NFGENMSG.pack(socket.AF_UNSPEC, 0, 0)
+        found: list[Connection] = []
+        try:
+            for answer in self._ask(wire.Request(CT_GET, wire.NLM_F_DUMP, header, ""), ack=False):
+                connection = parse(answer.body)
+                if connection is not None:
+                    found.append(connection)
+        except OSError:
+            pass
+        return found
+
+    def _delete(self, connection: Connection) -> bool:
+        """False when it ended by itself meanwhile."""
+        body = NFGENMSG.pack(connection.family, 0, 0) + wire.nested(CTA_TUPLE_ORIG, connection.original)
+        try:
+            list(self._ask(wire.Request(CT_DELETE, 0, body, "")))
+        except PermissionError:
+            raise
+        except OSError:
+            return False
+        return True
+
+    def _ask(self, request: wire.Request, *, ack: bool = True) -> Iterator[wire.Message]:
+        """The answers, up to the last one, which says whether it went well."""
+        self._sequence += 1
+        self._socket.send(wire.message(request, self._sequence, ack=ack))
+        while True:
+            for answer in wire.messages(self._socket.recv(BUFFER)):
+                if answer.sequence != self._sequence:
+                    continue  # an answer to something that was given up earlier
+                if answer.type not in (wire.NLMSG_DONE, wire.NLMSG_ERROR):
+                    yield answer
+                    continue
+                code, _ = wire.error_of(answer)
+                if code:
+                    raise OSError(code, os.strerror(code), "connection tracker")
+                return
 
 
 def parse(body: memoryview) -> Connection | None:
@@ -81,15 +120,3 @@ def parse(body: memoryview) -> Connection | None:
                     if number in addresses), "")
     port = int.from_bytes(protocol[CTA_PROTO_DST_PORT], "big")
     return Connection(family, protocol[CTA_PROTO_NUM][0], port, answers, bytes(tuples[CTA_TUPLE_ORIG]))
-
-
-def _delete(one: socket.socket, connection: Connection) -> bool:
-    """False when it ended by itself meanwhile."""
-    body = NFGENMSG.pack(connection.family, 0, 0) + wire.nested(CTA_TUPLE_ORIG, connection.original)
-    one.send(wire.message(wire.Request(CT_DELETE, 0, body, ""), 2))
-    for answer in wire.messages(one.recv(BUFFER)):
-        code, _ = wire.error_of(answer)
-        if code == 1:  # EPERM
-            raise OSError(code, os.strerror(code), "forget connection")
-        return code == 0
-    return False
