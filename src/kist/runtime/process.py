@@ -372,9 +372,12 @@ class Capabilities(Step):
             self.ambient &= held
         p.capset(self.effective & self.permitted, self.permitted, self.inheritable)
         p.prctl(p.PR_CAP_AMBIENT, p.PR_CAP_AMBIENT_CLEAR_ALL)
+        # The kernel takes an ambient capability only if it is permitted and inheritable. `runc spec` asks for ambient
+        # ones that are not inheritable, and the peers pass over them.
+        ambient = self.ambient & self.permitted & self.inheritable
         number = 0
-        while self.ambient >> number:
-            if self.ambient >> number & 1:
+        while ambient >> number:
+            if ambient >> number & 1:
                 p.prctl(p.PR_CAP_AMBIENT, p.PR_CAP_AMBIENT_RAISE, number)
             number += 1
 

@@ -56,6 +56,13 @@ def test_capability_sets(spec: dict[str, Any], sh: Any) -> None:
         "CapInh": 1 << 5, "CapPrm": 1 << 5, "CapEff": 1 << 5, "CapBnd": 1 | 1 << 5 | 1 << 13, "CapAmb": 1 << 5}
 
 
+def test_ambient_capabilities_that_are_not_inheritable_are_passed_over(spec: dict[str, Any], sh: Any) -> None:
+    """`runc spec` writes such a configuration, and runc and crun run it."""
+    names = ["CAP_AUDIT_WRITE", "CAP_KILL"]
+    spec["process"]["capabilities"] = {"bounding": names, "permitted": names, "effective": names, "ambient": names}
+    assert sh("grep ^CapAmb /proc/self/status").split()[1] == "0" * 16
+
+
 def test_no_new_privileges(spec: dict[str, Any], sh: Any) -> None:
     spec["process"]["noNewPrivileges"] = True
     assert sh("grep NoNewPrivs /proc/self/status").split()[1] == "1"
