@@ -20,6 +20,8 @@ from pathlib import Path
 
 import pytest
 
+from support import needs
+
 REPO = Path(__file__).resolve().parents[2]
 MAIN = REPO / "src" / "kist" / "runtime" / "__main__.py"
 APPLETS = ("sh", "cat", "ls", "id", "ps", "env", "sleep", "tty", "stty", "echo", "touch", "mount", "df", "grep",
@@ -37,8 +39,7 @@ Podman = Callable[..., Done]
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    if shutil.which("podman") is None:
-        pytest.skip("podman is not installed")
+    needs.program("podman")
     top = tmp_path_factory.mktemp("podman")
     short = tempfile.mkdtemp(prefix="kp")  # a socket's path has 108 bytes at most
     (top / "tmpdir").write_text(short)
@@ -210,8 +211,7 @@ def test_pod(podman: Podman) -> None:
 
 
 def test_published_port(podman: Podman) -> None:
-    if shutil.which("slirp4netns") is None:
-        pytest.skip("slirp4netns is not installed")
+    needs.program("slirp4netns")
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     name = "n" + uuid.uuid4().hex[:8]
