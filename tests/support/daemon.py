@@ -91,10 +91,12 @@ class Daemon:
         return done.stdout.strip()
 
     def clean(self) -> None:
-        """Removes every container (between tests that share a daemon)."""
+        """Removes every container and network (between tests that share a daemon)."""
         ids = self.ok("ps", "-aq").split()
         if ids:
             self.kist("rm", "-f", "-v", *ids)
+        if self.ok("network", "ls", "-q", "--filter", "type=custom"):
+            self.kist("network", "prune", "-f")
 
     def close(self) -> None:
         if self.process.poll() is None:
