@@ -17,7 +17,7 @@ from _socket import (
     SOL_SOCKET,
     socket,
 )
-from struct import calcsize, iter_unpack, pack
+from struct import Struct, calcsize, pack
 
 from kist.launcher import protocol
 from kist.launcher.protocol import BY_MEMFD, INLINE, MAX_FDS, MAX_MESSAGE, ProtocolError
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 _INT = calcsize("=i")
+# One for each number of descriptors: the module's own function would make one, and keep it.
+_INTS = [Struct(f"={number}i") for number in range(MAX_FDS + 1)]
 _RIGHTS_SPACE = CMSG_SPACE(MAX_FDS * _INT)
 
 
@@ -68,7 +70,7 @@ def receive(sock: socket) -> tuple[dict[str, Any], list[int]] | None:
     owned: list[int] = []
     for level, kind, data in rights:
         if level == SOL_SOCKET and kind == SCM_RIGHTS:
-            owned += [fd for fd, in iter_unpack("=i", data[: len(data) - len(data) % _INT])]
+            owned += _INTS[len(data) // _INT].unpack_from(data)
     try:
         if flags & (MSG_TRUNC | MSG_CTRUNC):
             raise ProtocolError("a message arrived cut short")

@@ -23,6 +23,8 @@ from typing import Any
 
 from kist.launcher import channel, state
 from kist.launcher.cleanup import cleanup
+from kist.launcher.ends import Ends
+from kist.launcher.failures import failure
 from kist.launcher.protocol import NOT_EXECUTABLE, NOT_FOUND, OTHER, STATUS_OF_KIND, Attach, ProtocolError
 
 __all__ = ["NOT_EXECUTABLE", "NOT_FOUND", "OTHER", "STATUS_OF_KIND", "AttachRequest", "Exit", "LaunchError", "Launcher",
@@ -80,16 +82,25 @@ class StartRequest:
     netns_fd: int | None = None
     attaches: list[AttachRequest] = field(default_factory=list)
 
-    def message(self, seccomp_cache: str, link: int) -> tuple[dict[str, Any], list[int]]:
+    def message(self, seccomp_cache: str, link: int, ends: Ends) -> tuple[dict[str, Any], list[int]]:
         """The message and its descriptors, ``link`` (the monitor's end of the control connection) first."""
-        fds = [link, *(attach.fd for attach in self.attaches)]
-        if self.netns_fd is not None:
-            fds.append(self.netns_fd)  # the last: it goes no further than to the creator
+        fds = [link, ends.listener]
+        netns, log = (_added(fds, fd) for fd in (self.netns_fd, ends.log))
+        first = len(fds)
+        fds += [attach.fd for attach in self.attaches]
         return {"n": 1, "do": "start", "id": self.id, "bundle": self.bundle_dir, "run_dir": self.run_dir,
                 "data_dir": self.data_dir, "log": self.log, "tty": self.tty, "open_stdin": self.open_stdin,
-                "stdin_once": self.stdin_once, "seccomp_cache": seccomp_cache, "link": 0,
-                "netns": None if self.netns_fd is None else len(fds) - 1,
-                "attaches": [attach.words(1 + n) for n, attach in enumerate(self.attaches)]}, fds
+                "stdin_once": self.stdin_once, "seccomp_cache": seccomp_cache, "link": 0, "listener": 1,
+                "netns": netns, "log_file": log,
+                "attaches": [attach.words(first + n) for n, attach in enumerate(self.attaches)]}, fds
+
+
+def _added(fds: list[int], fd: int | None) -> int | None:
+    """The place that a descriptor gets in a message."""
+    if fd is None:
+        return None
+    fds.append(fd)
+    return len(fds) - 1
 
 
 @dataclass(frozen=True)
@@ -132,8 +143,8 @@ class Launcher:
         try:
             sock = self._running()
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-            with theirs:
-                message, fds = request.message(self._seccomp_cache, theirs.fileno())
+            with theirs, _ends(request) as ends:
+                message, fds = request.message(self._seccomp_cache, theirs.fileno(), ends)
                 await _send(sock, message, fds)
         except OSError as error:
             raise LaunchError(f"the launcher can't be reached: {error}") from None
@@ -412,6 +423,14 @@ def read_exit(data_dir: str) -> Exit | None:
                     error=outcome.get("error", ""))
     except (OSError, ValueError, KeyError):
         return None
+
+
+def _ends(request: StartRequest) -> Ends:
+    """Raises LaunchError."""
+    try:
+        return Ends(request.run_dir, request.data_dir, request.log)
+    except OSError as error:
+        raise LaunchError(failure(error)["error"]) from None
 
 
 async def _connect(run_dir: str) -> socket.socket:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from _socket import AF_UNIX, SOCK_SEQPACKET, socket
+from _socket import socket
 
 from kist.launcher import channel, protocol
 from kist.launcher.loop import READ, WRITE
@@ -34,12 +34,17 @@ class Link:
 
     __slots__ = ("_control", "_outbox", "_sock")
 
-    def __init__(self, control: Control, sock: socket) -> None:
-        sock.settimeout(0)
+    if TYPE_CHECKING:
+        _sock: socket  # from ``use`` on
+
+    def __init__(self, control: Control) -> None:
         self._control = control
-        self._sock = sock
         self._outbox: deque[dict[str, Any]] = deque()
-        control.loop.watch(sock.fileno(), READ, self._ready)
+
+    def use(self, sock: socket) -> None:
+        sock.settimeout(0)
+        self._sock = sock
+        self._control.loop.watch(sock.fileno(), READ, self._ready)
 
     def send(self, message: dict[str, Any]) -> bool:
         """Send now or later; False when the peer is gone."""
@@ -88,45 +93,29 @@ class Link:
 class Control:
     """The links and the listening socket; ``verbs`` maps a request's word to what does it."""
 
-    __slots__ = ("_directory", "_hello", "_listener", "links", "loop", "verbs")
+    __slots__ = ("_directory", "_hello", "_listener", "_spare", "links", "loop", "verbs")
 
     def __init__(self, loop: Loop, verbs: dict[str, Verb], hello: Callable[[], dict[str, Any]]) -> None:
         self.loop = loop
         self.verbs = verbs
         self.links: list[Link] = []
         self._hello = hello
+        self._spare: Link | None = Link(self)  # the engine's; made in the launcher, like all that can be
         self._listener: socket | None = None
         self._directory = ""
 
     def adopt(self, sock: socket) -> Link:
-        link = Link(self, sock)
+        link = self._spare or Link(self)
+        self._spare = None
+        link.use(sock)
         self.links.append(link)
         return link
 
-    def listen(self, directory: str) -> None:
-        """Make ``directory``/monitor.sock (0600); connections wait until ``accept`` is called."""
+    def listen(self, listener: int, directory: str) -> None:
+        """Take over the socket of ``directory``/monitor.sock; connections wait until ``accept`` is called."""
         self._directory = directory
-        self._listener = socket(AF_UNIX, SOCK_SEQPACKET)
+        self._listener = socket(fileno=listener)
         self._listener.settimeout(0)
-        # A short name: socket paths may have 107 bytes only (unix(7))
-        near = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            self._bind(f"/proc/self/fd/{near}/{SOCKET_NAME}")
-        finally:
-            os.close(near)
-        self._listener.listen(16)
-
-    def _bind(self, path: str) -> None:
-        assert self._listener
-        try:
-            os.unlink(path)
-        except FileNotFoundError:
-            pass
-        old = os.umask(0o177)
-        try:
-            self._listener.bind(path)
-        finally:
-            os.umask(old)
 
     def accept(self) -> None:
         """From now on connections are answered with a hello."""

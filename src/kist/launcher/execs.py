@@ -74,7 +74,7 @@ class Execs:
         """
         pipes = None
         if not message["process"].get("terminal"):
-            pipes = Pipes(stdin=message["open_stdin"], output=bool(attaches))
+            pipes = Pipes().open(stdin=message["open_stdin"], output=bool(attaches))
         seam, theirs = socketpair(AF_UNIX, SOCK_SEQPACKET)
         creator = os.fork()
         if creator == 0:

@@ -28,6 +28,10 @@ if TYPE_CHECKING:
         def close(self) -> None: ...
 
 
+# "local" is a json-file that promises nobody its format.
+KEPT_IN_FILES = ("json-file", "local")
+
+
 class NoLog:
     """The driver "none"."""
 
@@ -45,16 +49,26 @@ class JsonFile:
 
     __slots__ = ("_encode", "_file", "_splitters")
 
-    def __init__(self, path: str, max_size: int, max_file: int, attrs: str = "") -> None:
-        self._file = RotatingFile(path, max_size, max_file)
-        self._encode = JsonLines(attrs)
+    def __init__(self) -> None:
+        """All that needs no file: made in the launcher, where all monitors share its memory."""
+        self._file = RotatingFile()
+        self._encode = JsonLines()
         self._splitters = {"stdout": Splitter(), "stderr": Splitter()}
+
+    def open(self, config: dict[str, Any], fd: int | None = None) -> JsonFile:
+        """``config``: {"path", "max_size", "max_file", "attrs"}; ``fd``: the file, if it is open already."""
+        attrs = config.get("attrs")
+        if attrs:
+            self._encode = JsonLines(protocol.encode(attrs).decode())
+        self._file.open(config["path"], config.get("max_size", 0), config.get("max_file", 1), fd)
+        return self
 
     def write(self, stream: str, data: bytes) -> None:
         stamp = timestamp(time.time_ns())
         encode = self._encode
-        records = [(encode.lines if whole else encode.piece)(run, stream, stamp)
-                   for run, whole in self._splitters[stream].feed(data)]
+        records = []
+        for run, whole in self._splitters[stream].feed(data):  # no comprehension: it would be one more function
+            records.append((encode.lines if whole else encode.piece)(run, stream, stamp))
         if records:
             self._file.append(b"".join(records))
 
@@ -72,12 +86,22 @@ class RotatingFile:
 
     __slots__ = ("_complained", "_fd", "_max_file", "_max_size", "_path", "_size")
 
-    def __init__(self, path: str, max_size: int, max_file: int) -> None:
+    def __init__(self) -> None:
+        self._path = ""
+        self._max_size = 0
+        self._max_file = 1
+        self._complained = False
+        self._fd = -1
+        self._size = 0
+
+    def open(self, path: str, max_size: int, max_file: int, fd: int | None = None) -> RotatingFile:
+        """``fd``: the file, if somebody has opened it already."""
         self._path = path
         self._max_size = max_size
         self._max_file = max_file
-        self._complained = False
-        self._open(0)
+        self._fd = open_file(path) if fd is None else fd
+        self._size = os.lseek(self._fd, 0, os.SEEK_END)
+        return self
 
     def append(self, records: bytes) -> None:
         """Append newline-terminated records."""
@@ -99,12 +123,6 @@ class RotatingFile:
     def close(self) -> None:
         os.close(self._fd)
 
-    def _open(self, flags: int) -> None:
-        self._fd = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | flags, 0o640)
-        self._size = os.fstat(self._fd).st_size
-        if self._size and os.pread(self._fd, 1, self._size - 1) != b"\n":
-            self._write(b"\n")  # a power cut left half a record: keep it apart from ours
-
     def _write(self, records: bytes) -> None:
         try:
             done = os.write(self._fd, records)
@@ -125,12 +143,28 @@ class RotatingFile:
             except OSError as error:
                 self._complain(error.strerror or str(error))
         os.close(self._fd)
-        self._open(os.O_TRUNC)
+        self._fd = os.open(self._path, _APPENDING | os.O_TRUNC, 0o640)
+        self._size = 0
 
     def _complain(self, why: str) -> None:
         if not self._complained:
             self._complained = True
             print(f"kist-monitor: {self._path}: {why}: output is not logged", file=sys.stderr, flush=True)
+
+
+_APPENDING = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+
+
+def open_file(path: str) -> int:
+    """A log's file, for whole records at its end; gives the descriptor. Raises OSError."""
+    fd = os.open(path, _APPENDING, 0o640)
+    size = os.lseek(fd, 0, os.SEEK_END)
+    if size and os.pread(fd, 1, size - 1) != b"\n":  # a power cut left half a record: keep it apart from ours
+        try:
+            os.write(fd, b"\n")
+        except OSError:  # the disk is full: what comes next will say so
+            pass
+    return fd
 
 
 def _rename(old: str, new: str) -> None:
@@ -142,17 +176,14 @@ def _rename(old: str, new: str) -> None:
 
 def open_log(config: dict[str, Any], loop: Loop, streams: Streams) -> Log:
     """The log that ``config`` describes: {"driver"} and its driver's words, see engine/logdrivers.py.
-
-    "local" is a json-file that promises nobody its format. Raises OSError where the receiver of
-    "syslog" or "journald" isn't there.
+ Raises OSError where the receiver
+    of "syslog" or "journald" isn't there.
     """
     driver = config["driver"]
     if driver == "none":
         return NoLog()
-    if driver in ("json-file", "local"):
-        attrs = config.get("attrs")
-        return JsonFile(config["path"], config.get("max_size", 0), config.get("max_file", 1),
-                        protocol.encode(attrs).decode() if attrs else "")
+    if driver in KEPT_IN_FILES:
+        return JsonFile().open(config)
     from kist.launcher import remote  # few containers need it
 
     if driver == "syslog":

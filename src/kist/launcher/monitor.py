@@ -20,7 +20,7 @@ from kist.launcher import channel, protocol, state
 from kist.launcher.control import Control, Later, Refused
 from kist.launcher.execs import Execs, exit_status
 from kist.launcher.failures import failure
-from kist.launcher.log import open_log
+from kist.launcher.log import JsonFile, open_log
 from kist.launcher.loop import Loop
 from kist.launcher.pipes import Pipes
 from kist.launcher.protocol import Attach
@@ -39,24 +39,27 @@ else:
     import _signal as signal  # the same, without the enumerations
 
 
+READY = protocol.encode({"ready": True})  # a monitor need not encode it again
+
+
 def supervise(monitor: Monitor, job: dict[str, Any], fds: list[int]) -> None:
     """Start a container, and stay with it until its end."""
     seam, theirs = socketpair(AF_UNIX, SOCK_SEQPACKET)
-    pipes = None if job["tty"] else Pipes(stdin=job["open_stdin"], output=True)
+    pipes = None if job["tty"] else monitor.pipes.open(stdin=job["open_stdin"], output=True)
     if os.fork() == 0:
         seam.close()
         _create(job, fds, pipes, theirs)
     theirs.close()
-    monitor.take(job, fds, pipes)
+    monitor.take(job, fds)
     try:
-        monitor.prepare()
+        monitor.prepare(fds)
     except Exception as error:
         seam.shutdown(SHUT_WR)
         channel.receive(seam)  # the creator has taken back what it made
         monitor.refuse(failure(error))
         return
     try:
-        channel.send(seam, {"ready": True})
+        seam.send(READY)
     except BrokenPipeError:  # it has failed already, and said so
         pass
     answer, made = channel.receive(seam) or _bury(job)
@@ -97,14 +100,18 @@ def _create(job: dict[str, Any], fds: list[int], pipes: Pipes | None, seam: sock
 
 
 class Container:
-    """The container's first process, and where its control group is."""
+    """The container's first process (true while there is one), and where its control group is."""
 
     __slots__ = ("group", "pid", "pidfd")
 
-    def __init__(self, pid: int, pidfd: int, group: str) -> None:
-        self.pid = pid
-        self.pidfd = pidfd
-        self.group = group
+    def __init__(self) -> None:
+        self.pid = 0
+        self.pidfd = -1
+        self.group = ""
+
+    def __bool__(self) -> bool:
+        """It runs."""
+        return self.pid > 0
 
     @property
     def cgroup(self) -> Cgroup:
@@ -116,8 +123,8 @@ class Container:
 class Monitor:
     """One container's supervisor."""
 
-    __slots__ = ("_attaches", "_container", "_control", "_execs", "_job", "_log", "_loop", "_paused", "_pipes",
-                 "_started_at", "_streams")
+    __slots__ = ("_attaches", "_container", "_control", "_execs", "_file_log", "_job", "_log", "_loop", "_paused",
+                 "_started_at", "_streams", "pipes")
 
     def __init__(self) -> None:
         """The part that needs no container: made in the launcher, where all monitors share its memory."""
@@ -130,40 +137,43 @@ class Monitor:
         self._streams = Streams(self._loop, on_detach=self._detached, on_quiet=self._leave_if_done)
         self._job: dict[str, Any] = {}
         self._attaches: list[tuple[Attach, int]] = []
-        self._pipes: Pipes | None = None
+        self.pipes = Pipes()
+        self._file_log = JsonFile()
         self._log: Log | None = None
-        self._container: Container | None = None
+        self._container = Container()
         self._paused = False
         self._started_at = 0.0
 
     # Start
 
-    def take(self, job: dict[str, Any], fds: list[int], pipes: Pipes | None) -> None:
+    def take(self, job: dict[str, Any], fds: list[int]) -> None:
         """The start request; the creator has its own copies of the descriptors."""
         self._job = self._execs.job = job
         self._loop.open()
         self._control.adopt(socket(fileno=fds[job["link"]]))
         if job["netns"] is not None:
             os.close(fds[job["netns"]])
-        self._attaches = [(attach, fds[attach.fd]) for attach in map(Attach.from_json, job["attaches"])]
-        if pipes:
-            pipes.close_child()
-            self._pipes = pipes
+        for words in job["attaches"]:
+            attach = Attach.from_json(words)
+            self._attaches.append((attach, fds[attach.fd]))
+        self.pipes.close_child()
         self._streams.configure(tty=job["tty"], stdin_once=job["stdin_once"], spill_directory=job["data_dir"])
 
-    def prepare(self) -> None:
+    def prepare(self, fds: list[int]) -> None:
         """What can be done while the process is being made; raises what stands in the way (then ``refuse``)."""
         job = self._job
-        self._control.listen(job["run_dir"])
-        state.forget(f"{job['data_dir']}/exit.json")
-        self._log = self._streams.log = open_log(job["log"], self._loop, self._streams)
+        self._control.listen(fds[job["listener"]], job["run_dir"])
+        if job["log_file"] is not None:
+            self._log = self._file_log.open(job["log"], fds[job["log_file"]])
+        else:
+            self._log = open_log(job["log"], self._loop, self._streams)
+        self._streams.log = self._log
 
     def refuse(self, why: dict[str, Any]) -> None:
         """The start failed: leave nothing behind, and tell why."""
         kind = why.get("kind", protocol.OTHER)
         channel.close_all([fd for _, fd in self._attaches])
-        if self._pipes:
-            self._pipes.close_monitor()
+        self.pipes.close_monitor()
         if self._log:
             self._log.close()
         state.forget(f"{self._job['run_dir']}/state.json")
@@ -175,12 +185,15 @@ class Monitor:
 
     def begin(self, made: dict[str, Any], pidfd: int, console: int = -1) -> None:
         """The program runs (and the creator has told the engine): connect its streams."""
-        self._container = Container(made["pid"], pidfd, made["cgroup"])
+        container = self._container
+        container.pid = made["pid"]
+        container.pidfd = pidfd
+        container.group = made["cgroup"]
         self._started_at = made["started_at"]
-        if self._pipes:
-            self._streams.use_pipes(self._pipes.stdin, self._pipes.stdout, self._pipes.stderr)
-        else:
+        if console >= 0:
             self._streams.use_terminal(console, stdin=self._job["open_stdin"])
+        else:
+            self._streams.use_pipes(self.pipes.stdin, self.pipes.stdout, self.pipes.stderr)
         for attach, fd in self._attaches:
             self._streams.attach(attach, fd)
         self._attaches.clear()
@@ -196,7 +209,7 @@ class Monitor:
     def turn(self) -> None:
         """Do what is to be done now."""
         self._loop.after(self, 0, self._loop.stop)
-        self._loop.run()
+        self.serve()
 
     def abandon(self) -> None:
         """Close everything, tell nobody."""
@@ -289,7 +302,7 @@ class Monitor:
         self._streams.close_sources()
         assert self._log
         self._log.close()
-        self._container = None
+        self._container.pid = 0
         self._record({"status": exit_status(wait_status), "oom": oom, "finished_at": time.time(),
                       "signalled": os.WIFSIGNALED(wait_status)})
         self._streams.end()

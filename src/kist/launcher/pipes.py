@@ -8,14 +8,16 @@ import os
 class Pipes:
     """The process's ends (``child``: stdin, stdout, stderr) and the monitor's; -1 for what is not there.
 
-    Without ``stdin`` or ``output`` the process gets /dev/null.
+    They are made by ``open``. Without ``stdin`` or ``output`` the process gets /dev/null.
     """
 
     __slots__ = ("child", "stderr", "stdin", "stdout")
 
-    def __init__(self, *, stdin: bool, output: bool) -> None:
+    def __init__(self) -> None:
         self.child: list[int] = []
         self.stdin = self.stdout = self.stderr = -1
+
+    def open(self, *, stdin: bool, output: bool) -> Pipes:
         try:
             if stdin:
                 read, self.stdin = os.pipe2(os.O_CLOEXEC)
@@ -33,11 +35,7 @@ class Pipes:
             self.close_child()
             self.close_monitor()
             raise
-
-    @property
-    def monitor(self) -> list[int]:
-        """The monitor's ends: stdin (if there is one), stdout, stderr."""
-        return [fd for fd in (self.stdin, self.stdout, self.stderr) if fd >= 0]
+        return self
 
     def close_child(self) -> None:
         """Once the process has them: its end of the output must not be held open here."""
@@ -46,6 +44,7 @@ class Pipes:
         self.child.clear()
 
     def close_monitor(self) -> None:
-        for fd in self.monitor:
-            os.close(fd)
+        for fd in (self.stdin, self.stdout, self.stderr):
+            if fd >= 0:
+                os.close(fd)
         self.stdin = self.stdout = self.stderr = -1

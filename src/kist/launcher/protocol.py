@@ -31,7 +31,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-INLINE = 96 * 1024
+INLINE = 4096  # a buffer of that size is made for each message that comes
 BY_MEMFD = b"@"
 MAX_MESSAGE = 16 * 1024 * 1024
 MAX_FDS = 64

@@ -11,10 +11,15 @@ import os
 from _socket import AF_UNIX, SOCK_SEQPACKET, socketpair
 
 from kist.launcher import channel
-from kist.launcher.monitor import Monitor
-from kist.launcher.pipes import Pipes
+from kist.launcher.monitor import READY, Monitor
 from kist.launcher.protocol import Attach
 from kist.linux.process import PR_SET_PDEATHSIG, prctl
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal
+else:
+    import _signal as signal  # the same, without the enumerations
 
 # The interpreter specialises a function at its eighth call, and its instructions some calls later.
 ROUNDS = 20
@@ -41,33 +46,37 @@ def _play(place: str, *, terminal: bool) -> None:
     seam, creator = socketpair(AF_UNIX, SOCK_SEQPACKET)
     sock, launcher = socketpair(AF_UNIX, SOCK_SEQPACKET)
     link, engine = socketpair(AF_UNIX, SOCK_SEQPACKET)
+    listener, nobody = socketpair(AF_UNIX, SOCK_SEQPACKET)
     connection, client = socketpair()
-    pipes = Pipes(stdin=True, output=True)
-    stdin, output, errors = map(os.dup, pipes.child)
+    log = os.open(f"{place}/log", os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    monitor = Monitor()
+    monitor.pipes.open(stdin=True, output=True)
+    stdin, output, errors = map(os.dup, monitor.pipes.child)
     prctl(PR_SET_PDEATHSIG, 0)
     channel.send(launcher, {
         "n": 1, "id": "rehearsal", "bundle": place, "run_dir": place, "data_dir": place, "seccomp_cache": place,
-        "log": {"driver": "json-file", "path": f"{place}/log", "max_size": 1 << 20, "max_file": 2},
-        "tty": terminal, "open_stdin": True, "stdin_once": True, "link": 0, "netns": None,
-        "attaches": [Attach(1, stdin=True, stdout=True, stderr=True, framed=not terminal).to_json()],
-    }, [link.fileno(), connection.fileno()])
-    link.close()
-    connection.close()
+        "log": {"driver": "json-file", "path": f"{place}/log", "max_size": 1 << 20, "max_file": 2}, "log_file": 2,
+        "tty": terminal, "open_stdin": True, "stdin_once": True, "link": 0, "listener": 1, "netns": None,
+        "attaches": [Attach(3, stdin=True, stdout=True, stderr=True, framed=not terminal).to_json()],
+    }, [link.fileno(), listener.fileno(), log, connection.fileno()])
+    for sent in (link, listener, connection):
+        sent.close()
+    os.close(log)
     received = channel.receive(sock)
     assert received
-    monitor = Monitor()
-    monitor.take(*received, pipes)
-    monitor.prepare()
-    channel.send(seam, {"ready": True})
+    monitor.take(*received)
+    monitor.prepare(received[1])
+    seam.send(READY)
     channel.send(creator, {"pid": os.getpid(), "started_at": 0.0, "cgroup": "/rehearsal"}, [2])
     made = channel.receive(seam)
     assert made
     monitor.begin(made[0], *made[1])
     os.write(output, b"a line\n")
+    os.kill(os.getpid(), signal.SIGCHLD)
     monitor.turn()
     channel.send(engine, {"n": 2, "do": "resize", "exec": None, "height": 0, "width": 0})
     monitor.turn()
     monitor.abandon()
-    for end in (seam, creator, sock, launcher, engine, client):
+    for end in (seam, creator, sock, launcher, engine, nobody, client):
         end.close()
     channel.close_all([stdin, output, errors])

@@ -168,7 +168,19 @@ class Streams:
         self._watch(fd)
 
     def _watch(self, fd: int) -> None:
-        self._loop.watch(fd, READ, lambda _events: self._read(fd))
+        self._loop.watch(fd, READ, self._output if self._sources[fd] == STDOUT else self._errors)
+
+    def _output(self, _events: int) -> None:
+        self._read_stream(STDOUT)
+
+    def _errors(self, _events: int) -> None:
+        self._read_stream(STDERR)
+
+    def _read_stream(self, stream: int) -> None:
+        for fd, number in self._sources.items():
+            if number == stream:
+                self._read(fd)
+                return
 
     def _read(self, fd: int) -> bool:
         """Pass on one piece; tell whether there may be more."""

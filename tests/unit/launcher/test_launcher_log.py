@@ -96,7 +96,7 @@ def test_timestamp() -> None:
 
 
 def test_streams_are_kept_apart(tmp_path: Path) -> None:
-    log = JsonFile(str(tmp_path / "log"), 0, 1)
+    log = JsonFile().open({"path": str(tmp_path / "log"), "max_size": 0, "max_file": 1})
     log.write("stdout", b"out ")
     log.write("stderr", b"error\n")
     log.write("stdout", b"put\nrest")
@@ -107,7 +107,7 @@ def test_streams_are_kept_apart(tmp_path: Path) -> None:
 
 def test_rotation_keeps_the_newest_records_whole(tmp_path: Path) -> None:
     path = tmp_path / "x-json.log"
-    log = JsonFile(str(path), 1000, 3)
+    log = JsonFile().open({"path": str(path), "max_size": 1000, "max_file": 3})
     for start in range(0, 200, 20):
         log.write("stdout", b"".join(b"line %d\n" % n for n in range(start, start + 20)))
     log.close()
@@ -121,7 +121,7 @@ def test_rotation_keeps_the_newest_records_whole(tmp_path: Path) -> None:
 
 def test_one_file_is_emptied_when_full(tmp_path: Path) -> None:
     path = tmp_path / "log"
-    file = RotatingFile(str(path), 10, 1)
+    file = RotatingFile().open(str(path), 10, 1)
     for record in (b"12345\n", b"abcdef\n"):
         file.append(record)
     file.append(b"a record longer than the file\nx\n")
@@ -133,7 +133,7 @@ def test_one_file_is_emptied_when_full(tmp_path: Path) -> None:
 def test_half_a_record_of_a_power_cut_stays_apart(tmp_path: Path) -> None:
     path = tmp_path / "log"
     path.write_bytes(b'{"log":"hal')
-    log = JsonFile(str(path), 0, 1)
+    log = JsonFile().open({"path": str(path), "max_size": 0, "max_file": 1})
     log.write("stdout", b"whole\n")
     log.close()
     lines = path.read_bytes().splitlines()
@@ -142,7 +142,7 @@ def test_half_a_record_of_a_power_cut_stays_apart(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_drops_output_and_says_so_once(capfd: pytest.CaptureFixture[str]) -> None:
-    file = RotatingFile("/dev/full", 0, 1)
+    file = RotatingFile().open("/dev/full", 0, 1)
     file.append(b"x\n")
     file.append(b"y\n")
     file.close()

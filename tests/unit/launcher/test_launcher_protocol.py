@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from kist.launcher import channel, protocol, state
 from kist.launcher.control import Control, Refused
+from kist.launcher.ends import listen
 from kist.launcher.loop import Loop
 from kist.launcher.protocol import Attach, ProtocolError
 
@@ -98,7 +99,7 @@ class Desk:
                                            "fail": self._fail, "count": lambda message, fds: self._count(fds)},
                                lambda: protocol.event("hello", pid=7))
         self.directory = directory
-        self.control.listen(str(directory))
+        self.control.listen(listen(str(directory)), str(directory))
 
     @staticmethod
     def _refuse(message: dict[str, Any], fds: list[int]) -> None:

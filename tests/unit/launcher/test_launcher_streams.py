@@ -39,13 +39,13 @@ class Bench:
         self.loop = Loop()
         self.log = MemoryLog()
         self.detaches = 0
-        self.pipes = Pipes(stdin=True, output=True)
+        self.pipes = Pipes().open(stdin=True, output=True)
         self.loop.open()
         self.streams = Streams(self.loop, on_detach=self._detach, on_quiet=lambda: None)
         self.streams.configure(tty=tty, stdin_once=stdin_once, spill_directory=str(directory))
         self.streams.log = self.log
         self.stdin, self.stdout, self.stderr = self.pipes.child
-        self.streams.use_pipes(*self.pipes.monitor)
+        self.streams.use_pipes(self.pipes.stdin, self.pipes.stdout, self.pipes.stderr)
 
     def _detach(self) -> None:
         self.detaches += 1
