@@ -107,3 +107,19 @@ def test_internal_network_and_static_address(daemon: Daemon) -> None:
         assert "default" not in routes
     finally:
         assert daemon.docker("network", "rm", name).returncode == 0
+
+
+def test_the_map(daemon: Daemon, net: str) -> None:
+    daemon.ok("run", "-d", "--name", "web", "--network", net, "-p", "127.0.0.1::80", *WEB)
+    daemon.ok("run", "-d", "--name", "old", "busybox", "sleep", "600")
+    port = daemon.docker("port", "web", "80/tcp").stdout.strip()
+    lines = daemon.ok("network", "map").splitlines()
+    assert any(line.startswith(" ━┷━┯━") and " host " in line for line in lines)
+    assert any("●" in line and " web " in line and f"{port} → 80/tcp" in line for line in lines)
+    found = json.loads(daemon.ok("network", "map", "--json", net))
+    assert [one["Name"] for one in found["Containers"]] == ["web"]
+    assert {(way["From"], way["To"]) for way in found["Reach"]} >= {("host", found["Containers"][0]["Id"])}
+    assert daemon.ok("network", "map", "--svg").startswith("<svg ")
+    unknown = daemon.kist("network", "map", "nowhere")
+    assert unknown.returncode == 1
+    assert "network nowhere not found" in unknown.stderr

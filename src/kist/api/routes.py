@@ -83,6 +83,7 @@ ROUTES: tuple[Route, ...] = (
     # -- Kist's own
     Route("POST", "/kist/check", "KistCheck", "system.check"),
     Route("GET", "/kist/manifests/{name*}", "KistManifest", "images.manifest"),
+    Route("GET", "/kist/networks/map", "KistNetworkMap", "networks.map_"),
     # -- networks
     Route("GET", "/networks", "NetworkList", "networks.list_"),
     Route("POST", "/networks/create", "NetworkCreate", "networks.create"),

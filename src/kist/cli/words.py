@@ -35,7 +35,8 @@ NOUNS: dict[str, tuple[str, dict[str, str]]] = {
     "manifest": ("Look at what registries have", {"inspect": "manifest:INSPECT"}),
     "network": ("Manage networks", {
         "connect": "network:CONNECT", "create": "network:CREATE", "disconnect": "network:DISCONNECT",
-        "inspect": "inspect:NETWORK", "ls": "network:LS", "prune": "prune:NETWORK", "rm": "network:RM"}),
+        "inspect": "inspect:NETWORK", "ls": "network:LS", "map": "network_map", "prune": "prune:NETWORK",
+        "rm": "network:RM"}),
     "volume": ("Manage volumes", {
         "create": "volume:CREATE", "inspect": "inspect:VOLUME", "ls": "volume:LS", "prune": "prune:VOLUME",
         "rm": "volume:RM"}),

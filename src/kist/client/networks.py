@@ -29,6 +29,15 @@ class Networks:
         query = {"verbose": verbose or None, "scope": scope}
         return dict(self._client.call("GET", f"/networks/{quote(network)}", query))
 
+    def map(self, *networks: str) -> JSON:
+        """Who can reach whom, on these networks or on all (Kist's own)."""
+        return dict(self._client.call("GET", "/kist/networks/map", {"network": list(networks) or None}))
+
+    def map_svg(self, *networks: str) -> str:
+        """The same as a drawing: SVG."""
+        query = {"network": list(networks) or None, "format": "svg"}
+        return self._client.request("GET", "/kist/networks/map", query).read().decode()
+
     def create(self, body: JSON) -> JSON:
         """Make one; returns `{"Id": …, "Warning": …}`."""
         return dict(self._client.call("POST", "/networks/create", None, body))

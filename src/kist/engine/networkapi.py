@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from copy import copy
 from typing import Any, TypeVar
 
@@ -13,6 +13,7 @@ from kist.api import bodies
 from kist.api.options import Filters
 from kist.engine import selection, times
 from kist.engine.container import Container
+from kist.engine.network import drawing
 from kist.engine.network.networks import Networks
 from kist.engine.parts import Parts
 from kist.engine.prepare import Prepare
@@ -38,6 +39,12 @@ class NetworkApi:
         if scope not in ("", "local"):
             raise NotFound(f"network {id} not found")
         return await self._networks.inspect(id)
+
+    async def map(self, names: Iterable[str] = ()) -> Json:
+        return await self._networks.map(names)
+
+    async def map_as_svg(self, names: Iterable[str] = ()) -> str:
+        return drawing.svg(await self._networks.map(names))
 
     async def create(self, body: bodies.NetworkCreate) -> Json:
         made = await self._whole(self._networks.create(msgspec.to_builtins(body)))

@@ -20,7 +20,7 @@ pytestmark = needs.docker_28
 
 PATHS = [(word, place) for word, place in MODULES.items() if word not in PROGRAMS] + [
     (f"{noun} {verb}", place) for noun, (_, verbs) in NOUNS.items() for verb, place in verbs.items()
-    if f"{noun} {verb}" not in ("image tree", "system check", "system dial-stdio")]
+    if f"{noun} {verb}" not in ("image tree", "network map", "system check", "system dial-stdio")]
 OPTION = re.compile(r"\s+(?:-(\w), )?--([\w-]+)(?: (\S+))?(?:  |$)", re.MULTILINE)
 
 

@@ -13,7 +13,7 @@ import secrets
 import signal as signals
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -457,6 +457,15 @@ class FakeNetworks:
         if id not in ("bridge", "b" * 64):
             raise NotFound(f"network {id} not found")
         return (await self.list())[0]
+
+    async def map(self, names: Sequence[str] = ()) -> Json:
+        for name in names:
+            await self.inspect(name)
+        return {"Host": {"Addresses": ["192.0.2.1"]}, "Networks": [], "Containers": [], "Reach": []}
+
+    async def map_as_svg(self, names: Sequence[str] = ()) -> str:
+        await self.map(names)
+        return "<svg/>"
 
     async def create(self, body: bodies.NetworkCreate) -> Json:
         return {"Id": "c" * 64, "Warning": ""}

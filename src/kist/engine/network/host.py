@@ -74,6 +74,14 @@ class Host:
             if route.dst and route.prefixlen and route.table != request.RT_TABLE_LOCAL
         ]
 
+    def addresses(self, without: Iterable[str]) -> list[str]:
+        """The addresses by which others know the host: all but those of loopback, of the relay and of the devices
+        `without`, and no link-local ones."""
+        ours = {*without, self.rules.relay_in, self.rules.relay_out}
+        devices = {link.index for link in self.netlink.links() if link.name not in ours}
+        return [one.address for one in self.netlink.addresses()
+                if one.index in devices and one.scope == request.RT_SCOPE_UNIVERSE]
+
     def bridge_address(self, name: str) -> tuple[str, int] | None:
         """The IPv4 address of a device that an earlier server left, or None."""
         link = self._find(name)

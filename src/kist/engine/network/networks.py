@@ -22,7 +22,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from kist.engine.network import definitions, inspection
+from kist.engine.network import definitions, inspection, reach
 from kist.engine.network.addressing import Addresses, gateways
 from kist.engine.network.dns.client import NameService
 from kist.engine.network.firewall import Rules
@@ -393,6 +393,12 @@ class Networks:
         """The API's NetworkInspect."""
         network = self.named(name)
         return inspection.network(network, self._members(network))
+
+    async def map(self, names: Iterable[str] = ()) -> Json:
+        """Who can reach whom (reach.py), on the networks of these names or on all."""
+        wanted = [self.named(name) for name in names]
+        addresses = await self._thread.do(lambda host: host.addresses(one.bridge for one in self._networks.values()))
+        return reach.describe(self._networks.values(), self._endpoints.values(), addresses, wanted)
 
     async def create(self, body: Json) -> Json:
         """Make a network as the API's NetworkCreateRequest asks for: `{"Id", "Warning"}`."""

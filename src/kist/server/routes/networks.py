@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from kist.api import bodies
+from kist.errors import InvalidParameter
 from kist.server import message
 from kist.server.message import Request
 from kist.server.ports import Engine
@@ -16,6 +17,17 @@ async def inspect(request: Request, engine: Engine) -> message.Response:
     query = request.query
     return message.json(await engine.networks.inspect(request.args["id"], verbose=query.flag("verbose"),
                                                       scope=query.text("scope")))
+
+
+async def map_(request: Request, engine: Engine) -> message.Response:
+    """Kist's own: who can reach whom, as JSON or drawn (`format=svg`). `network`: on these networks only."""
+    names, form = request.query.all("network"), request.query.text("format")
+    if form == "svg":
+        drawn = await engine.networks.map_as_svg(names)
+        return message.Response(200, drawn.encode(), [("Content-Type", "image/svg+xml")])
+    if form not in ("", "json"):
+        raise InvalidParameter(f"invalid format {form!r}: json or svg")
+    return message.json(await engine.networks.map(names))
 
 
 async def create(request: Request, engine: Engine) -> message.Response:
