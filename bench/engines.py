@@ -48,6 +48,16 @@ class Engine:
             raise Failed(f"{self.name} {' '.join(args)}: status {done.returncode}: {done.stderr.decode()[-300:]}")
         return took
 
+    def output(self, *args: str) -> bytes:
+        """What a client command prints."""
+        return subprocess.run([*self.command, *args], env=self.env, stdin=subprocess.DEVNULL, check=True,
+                              stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout
+
+    def popen(self, *args: str, stdin: int, stdout: int) -> subprocess.Popen[bytes]:
+        """A client command whose streams the measure holds."""
+        return subprocess.Popen([*self.command, *args], env=self.env, stdin=stdin, stdout=stdout,
+                                stderr=subprocess.DEVNULL)
+
     def remove(self, *names: str) -> float:
         return self.time("rm", "-f", *self.remove_options, *names)
 

@@ -18,7 +18,9 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import crowd
 import images
+import streams
 from engines import MARK, Bench, Engine, Failed, family, processes, pss
 
 # Kist's stock of idle monitors belongs to the idle server; a peer's helpers belong to its containers.
@@ -153,12 +155,28 @@ def image_life(bench: Bench, results: Results, reps: int) -> None:
               lambda engine, repetition: images.cycle(bench, results, engine, repetition))
 
 
+def logs_and_pipes(bench: Bench, results: Results, reps: int) -> None:
+    """Logs written and read, a gigabyte each way."""
+    turns(bench.engines, reps, lambda engine, repetition: streams.log(bench, results, engine, repetition))
+    turns(bench.engines, max(1, reps // 2), lambda e, repetition: streams.pipes(bench, results, e, repetition))
+
+
+def crowds(bench: Bench, results: Results, reps: int) -> None:
+    """Many containers: listed, all at once, counted."""
+    turns(bench.engines, 1, lambda engine, _: crowd.stopped(bench, results, engine, 5 * reps))
+    turns(bench.engines, 1, lambda engine, repetition: crowd.crowd(bench, results, engine, repetition))
+    turns([e for e in bench.engines if e.daemon or e.name.startswith("docker")], 1,
+          lambda engine, repetition: crowd.figures(bench, results, engine, repetition))
+
+
 MEASURES: dict[str, tuple[Callable[[Bench, Results, int], None], int]] = {
     "server": (server, 5),
     "latency": (latency, 15),
     "api": (api, 15),
     "batch": (batch, 3),
     "images": (image_life, 3),
+    "streams": (logs_and_pipes, 5),
+    "crowd": (crowds, 2),
 }
 
 
