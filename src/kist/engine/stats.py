@@ -15,7 +15,6 @@ from kist.launcher.client import LaunchError
 Json = dict[str, Any]
 EVERY = 1.0
 _TICK = os.sysconf("SC_CLK_TCK")
-_OPS = ("Read", "Write")
 
 
 async def samples(parts: Parts, container: Container, *, stream: bool, one_shot: bool) -> AsyncIterator[Json]:
@@ -44,27 +43,36 @@ async def _sample(parts: Parts, container: Container) -> Json:
             counters = {}
     networks = _networks(container.record.pid) if counters else None
     return view(container, counters, networks, memory=parts.host.memory, cpus=parts.host.limits.cpus,
-                system=_system_cpu() if counters else 0)
+                system=_system_cpu() if counters else 0, version=parts.host.cgroup_version)
 
 
 _NO_CPU: Json = {"cpu_usage": {"total_usage": 0, "usage_in_kernelmode": 0, "usage_in_usermode": 0},
                  "throttling_data": {"periods": 0, "throttled_periods": 0, "throttled_time": 0}}
 
 
-def view(container: Container, found: Json, networks: Json | None, *, memory: int, cpus: int, system: int) -> Json:
-    """Engine API v1.51, ContainerStatsResponse. Empty counters mean that it doesn't run."""
+def view(container: Container, found: Json, networks: Json | None, *, memory: int, cpus: int, system: int,
+         version: int) -> Json:
+    """Engine API v1.51, ContainerStatsResponse. Empty counters mean that it doesn't run.
+
+    What the two `version`s of cgroups leave out, and how they spell it, follows moby (daemon/stats_unix.go).
+    """
     base: Json = {"name": f"/{container.name}", "id": container.id,
                   "read": times.rfc3339(times.now()) if found else times.NEVER, "num_procs": 0, "storage_stats": {}}
     if not found:
-        return {**base, "pids_stats": {}, "cpu_stats": _NO_CPU, "memory_stats": {}, "blkio_stats": _blkio({})}
-    counted = {**base, "pids_stats": _pids(found["pids"]), "cpu_stats": _cpu(found["cpu"], cpus, system),
-               "memory_stats": _memory(found["memory"], memory), "blkio_stats": _blkio(found["io"])}
+        return {**base, "pids_stats": {}, "cpu_stats": _NO_CPU, "memory_stats": {},
+                "blkio_stats": _blkio({}, None, lower=True)}
+    counted = {**base, "pids_stats": _pids(found["pids"], version), "cpu_stats": _cpu(found["cpu"], cpus, system),
+               "memory_stats": _memory(found["memory"], memory), "blkio_stats": _blkio(
+                   found["io"], [] if version == 1 else None, lower=version == 2)}
     return {**counted, "networks": networks} if networks else counted
 
 
-def _pids(found: Json) -> Json:
+def _pids(found: Json, version: int) -> Json:
+    """No limit is left out in version 1, and the largest number in version 2."""
     limit = found.get("limit", -1)
-    return {"current": found["current"], **({"limit": limit} if limit > 0 else {"limit": 2**64 - 1})}
+    if limit > 0:
+        return {"current": found["current"], "limit": limit}
+    return {"current": found["current"], **({"limit": 2**64 - 1} if version == 2 else {})}
 
 
 def _cpu(found: Json, cpus: int, system: int) -> Json:
@@ -79,19 +87,20 @@ def _cpu(found: Json, cpus: int, system: int) -> Json:
 
 def _memory(found: Json, machine: int) -> Json:
     limit = found["limit"]
-    return {"usage": found["usage"], "max_usage": found["max_usage"], "failcnt": found["failcnt"],
-            "limit": machine if limit < 0 or limit > machine else limit, "stats": found["stat"]}
+    return {"usage": found["usage"], "max_usage": found["max_usage"],
+            "limit": machine if limit < 0 or limit > machine else limit, "stats": found["stat"],
+            **({"failcnt": found["failcnt"]} if found["failcnt"] else {})}
 
 
-def _blkio(found: Json) -> Json:
-    def rows(key: str) -> list[Json] | None:
-        given = [{"major": row["major"], "minor": row["minor"], "op": row["op"].lower(), "value": row["value"]}
-                 for row in found.get(key, ()) if row["op"] in _OPS]
-        return given or None
+_BLKIO = ("io_service_bytes_recursive", "io_serviced_recursive", "io_queue_recursive", "io_service_time_recursive",
+          "io_wait_time_recursive", "io_merged_recursive", "io_time_recursive", "sectors_recursive")
 
-    return {"io_service_bytes_recursive": rows("bytes"), "io_serviced_recursive": rows("ios"),
-            "io_queue_recursive": None, "io_service_time_recursive": None, "io_wait_time_recursive": None,
-            "io_merged_recursive": None, "io_time_recursive": None, "sectors_recursive": None}
+
+def _blkio(found: Json, empty: list[Json] | None, *, lower: bool) -> Json:
+    """Operations are spelled `Read` in version 1, as the kernel does, and `read` in version 2."""
+    counted = {"io_service_bytes_recursive": found.get("bytes"), "io_serviced_recursive": found.get("ios")}
+    return {name: [{**row, "op": row["op"].lower() if lower else row["op"]} for row in counted.get(name) or ()] or empty
+            for name in _BLKIO}
 
 
 def _networks(pid: int) -> Json | None:

@@ -22,7 +22,8 @@ def stats(directory: str) -> dict[str, Any]:
                 "throttled": cpu.get("throttled_usec", 0) * 1000},
         "memory": {"usage": read_int(f"{directory}/memory.current"),
                    "max_usage": read_int(f"{directory}/memory.peak"),
-                   "limit": read_int(f"{directory}/memory.max", -1), "failcnt": events.get("max", 0),
+                   # moby daemon/stats_unix.go: the "oom" of memory.events
+                   "limit": read_int(f"{directory}/memory.max", -1), "failcnt": events.get("oom", 0),
                    "inactive_file": memory.get("inactive_file", 0), "cache": memory.get("file", 0),
                    "swap": read_int(f"{directory}/memory.swap.current"),
                    "swap_limit": read_int(f"{directory}/memory.swap.max", -1),
