@@ -60,7 +60,7 @@ ROUTES: tuple[Route, ...] = (
     Route("HEAD", "/containers/{id}/archive", "ContainerArchiveInfo", "archive.stat"),
     Route("GET", "/containers/{id}/archive", "ContainerArchive", "archive.get"),
     Route("PUT", "/containers/{id}/archive", "PutContainerArchive", "archive.put"),
-    Route("DELETE", "/containers/{id}", "ContainerDelete", "containers.remove"),
+    Route("DELETE", "/containers/{id*}", "ContainerDelete", "containers.remove"),
     # -- execs
     Route("POST", "/exec/{id}/start", "ExecStart", "execs.start"),
     Route("POST", "/exec/{id}/resize", "ExecResize", "execs.resize"),

@@ -45,7 +45,6 @@ COPIED: dict[str, tuple[str, str]] = {
     "io-maxiops": ("HostConfig", "IOMaximumIOps"),
     "ipc": ("HostConfig", "IpcMode"),
     "isolation": ("HostConfig", "Isolation"),
-    "link": ("HostConfig", "Links"),
     "memory": ("HostConfig", "Memory"),
     "memory-reservation": ("HostConfig", "MemoryReservation"),
     "memory-swap": ("HostConfig", "MemorySwap"),
@@ -81,6 +80,7 @@ MADE: dict[str, tuple[str, str, str]] = {
     "device-write-iops": ("HostConfig", "BlkioDeviceWriteIOps", "device_rates"),
     "dns": ("HostConfig", "Dns", "addresses"),
     "gpus": ("HostConfig", "DeviceRequests", "gpus"),
+    "link": ("HostConfig", "Links", "links"),
     "memory-swappiness": ("HostConfig", "MemorySwappiness", "swappiness"),
     "mount": ("HostConfig", "Mounts", "mounts"),
     "restart": ("HostConfig", "RestartPolicy", "restart_policy"),
@@ -106,7 +106,7 @@ THEMES: dict[str, str] = {
     "volume": "add_volumes",
 }
 
-NETWORK = frozenset(name for name, theme in THEMES.items() if theme == "add_networks") - {"network"}
+NETWORK = frozenset(name for name, theme in THEMES.items() if theme == "add_networks") - {"network"} | {"link"}
 
 # Options that are about the client alone.
 OWN = frozenset(("attach", "detach", "detach-keys", "entrypoint", "env", "name", "platform", "pull", "quiet",

@@ -181,6 +181,17 @@ def csv_fields(text: str) -> list[str]:
     return [*fields, field]
 
 
+def links(values: list[str]) -> list[str]:
+    """`name:alias` or `name`."""
+    for value in values:
+        name, mark, alias = value.partition(":")
+        if not value:
+            raise BadValue(value, "empty string specified for links")
+        if not name or ":" in alias or (mark and not alias):
+            raise BadValue(value, f"bad format for links: {value}")
+    return values
+
+
 def gpus(values: list[str]) -> list[Body]:
     """`all`, a number, or `count=…,device=…,capabilities=…,driver=…`."""
     return [_gpu_request(value) for value in values]

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from kist.api import bodies
 from kist.api.options import AttachOptions, Filters, LogOptions
-from kist.engine import attach, files, logdrivers, logs, selection, states, stats, times
+from kist.engine import attach, files, links, logdrivers, logs, selection, states, stats, times
 from kist.engine.container import Container
 from kist.engine.create import Create
 from kist.engine.execs import Execs
@@ -82,6 +82,14 @@ class Containers:
     async def remove(self, id: str, *, force: bool = False, volumes: bool = False) -> None:
         await self._whole(self.remover.run(self.get(id), self.lifecycle, force=force, volumes=volumes))
 
+    async def unlink(self, name: str) -> None:
+        """Take a legacy link (`web/alias`) from the container that has it; what it was told at its start stays."""
+        container, left = links.unlink(name, self._parts.register)
+        async with container.lock:
+            container.record.host["Links"] = left
+            container.spec_ready = False
+            await self._parts.records.save(container.record)
+
     async def rename(self, id: str, name: str) -> None:
         container = self.get(id)
         container.check("rename")
@@ -148,8 +156,10 @@ class Containers:
         found.sort(key=lambda record: record.created, reverse=True)
         now = times.now()
         rows = []
+        linked = links.names(self._parts.register)
         for record in found[:limit or None]:
             rows.append(views.summary(record, now, await self._sizes(record) if size else None))
+            rows[-1]["Names"] += linked.get(record.id, ())
         return rows
 
     def _select(self, filters: Filters) -> Records:
@@ -159,10 +169,12 @@ class Containers:
     async def inspect(self, id: str, *, size: bool = False) -> Json:
         container = self.get(id)
         record = container.record
-        return views.inspect(record, data_dir=self._parts.places.data_dir(record.id),
-                             exec_ids=[found.id for found in container.execs.values() if found.running],
-                             graph=await asyncio.to_thread(self._graph, record),
-                             sizes=await self._sizes(record) if size else None)
+        found = views.inspect(record, data_dir=self._parts.places.data_dir(record.id),
+                              exec_ids=[found.id for found in container.execs.values() if found.running],
+                              graph=await asyncio.to_thread(self._graph, record),
+                              sizes=await self._sizes(record) if size else None)
+        found["HostConfig"]["Links"] = links.shown(record, self._parts.register)
+        return found
 
     def _graph(self, record: ContainerRecord) -> Json:
         try:

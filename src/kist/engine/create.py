@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from kist.api import bodies
-from kist.engine import checks, hostconfig, merge, mountpoints, names, signals, times
+from kist.engine import checks, hostconfig, links, merge, mountpoints, names, signals, times
 from kist.engine.container import Container
 from kist.engine.parts import Parts
 from kist.engine.records import ContainerRecord, Mount
@@ -62,6 +62,7 @@ class Create:
         checks.check(config, host, networks)
         path, args = merge.command(config)
         self._join_containers(host)
+        host["Links"] = links.resolve(host, parts.register)
         self._host_name(config, host, container_id)
         if config.get("StopSignal"):
             signals.parse_signal(config["StopSignal"])

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from kist.api import bodies
-from kist.engine import detachkeys, health, names, rootview, signals
+from kist.engine import detachkeys, health, links, names, rootview, signals
 from kist.engine.container import Container
 from kist.engine.parts import Parts
 from kist.engine.spec import exec_process
@@ -120,7 +120,8 @@ class Execs:
         record = found.container.record
         user = rootview.container_user(self._parts.store, found.container,
                                        found.body["User"] or record.config["User"])
-        return exec_process(record, found.body, user, known_capabilities=self._parts.host.known_capabilities)
+        return exec_process(record, found.body, user, known_capabilities=self._parts.host.known_capabilities,
+                            linked=links.variables(record, self._parts.register))
 
     def _exited(self, container: Container, exec_id: str, status: int) -> None:
         found = container.execs.get(exec_id)

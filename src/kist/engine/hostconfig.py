@@ -34,7 +34,6 @@ REFUSED: dict[str, tuple[_Asked, type[KistError], str]] = {
                 "unknown or invalid runtime name: {value}"),
     "DeviceRequests": (bool, NotSupported,
                        'could not select device driver: Kist has no device drivers (use --device)'),
-    "Links": (bool, NotSupported, "Kist has no legacy links (--link): use a network with names"),
     "StorageOpt": (bool, NotSupported, "--storage-opt is not supported by Kist's overlay storage"),
     "Cgroup": (bool, NotSupported, "HostConfig.Cgroup is not supported"),
     "CpuRealtimePeriod": (bool, NotSupported, "real-time CPU limits are not supported"),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from kist.engine import host
+from kist.engine import host, links
 from kist.engine.container import Container
+from kist.engine.links import Linked
 from kist.engine.network import files as network_files
 from kist.engine.network.model import Endpoint
 from kist.engine.parts import Parts
@@ -24,7 +26,8 @@ class Prepare:
         self._parts = parts
         self._accounts = Accounts(parts.store)
 
-    def spec(self, container: Container, namespace_paths: dict[str, str] | None = None) -> None:
+    def spec(self, container: Container, namespace_paths: dict[str, str] | None = None,
+             linked: Sequence[Linked] = ()) -> None:
         """Compile the OCI configuration and write it where the monitor reads it."""
         parts, record = self._parts, container.record
         settings = record.host
@@ -43,11 +46,12 @@ class Prepare:
             kernel=parts.host.release,
             known_capabilities=parts.host.known_capabilities,
             apparmor=parts.host.apparmor,
+            variables=[variable for one in linked for variable in one.variables],
         )
         parts.places.make_run(record.id)
         parts.places.write_spec(record.id, compile_spec(record, facts))
 
-    def etc(self, container: Container, *, gateway: str) -> None:
+    def etc(self, container: Container, *, gateway: str, linked: Sequence[Linked] = ()) -> None:
         """hostname, hosts and resolv.conf, anew at each start: the address may be another one."""
         config, settings = container.record.config, container.record.host
         mode = settings["NetworkMode"]
@@ -59,7 +63,8 @@ class Prepare:
         self._parts.places.write_etc(container.id, {
             "hostname": f"{name}\n",
             "hosts": network_files.hosts(_addresses(container), names, settings["ExtraHosts"] or (),
-                                         gateway=gateway or "127.0.0.1"),
+                                         gateway=gateway or "127.0.0.1",
+                                         linked=[(address, one.names) for one in linked for address in one.addresses]),
             "resolv.conf": self._resolv(settings, container.endpoint),
         })
 
@@ -70,6 +75,14 @@ class Prepare:
         now = self._resolv(settings, container.endpoint)
         if now != _read(path) == self._resolv(settings, before):
             self._parts.places.write_etc(container.id, {"resolv.conf": now})
+
+    def renew_links(self, child: Container) -> None:
+        """A container has started, perhaps with another address: /etc/hosts of those linked to it follows."""
+        for parent, called, addresses in links.moved(child, self._parts.register):
+            before = _read(f"{self._parts.places.data_dir(parent.id)}/hosts")
+            now = links.renewed(before, called, addresses)
+            if now != before:
+                self._parts.places.write_etc(parent.id, {"hosts": now})
 
     def _resolv(self, settings: Json, endpoint: Endpoint | None) -> str:
         config = self._parts.config

@@ -19,7 +19,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
-from kist.engine import restarts, states, times
+from kist.engine import links, restarts, states, times
 from kist.engine.container import Container
 from kist.engine.parts import Parts
 from kist.engine.records import ContainerRecord
@@ -137,12 +137,18 @@ class Recovery:
 
     def start_by_policy(self) -> None:
         """Once everything is open: what `--restart` wants up, without holding the server's start."""
+        started = {container.id: asyncio.Event() for container in self._to_start}
         for container in self._to_start:
-            self._parts.background.spawn(self._start(container), f"start of {container.id[:12]}")
+            self._parts.background.spawn(self._start(container, started), f"start of {container.id[:12]}")
         self._to_start = []
 
-    async def _start(self, container: Container) -> None:
+    async def _start(self, container: Container, started: dict[str, asyncio.Event]) -> None:
+        """Those that it is linked to come first (a link can't be to a later container: there are no circles)."""
+        for identity in links.needed(container.record) & started.keys():
+            await started[identity].wait()
         try:
             await self._lifecycle.start(container)
         except KistError as error:
             log.warning("restarting container %s: %s", container.id, error)
+        finally:
+            started[container.id].set()

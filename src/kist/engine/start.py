@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
-from kist.engine import logdrivers, states
+from kist.engine import links, logdrivers, states
 from kist.engine.container import Container, close_attaches
 from kist.engine.events import Events
+from kist.engine.links import Linked
 from kist.engine.network.model import Endpoint
 from kist.engine.parts import Parts
 from kist.engine.prepare import Prepare
@@ -55,7 +57,7 @@ class Start:
         try:
             async with AsyncExitStack() as undo:
                 endpoint = await self._connect(container, undo)
-                await self._files(container)
+                await self._files(container, links.linked(container.record, self._parts.register))
                 if container.record.host["IpcMode"] == "shareable":
                     await self._shared_memory(container, undo)
                 request = self._request(container, endpoint, attaches)
@@ -73,6 +75,7 @@ class Start:
         finally:
             close_attaches(attaches)
         self._started(container, link)
+        self._prepare.renew_links(container)
 
     async def _connect(self, container: Container, undo: AsyncExitStack) -> int | None:
         """The network; answers the namespace's descriptor for the launcher."""
@@ -87,15 +90,15 @@ class Start:
         record.endpoint = endpoint.record()
         return endpoint.netns_fd
 
-    async def _files(self, container: Container) -> None:
+    async def _files(self, container: Container, linked: Sequence[Linked]) -> None:
         """config.json unless create has made it and it still holds, and the /etc files."""
         record = container.record
         paths = self._joined_paths(container)
         endpoint = container.endpoint
         gateway = endpoint.gateway if endpoint is not None else ""
         if not container.spec_ready or paths or record.was_started:
-            await asyncio.to_thread(self._prepare.spec, container, paths)
-        self._prepare.etc(container, gateway=gateway)
+            await asyncio.to_thread(self._prepare.spec, container, paths, linked)
+        self._prepare.etc(container, gateway=gateway, linked=linked)
 
     async def _shared_memory(self, container: Container, undo: AsyncExitStack) -> None:
         places = self._parts.places

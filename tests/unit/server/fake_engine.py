@@ -177,6 +177,9 @@ class FakeContainers:
     async def rename(self, id: str, name: str) -> None:
         self.find(id).name = name
 
+    async def unlink(self, name: str) -> None:
+        raise NotFound(f"no link /{name}")
+
     async def remove(self, id: str, *, force: bool = False, volumes: bool = False) -> None:
         one = self.find(id)
         if one.state == "running":

@@ -60,9 +60,11 @@ def reachable_resolvers(text: str, *, ipv6: bool) -> list[str]:
     return found
 
 
-def hosts(addresses: Iterable[str], names: Sequence[str], extra: Iterable[str] = (), *, gateway: str = "") -> str:
+def hosts(addresses: Iterable[str], names: Sequence[str], extra: Iterable[str] = (), *, gateway: str = "",
+          linked: Iterable[tuple[str, str]] = ()) -> str:
     """What a container's /etc/hosts says: the user's `extra` entries, `name:address` or `name=address` (the address
-    `host-gateway` means `gateway`), then its own `addresses` with its `names` (host name first), as Docker has it."""
+    `host-gateway` means `gateway`), then (address, names) of the `linked` ones, then its own `addresses` with its
+    `names` (host name first), as Docker has it."""
     lines = []
     for entry in extra:
         cut = min((index for index in (entry.find("="), entry.find(":")) if index > 0), default=len(entry))
@@ -70,6 +72,7 @@ def hosts(addresses: Iterable[str], names: Sequence[str], extra: Iterable[str] =
         address = gateway if address == "host-gateway" else address
         if address:
             lines.append(f"{address}\t{name}\n")
+    lines += [f"{address}\t{called}\n" for address, called in linked]
     lines += [f"{address}\t{' '.join(names)}\n" for address in addresses if address and names]
     return HOSTS + "".join(lines)
 

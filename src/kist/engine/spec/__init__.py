@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -64,6 +65,7 @@ class Facts:
     kernel: str = "5.10"
     known_capabilities: frozenset[str] | None = None
     apparmor: bool = False
+    variables: list[str] = field(default_factory=list)  # of legacy links; the container's own come behind them
 
 
 def compile_spec(record: ContainerRecord, facts: Facts) -> Json:
@@ -94,11 +96,11 @@ def compile_spec(record: ContainerRecord, facts: Facts) -> Json:
 
 def is_late(host: Json) -> bool:
     """Whether a part of the specification can be known only at start."""
-    return any(joined(host[name] or "") is not None for name in FIELDS if name != "NetworkMode")
+    return bool(host["Links"]) or any(joined(host[name] or "") is not None for name in FIELDS if name != "NetworkMode")
 
 
 def exec_process(record: ContainerRecord, body: Json, user: User, *,
-                 known_capabilities: frozenset[str] | None = None) -> Json:
+                 known_capabilities: frozenset[str] | None = None, linked: Sequence[str] = ()) -> Json:
     """The OCI process object of an exec in the container (`body`: API ExecConfig)."""
     host = record.host
     privileged = host["Privileged"] or bool(body.get("Privileged"))
@@ -108,7 +110,7 @@ def exec_process(record: ContainerRecord, body: Json, user: User, *,
         "terminal": tty,
         "user": _user(user),
         "args": list(body["Cmd"]),
-        "env": environment(record, user, tty=tty, extra=body.get("Env")),
+        "env": environment(record, user, tty=tty, extra=body.get("Env"), linked=linked),
         "cwd": body.get("WorkingDir") or record.config.get("WorkingDir") or "/",
         "capabilities": _capability_sets(granted, user),
         "noNewPrivileges": security_options(host.get("SecurityOpt")).no_new_privileges,
@@ -119,7 +121,8 @@ def exec_process(record: ContainerRecord, body: Json, user: User, *,
     return process
 
 
-def environment(record: ContainerRecord, user: User, *, tty: bool, extra: list[str] | None = None) -> list[str]:
+def environment(record: ContainerRecord, user: User, *, tty: bool, extra: list[str] | None = None,
+                linked: Sequence[str] = ()) -> list[str]:
     """PATH, HOSTNAME, TERM (with a terminal) and HOME unless the image or the user sets them.
 
     ``NAME`` without ``=`` takes the variable away (docker run: `-e NAME` of an unset variable).
@@ -127,7 +130,7 @@ def environment(record: ContainerRecord, user: User, *, tty: bool, extra: list[s
     found: dict[str, str] = {"PATH": defaults.PATH, "HOSTNAME": record.config.get("Hostname") or ""}
     if tty:
         found["TERM"] = "xterm"
-    for entry in [*(record.config.get("Env") or ()), *(extra or ())]:
+    for entry in [*linked, *(record.config.get("Env") or ()), *(extra or ())]:
         name, equals, value = entry.partition("=")
         if equals:
             found[name] = value
@@ -167,7 +170,7 @@ def _process(record: ContainerRecord, facts: Facts, granted: list[str], security
         "terminal": tty,
         "user": _user(facts.user),
         "args": [INIT_TARGET, "--", *args] if host.get("Init") else args,
-        "env": environment(record, facts.user, tty=tty),
+        "env": environment(record, facts.user, tty=tty, linked=facts.variables),
         "cwd": record.config.get("WorkingDir") or "/",
         "capabilities": _capability_sets(granted, facts.user),
         "noNewPrivileges": security.no_new_privileges,

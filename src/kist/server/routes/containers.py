@@ -72,7 +72,8 @@ async def rename(request: Request, engine: Engine) -> message.Response:
 async def remove(request: Request, engine: Engine) -> message.Response:
     query = request.query
     if query.flag("link"):
-        raise InvalidParameter("links between containers are not supported")
+        await engine.containers.unlink(request.args["id"])
+        return message.no_content()
     await engine.containers.remove(request.args["id"], force=query.flag("force"), volumes=query.flag("v"))
     return message.no_content()
 
