@@ -284,10 +284,28 @@ class ContainerCreate(ContainerConfig):
     NetworkingConfig: NetworkingConfig | None = None
 
 
+class ContainerChanges(Body):
+    """Kist's own part of an update (Docker's clients never send it): what is given replaces what has the same name,
+    the same port or the same path; what is named by ``…Remove`` goes. See docs/update.md."""
+
+    Env: list[str] | None = None
+    EnvRemove: list[str] | None = None
+    Labels: dict[str, str] | None = None
+    LabelsRemove: list[str] | None = None
+    PortBindings: dict[str, list[PortBinding] | None] | None = None
+    PortsRemove: list[str] | None = None  # "80/tcp", "8080:80", "127.0.0.1:8080:80"
+    Binds: list[str] | None = None
+    Mounts: list[Mount] | None = None
+    MountsRemove: list[str] | None = None  # paths in the container
+    DryRun: bool = False
+    RestartNow: bool = False
+
+
 class ContainerUpdate(Resources):
     """``POST /containers/{id}/update``."""
 
     RestartPolicy: RestartPolicy | None = None
+    Kist: ContainerChanges | None = None
 
 
 # -- execs ---------------------------------------------------------------------------------------------

@@ -149,6 +149,18 @@ def container_body(args: Arguments, settings: Settings) -> Body:
     return body
 
 
+def container_part(args: Arguments, names: tuple[str, ...], settings: Settings) -> Body:
+    """The part of a body that these options make, for other commands than `run` that take them."""
+    body: Body = {}
+    for name in names:
+        if args.given(name):
+            if name == "env" and not args.given("env-file"):
+                body["Env"] = environment(args.list("env"), settings)
+            elif name not in OWN:
+                _add_made(body, name, args.values[name], args, settings)
+    return body
+
+
 def part(body: Body, name: str) -> Body:
     """The body itself, or one of its parts, made when needed."""
     if not name:

@@ -47,7 +47,7 @@ class Containers:
         self.remover = Remove(parts, volumes, execs)
         self.lifecycle = Lifecycle(parts, start, health, self.remover.auto)
         self._create = Create(parts, images, volumes, start)
-        self._update = Update(parts)
+        self._update = Update(parts, volumes)
 
     def get(self, id: str) -> Container:
         return self._parts.register.get(id)
@@ -109,7 +109,13 @@ class Containers:
         self._parts.events.publish("container", "rename", container.id, container.attributes(oldName=f"/{old}"))
 
     async def update(self, id: str, body: bodies.ContainerUpdate) -> Json:
-        return await self._whole(self._update.run(self.get(id), body))
+        """`Kist` is answered when it was asked for: what changes, and whether the container was restarted for it."""
+        container = self.get(id)
+        answer = await self._whole(self._update.run(container, body))
+        if body.Kist and body.Kist.RestartNow and container.record.pending and not body.Kist.DryRun:
+            await self.restart(id)
+            answer["Kist"]["Restarted"] = True
+        return answer
 
     async def resize(self, id: str, height: int, width: int) -> None:
         container = self.get(id)

@@ -133,7 +133,7 @@ class Create:
         undo.push_async_callback(asyncio.to_thread, unmake)
         await asyncio.to_thread(make)
         if container.record.mounts:
-            await self._volumes.attach(container.record, undo)
+            await self._volumes.attach(container.record, container.record.mounts, undo)
             await asyncio.to_thread(self._start.compile, container)
 
 

@@ -59,6 +59,14 @@ class Health(msgspec.Struct):
     log: list[HealthResult] = []
 
 
+class Pending(msgspec.Struct):
+    """What an update changed that a running process can't be given: its next start takes it over."""
+
+    config: Json  # the fields of `config` and `host` that differ
+    host: Json
+    mounts: list[Mount]
+
+
 class ContainerRecord(msgspec.Struct, omit_defaults=True):
     """All that is kept about a container. Times are nanoseconds since 1970, 0 = never."""
 
@@ -87,6 +95,21 @@ class ContainerRecord(msgspec.Struct, omit_defaults=True):
     was_started: bool = False
     endpoint: Json | None = None  # engine/network's own words, given back to it after a server restart
     health: Health | None = None
+    pending: Pending | None = None
+    unapplied: bool = False  # limits are on record that its control group may not have yet
+
+    @property
+    def all_mounts(self) -> list[Mount]:
+        """Those it has, and those it is to have."""
+        return [*self.mounts, *(self.pending.mounts if self.pending else ())]
+
+    def upcoming(self) -> ContainerRecord:
+        """A copy, as the next start will find it."""
+        if self.pending is None:
+            return msgspec.structs.replace(self)
+        return msgspec.structs.replace(
+            self, config={**self.config, **self.pending.config}, host={**self.host, **self.pending.host},
+            mounts=self.pending.mounts, pending=None)
 
 
 class VolumeRecord(msgspec.Struct, omit_defaults=True):

@@ -24,6 +24,7 @@ from kist.engine.container import Container
 from kist.engine.parts import Parts
 from kist.engine.records import ContainerRecord
 from kist.engine.start import failure_words
+from kist.engine.update import apply_limits
 from kist.errors import KistError
 from kist.launcher.client import Exit, LaunchError, MonitorLink, cleanup, read_exit
 
@@ -94,6 +95,9 @@ class Recovery:
         record.exit_code, record.error = 0, ""
         if record.endpoint is not None:
             container.endpoint = await self._parts.networks.adopt(record.id, record.endpoint, link.pid)
+        if record.unapplied:  # an update was cut short
+            await apply_limits(record, link)
+            record.unapplied = False
         self._execs.adopt(container)
         self._lifecycle.watch(container, adopted=True)
         self._parts.records.save(record)

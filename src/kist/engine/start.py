@@ -53,6 +53,7 @@ class Start:
 
     async def run(self, container: Container) -> None:
         """From created or exited to running; the caller holds the lock and has checked the state."""
+        await self._take_over(container)
         attaches = container.take_parked()
         try:
             async with AsyncExitStack() as undo:
@@ -76,6 +77,15 @@ class Start:
             close_attaches(attaches)
         self._started(container, link)
         self._prepare.renew_links(container)
+
+    async def _take_over(self, container: Container) -> None:
+        """What an update left to this start; on record first, so that what runs is what is on record."""
+        record = container.record
+        if record.pending is not None:
+            after = record.upcoming()
+            record.config, record.host, record.mounts, record.pending = after.config, after.host, after.mounts, None
+            container.spec_ready = False
+            await self._parts.records.save(record)
 
     async def _connect(self, container: Container, undo: AsyncExitStack) -> int | None:
         """The network; answers the namespace's descriptor for the launcher."""

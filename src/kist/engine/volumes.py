@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Iterable
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -88,9 +89,9 @@ class Volumes:
 
     # For containers
 
-    async def attach(self, record: ContainerRecord, undo: AsyncExitStack) -> None:
-        """Resolve the mounts of a container that is being created; new volumes are filled from its image."""
-        for mount in record.mounts:
+    async def attach(self, record: ContainerRecord, mounts: Iterable[Mount], undo: AsyncExitStack) -> None:
+        """Resolve mounts that a container gets; new volumes are filled from its image."""
+        for mount in mounts:
             if mount.type == "volume":
                 await self._attach_volume(record, mount, undo)
             elif mount.type == "bind":
@@ -119,7 +120,7 @@ class Volumes:
 
     async def remove_anonymous(self, record: ContainerRecord) -> None:
         """`rm -v`: those that no other container uses."""
-        for mount in record.mounts:
+        for mount in record.all_mounts:
             found = self._all.get(mount.name) if mount.type == "volume" and mount.anonymous else None
             if found is not None and not self.users(mount.name):
                 await self._delete(found)
@@ -127,7 +128,7 @@ class Volumes:
     def users(self, name: str) -> Texts:
         """Ids of the containers that have the volume."""
         return [container.id for container in self._parts.register.all()
-                if any(mount.type == "volume" and mount.name == name for mount in container.record.mounts)]
+                if any(mount.type == "volume" and mount.name == name for mount in container.record.all_mounts)]
 
     def path(self, name: str) -> str:
         return os.path.join(self._parts.config.volumes_dir, name, "_data")

@@ -1,4 +1,5 @@
-"""kist update: change limits and the restart policy of containers."""
+"""kist update: change a container's limits and restart policy, as Docker's; and its environment, labels, ports and
+volumes, which Docker can't."""
 
 from __future__ import annotations
 
@@ -9,33 +10,67 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from kist.cli.parser import Arguments
+    from kist.cli.parser import Arguments, Option
     from kist.cli.session import Session
 
-NAMES = ("blkio-weight", "cpu-period", "cpu-quota", "cpu-rt-period", "cpu-rt-runtime", "cpu-shares", "cpus",
-         "cpuset-cpus", "cpuset-mems", "memory", "memory-reservation", "memory-swap", "pids-limit", "restart")
+DOCKERS = ("blkio-weight", "cpu-period", "cpu-quota", "cpu-rt-period", "cpu-rt-runtime", "cpu-shares", "cpus",
+           "cpuset-cpus", "cpuset-mems", "memory", "memory-reservation", "memory-swap", "pids-limit", "restart")
+ADDED = ("env", "env-file", "label", "label-file", "mount", "publish", "ulimit", "volume")
+REMOVED = {"env-rm": "EnvRemove", "label-rm": "LabelsRemove", "publish-rm": "PortsRemove", "volume-rm": "MountsRemove"}
+OWN_OPTIONS: tuple[Option, ...] = (
+    ("dry-run", "", "", "Show what would change, and change nothing"),
+    ("env-add", "", "=env", ""),
+    ("env-rm", "", "list", "Take an environment variable away"),
+    ("label-add", "", "=label", ""),
+    ("label-rm", "", "list", "Take a label away"),
+    ("mount-add", "", "=mount", ""),
+    ("mount-rm", "", "=volume-rm", ""),
+    ("publish-add", "", "=publish", ""),
+    ("publish-rm", "", "list", "No longer publish a port (80, 8080:80/tcp)"),
+    ("restart-now", "", "", "Restart it when a change needs that"),
+    ("volume-add", "", "=volume", ""),
+    ("volume-rm", "", "list", "Take a mount away (its path in the container)"),
+)
 
 
 def run(args: Arguments, session: Session) -> int:
     if not args.values:
         raise CliError("you must provide one or more flags when using this command")
-    body = _body(args)
+    body = _body(args, session)
+    if "Kist" in body and session.client.system.version().get("Platform", {}).get("Name") != "Kist":
+        raise CliError("this server is not Kist's: it can change limits and the restart policy only")
     warnings: list[str] = []
 
-    def tell(name: str, answer: Any) -> str:
+    def tell(name: str, response: Any) -> str:
         from kist.client import wirejson
 
-        warnings.extend((wirejson.loads(answer.read() or b"{}") or {}).get("Warnings") or ())
+        answer = wirejson.loads(response.read() or b"{}") or {}
+        warnings.extend(answer.get("Warnings") or ())
+        own = answer.get("Kist") or {}
+        if args.flag("dry-run"):
+            return _shown(name, own["Changes"])
+        waiting = [row["What"] for row in own.get("Changes", ()) if row["AtRestart"]]
+        if waiting and not own["Restarted"]:
+            warnings.append(f"{name}: {', '.join(waiting)}: from its next start on (kist restart {name}, or update "
+                            "with --restart-now)")
         return name
 
     containers = session.client.containers
-    status = session.each(args.words, lambda name: containers.send_update(name, body), tell)
-    for warning in warnings:
-        session.warn(warning)
-    return status
+    try:
+        return session.each(args.words, lambda name: containers.send_update(name, body), tell)
+    finally:
+        for warning in warnings:
+            session.warn(warning)
 
 
-def _body(args: Arguments) -> dict[str, Any]:
+def _shown(name: str, changes: list[dict[str, Any]]) -> str:
+    """`web: port 80/tcp: - → *:8080`, a line for each change."""
+    return "\n".join(f"{name}: {row['What']}: {row['Before'] or '-'} → {row['After'] or '-'}"
+                     + (" (from its next start on)" if row["AtRestart"] else "")
+                     for row in changes) or f"{name}: nothing changes"
+
+
+def _body(args: Arguments, session: Session) -> dict[str, Any]:
     from kist.cli.container_body import COPIED
     from kist.cli.container_values import restart_policy
 
@@ -46,11 +81,29 @@ def _body(args: Arguments) -> dict[str, Any]:
                 body["RestartPolicy"] = restart_policy(value)
             except ValueError as error:
                 raise CliError(str(error)) from None
-        else:
+        elif name in DOCKERS:
             body[COPIED[name][1]] = value
+    if set(args.values) - set(DOCKERS):
+        _add_own(body, args, session)
     return body
+
+
+def _add_own(body: dict[str, Any], args: Arguments, session: Session) -> None:
+    """What Docker's update doesn't know, in the words by which `run` makes containers."""
+    from kist.cli.container_body import container_part
+
+    made = container_part(args, ADDED, session.settings)
+    host = made.get("HostConfig", {})
+    if "Ulimits" in host:
+        body["Ulimits"] = host["Ulimits"]
+    own = {"Env": made.get("Env"), "Labels": made.get("Labels"), "PortBindings": host.get("PortBindings"),
+           "Binds": [*host.get("Binds", ()), *made.get("Volumes", ())], "Mounts": host.get("Mounts"),
+           "DryRun": args.flag("dry-run"), "RestartNow": args.flag("restart-now"),
+           **{field: args.list(name) for name, field in REMOVED.items()}}
+    body["Kist"] = {field: value for field, value in own.items() if value}
 
 
 COMMAND = Command(
     "Update configuration of one or more containers", "[OPTIONS] CONTAINER [CONTAINER...]", run, arity=(1, None),
-    options=tuple(row[:4] for row in CONTAINER_OPTIONS if row[0] in NAMES), requests=("ContainerUpdate",))
+    options=tuple(sorted((*(row[:4] for row in CONTAINER_OPTIONS if row[0] in DOCKERS or row[0] in ADDED),
+                          *OWN_OPTIONS))), requests=("ContainerUpdate",))

@@ -351,6 +351,29 @@ class Networks:
         elements = self._rules.publish(ports)
         await self._thread.do(lambda host: host.publish(out.host_interface, elements, ports))
 
+    async def republish(self, container_id: str, ports: Mapping[str, Any] | None, exposed: Iterable[str], *,
+                        publish_all: bool) -> Endpoint:
+        """Change what a running container publishes, all or nothing. Connections by ports that stay go on."""
+        endpoint = self._running(container_id)
+        out, before, old = publisher(endpoint), published(endpoint), (endpoint.ports, endpoint.exposed)
+        wanted = wanted_ports(ports, exposed, publish_all=publish_all)
+        if out is not None:
+            endpoint.ports = self._ports.change(container_id, wanted, ipv4=bool(out.ip), ipv6=bool(out.ip6))
+        endpoint.exposed = sorted(exposed)
+        after = published(endpoint)
+        elements = self._rules.withdraw(before - after) + self._rules.publish(after - before)
+        if out is not None and elements:
+            try:
+                await self._thread.do(lambda host: host.publish(out.host_interface, elements, before ^ after))
+            except BaseException:
+                self._rules.withdraw(after - before)
+                self._rules.publish(before - after)
+                endpoint.ports, endpoint.exposed = old
+                self._ports.let_go(container_id)
+                self._ports.take_back(container_id, endpoint.ports)
+                raise
+        return endpoint
+
     # -- names ----------------------------------------------------------------------------------------------
 
     async def _serve_names(self, endpoint: Endpoint) -> None:

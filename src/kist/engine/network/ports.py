@@ -24,6 +24,9 @@ PROTOCOLS = {
 EVERYWHERE = {4: "0.0.0.0", 6: "::"}
 
 
+_Held = tuple[Port, list[socket.socket]]
+
+
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """A container's port and where it is to be published. `first`..`last`: the first free one of these
@@ -91,7 +94,7 @@ class HostPorts:
     """The ports of the host that are held for containers."""
 
     def __init__(self) -> None:
-        self._held: dict[str, list[tuple[Port, list[socket.socket]]]] = {}
+        self._held: dict[str, list[_Held]] = {}
 
     def hold(self, owner: str, wanted: Iterable[Wanted], *, ipv4: bool, ipv6: bool) -> list[Port]:
         """Hold what `owner` wants, all or nothing. EngineFailure, in Docker's words, where that can't be."""
@@ -100,6 +103,26 @@ class HostPorts:
         except BaseException:
             self.let_go(owner)
             raise
+
+    def change(self, owner: str, wanted: Iterable[Wanted], *, ipv4: bool, ipv6: bool) -> list[Port]:
+        """Hold what `owner` wants from now on in place of what it has, all or nothing. What stays, stays bound."""
+        left = self._held.pop(owner, [])
+        kept: list[tuple[Port, _Held]] = []
+        missing: list[Wanted] = []
+        for one in wanted:
+            found = _staying(one, left, _places(one.host_ip, ipv4=ipv4, ipv6=ipv6))
+            left = [entry for entry in left if entry not in found]
+            kept += [(Port(one.proto, one.port, entry[0].host_ip, entry[0].host_port), entry) for entry in found]
+            missing += [] if found else [one]
+        _close(left)
+        try:
+            self.hold(owner, missing, ipv4=ipv4, ipv6=ipv6)
+        except BaseException:
+            self._held[owner] = [entry for _, entry in kept]
+            self.take_back(owner, [port for port, _ in left])
+            raise
+        self._held[owner] = [(port, sockets) for port, (_, sockets) in kept] + self._held.get(owner, [])
+        return [port for port, _ in self._held[owner]]
 
     def take_back(self, owner: str, ports: Iterable[Port]) -> None:
         """Hold again what an earlier server held. A port that a program of the host took meanwhile is left
@@ -113,9 +136,7 @@ class HostPorts:
 
     def let_go(self, owner: str) -> list[Port]:
         held = self._held.pop(owner, [])
-        for _, sockets in held:
-            for one in sockets:
-                one.close()
+        _close(held)
         return [port for port, _ in held]
 
     def close(self) -> None:
@@ -134,15 +155,13 @@ class HostPorts:
 
     def _bind(self, owner: str, wanted: Wanted, places: list[str], number: int) -> list[Port]:
         """The same port number at all places (an IPv4 and an IPv6 address, say)."""
-        sockets: list[tuple[Port, list[socket.socket]]] = []
+        sockets: list[_Held] = []
         try:
             for place in places:
                 bound, number = self._one(wanted.proto, place, number)
                 sockets.append((Port(wanted.proto, wanted.port, place, number), bound))
         except BaseException:
-            for _, opened in sockets:
-                for one in opened:
-                    one.close()
+            _close(sockets)
             raise
         self._held.setdefault(owner, []).extend(sockets)
         return [port for port, _ in sockets]
@@ -176,6 +195,25 @@ class HostPorts:
             )
             for held in self._held.values() for port, _ in held
         )
+
+
+def _close(held: Iterable[_Held]) -> None:
+    for _, sockets in held:
+        for one in sockets:
+            one.close()
+
+
+def _staying(wanted: Wanted, held: list[_Held], places: list[str]) -> list[_Held]:
+    """Those of `held` that are what is wanted: one number at all places, for this port of the container if any
+    number would do, for whichever else."""
+    entries = [entry for entry in held if entry[0].proto == wanted.proto and entry[0].host_ip in places
+               and (entry[0].port == wanted.port if not wanted.first
+                    else wanted.first <= entry[0].host_port <= wanted.last)]
+    for number in sorted({entry[0].host_port for entry in entries}):
+        found = [entry for entry in entries if entry[0].host_port == number]
+        if sorted(entry[0].host_ip for entry in found) == sorted(places):
+            return found
+    return []
 
 
 def _places(host_ip: str, *, ipv4: bool, ipv6: bool) -> list[str]:

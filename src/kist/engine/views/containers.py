@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from kist.engine import states
+from kist.engine.alter import changes
 from kist.engine.records import ContainerRecord, Health, Mount
 from kist.engine.times import rfc3339
 from kist.engine.views.network import network_settings, networks, port_list
@@ -47,6 +48,9 @@ def inspect(record: ContainerRecord, *, data_dir: str, exec_ids: list[str], grap
     }
     if record.manifest is not None:
         found["ImageManifestDescriptor"] = record.manifest
+    if record.pending is not None:  # Kist's own: what an update has changed for the next start
+        found["Pending"] = [{"What": row.what, "Before": row.before, "After": row.after}
+                            for row in changes(record, record.upcoming(), alive=False)]
     if sizes is not None:
         found["SizeRw"], found["SizeRootFs"] = sizes
     return found

@@ -110,3 +110,33 @@ def test_an_address_that_isnt_the_hosts() -> None:
 def test_ipv6_place_for_a_container_without_ipv6() -> None:
     with pytest.raises(EngineFailure, match="no IPv6 address"):
         HostPorts().hold("a", [Wanted("tcp", 80, "::1", 4444, 4444)], ipv4=True, ipv6=False)
+
+
+def test_what_stays_stays_bound_when_the_rest_changes() -> None:
+    ports = HostPorts()
+    first = ports.hold("web", [Wanted("tcp", 80, "127.0.0.1"), Wanted("tcp", 81, "127.0.0.1")], ipv4=True, ipv6=False)
+    fixed = first[1].host_port
+    after = ports.change("web", [Wanted("tcp", 80, "127.0.0.1"), Wanted("tcp", 90, "127.0.0.1", fixed, fixed),
+                                 Wanted("udp", 53, "127.0.0.1")], ipv4=True, ipv6=False)
+    assert after[0] == first[0]
+    assert after[1] == Port("tcp", 90, "127.0.0.1", fixed)
+    assert (after[2].proto, after[2].port) == ("udp", 53)
+    with socket.socket() as other, pytest.raises(OSError):
+        other.bind(("127.0.0.1", fixed))
+    assert ports.change("web", [], ipv4=True, ipv6=False) == []
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", fixed))
+    ports.close()
+
+
+def test_a_change_that_can_not_be_leaves_what_was() -> None:
+    ports = HostPorts()
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        number = taken.getsockname()[1]
+        wanted = [Wanted("tcp", 80, "127.0.0.1"), Wanted("tcp", 81, "127.0.0.1")]
+        held = ports.hold("web", wanted, ipv4=True, ipv6=False)
+        with pytest.raises(EngineFailure):
+            ports.change("web", [Wanted("tcp", 80, "127.0.0.1"), Wanted("tcp", 82, "127.0.0.1", number, number)],
+                         ipv4=True, ipv6=False)
+    assert sorted(ports.let_go("web"), key=lambda port: port.port) == held
