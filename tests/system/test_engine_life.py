@@ -296,6 +296,20 @@ def test_stats_count(daemon: Daemon) -> None:
 
 
 @needs.docker_28
+def test_an_init_forwards_signals_and_reaps(daemon: Daemon) -> None:
+    """By Docker's command; without an init `sleep` would be process 1, which SIGTERM does nothing to."""
+    daemon.docker("run", "-d", "--init", "--name", "box", "--read-only", "-u", "1000", "busybox", "sleep", "1000")
+    assert daemon.ok("exec", "box", "sh", "-c", "tr '\\0' ' ' </proc/1/cmdline") == "/sbin/docker-init -- sleep 1000"
+    daemon.ok("exec", "box", "sh", "-c", "for i in $(seq 9); do sh -c 'true &'; done")
+    zombies = "ps -o stat,args | grep ^Z | wc -l"
+    until(lambda: daemon.ok("exec", "box", "sh", "-c", zombies) == "0")
+    assert daemon.docker("stop", "-t", "60", "box").stdout == "box\n"
+    assert daemon.ok("inspect", "-f", "{{.State.ExitCode}} {{.HostConfig.Init}}", "box") == "143 true"
+    done = daemon.docker("run", "--rm", "--init", "busybox", "no-such-program")
+    assert (done.returncode, done.stderr) == (127, "docker-init: exec no-such-program: No such file or directory\n")
+    assert daemon.docker("run", "--rm", "--init", "busybox", "sh", "-c", "exit 42").returncode == 42
+
+
 def test_update_reaches_the_running_container(daemon: Daemon) -> None:
     ok(daemon, "run", "-d", "--name", "growing", "-m", "32m", "busybox", "sleep", "1000")
     ok(daemon, "update", "-m", "48m", "--memory-swap", "96m", "growing")

@@ -247,6 +247,7 @@ class HostConfig(Resources):
     Isolation: str = ""
     MaskedPaths: list[str] | None = None
     ReadonlyPaths: list[str] | None = None
+    HealthOnFailure: str = ""  # Kist's own: none, restart, stop or kill
 
 
 class EndpointIPAMConfig(Body):
@@ -297,6 +298,7 @@ class ContainerChanges(Body):
     Binds: list[str] | None = None
     Mounts: list[Mount] | None = None
     MountsRemove: list[str] | None = None  # paths in the container
+    HealthOnFailure: str | None = None
     DryRun: bool = False
     RestartNow: bool = False
 

@@ -38,6 +38,7 @@ COPIED: dict[str, tuple[str, str]] = {
     "dns-search": ("HostConfig", "DnsSearch"),
     "domainname": ("", "Domainname"),
     "group-add": ("HostConfig", "GroupAdd"),
+    "health-on-failure": ("HostConfig", "HealthOnFailure"),
     "hostname": ("", "Hostname"),
     "init": ("HostConfig", "Init"),
     "interactive": ("", "OpenStdin"),
@@ -156,7 +157,7 @@ def container_part(args: Arguments, names: tuple[str, ...], settings: Settings) 
         if args.given(name):
             if name == "env" and not args.given("env-file"):
                 body["Env"] = environment(args.list("env"), settings)
-            elif name not in OWN:
+            elif name not in OWN and name not in COPIED:
                 _add_made(body, name, args.values[name], args, settings)
     return body
 

@@ -48,6 +48,7 @@ CONTAINER_OPTIONS: tuple[Option, ...] = (
     ("group-add", "", "list", "Add supplementary groups"),
     ("health-cmd", "", "string", "Command that checks the container's health"),
     ("health-interval", "", "duration", "Time between checks (ms|s|m|h)"),
+    ("health-on-failure", "", "string", "What is done when it is unhealthy (none, restart, stop, kill)"),
     ("health-retries", "", "int", "Failures in a row that mean unhealthy"),
     ("health-start-interval", "", "duration", "Time between checks while it starts (ms|s|m|h)"),
     ("health-start-period", "", "duration", "Time to start, in which failures don't count (ms|s|m|h)"),

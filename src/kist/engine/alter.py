@@ -17,6 +17,7 @@ import msgspec
 
 from kist.api import bodies
 from kist.engine import mountpoints
+from kist.engine.checks import check_on_failure
 from kist.engine.network.ports import wanted_ports
 from kist.engine.records import ContainerRecord, Mount, Pending
 from kist.errors import Conflict, InvalidParameter
@@ -41,6 +42,9 @@ def alter(record: ContainerRecord, asked: bodies.ContainerChanges, new_name: Cal
     config["Labels"] = {name: value for name, value in {**(config["Labels"] or {}), **(asked.Labels or {})}.items()
                         if name not in (asked.LabelsRemove or ())}
     record.config, record.host = config, host
+    if asked.HealthOnFailure is not None:
+        check_on_failure(config, asked.HealthOnFailure)
+        host["HealthOnFailure"] = asked.HealthOnFailure.removeprefix("none")
     _ports(record, asked)
     return _mounts(record, asked, new_name)
 
@@ -180,6 +184,10 @@ def _restart_rows(record: ContainerRecord) -> _Pairs:
     yield "", policy["Name"] + (f":{policy['MaximumRetryCount']}" if policy["MaximumRetryCount"] else "")
 
 
+def _health_rows(record: ContainerRecord) -> _Pairs:
+    yield "", record.host.get("HealthOnFailure") or "none"
+
+
 # Docker's own update changes these; beside them there is the restart policy.
 LIMITS = ("BlkioWeight", "CpuShares", "CpuPeriod", "CpuQuota", "CpusetCpus", "CpusetMems", "Memory", "MemorySwap",
           "MemoryReservation", "NanoCpus", "PidsLimit")
@@ -187,5 +195,5 @@ LIMITS = ("BlkioWeight", "CpuShares", "CpuPeriod", "CpuQuota", "CpusetCpus", "Cp
 _KINDS: tuple[tuple[str, Callable[[ContainerRecord], _Pairs], bool], ...] = (
     ("env ", _env_rows, True), ("label ", _label_rows, False), ("port ", _port_rows, False),
     ("volume ", _mount_rows, True), ("ulimit ", _ulimit_rows, True), ("", _limit_rows, False),
-    ("restart policy", _restart_rows, False),
+    ("restart policy", _restart_rows, False), ("on failure of health", _health_rows, False),
 )

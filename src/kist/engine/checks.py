@@ -9,6 +9,7 @@ from __future__ import annotations
 from ipaddress import ip_address
 from typing import Any
 
+from kist.engine import health
 from kist.errors import InvalidParameter
 
 Json = dict[str, Any]
@@ -19,6 +20,7 @@ _DURATIONS = ("Interval", "Timeout", "StartPeriod", "StartInterval")
 def check(config: Json, host: Json, networks: Json) -> None:
     """`networks`: EndpointSettings by network name."""
     _check_health(config.get("Healthcheck") or {})
+    check_on_failure(config, host["HealthOnFailure"])
     _check_names(host)
     _check_cgroup_parent(host["CgroupParent"])
     for name, asked in networks.items():
@@ -33,6 +35,15 @@ def _check_health(health: Json) -> None:
             raise InvalidParameter(f"{field} in Healthcheck cannot be less than 1ms")
     if health.get("Retries") and health["Retries"] < 0:
         raise InvalidParameter("Retries in Healthcheck cannot be negative")
+
+
+def check_on_failure(config: Json, action: str) -> None:
+    """`--health-on-failure`, in Podman's words."""
+    if action not in ("", "none", "restart", "stop", "kill"):
+        raise InvalidParameter(f'invalid on-failure action "{action}" for health check: supported actions are '
+                               "none,kill,restart,stop")
+    if action not in ("", "none") and health.command(config) is None:
+        raise InvalidParameter(f"cannot set on-failure action to {action} without a health check")
 
 
 def _check_names(host: Json) -> None:

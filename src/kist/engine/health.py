@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from kist.engine import states, times
@@ -58,6 +58,7 @@ class Health:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self.probe: Probe | None = None
+        self.on_failure: Callable[[Container], Coroutine[Any, Any, None]] | None = None
 
     def watch(self, container: Container, *, adopted: bool = False) -> None:
         """The container has started, or was found running: then it is as well as it was."""
@@ -97,6 +98,15 @@ class Health:
                 self._parts.events.publish("container", f"health_status: {after.status}", container.id,
                                            container.attributes())
                 self._parts.records.save(container.record)
+            if result.exit_code and after.status == "unhealthy":
+                await self._act(container)
+
+    async def _act(self, container: Container) -> None:
+        """Carried out to its end, though it ends the run and with it this watch. One that fails, or is lost with the
+        server, is done again after the next check."""
+        if self.on_failure is not None and container.record.host.get("HealthOnFailure"):
+            acting = self._parts.background.spawn(self.on_failure(container), f"failed health of {container.id[:12]}")
+            await asyncio.wait({acting})
 
     async def _check(self, container: Container, words: list[str], timeout: float) -> HealthResult:
         assert self.probe is not None

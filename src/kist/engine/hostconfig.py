@@ -22,6 +22,7 @@ from kist.errors import InvalidParameter, KistError, NotFound, NotSupported
 Json = dict[str, Any]
 RESTART_POLICIES = ("no", "always", "on-failure", "unless-stopped")
 RUNTIMES = ("kist",)
+ON_FAILURE = "kist.health-on-failure"  # the annotation by which Docker's clients can say it
 
 _Asked = Callable[[Any], bool]
 
@@ -87,6 +88,8 @@ def _fill(host: Json, config: Config) -> None:
     host["RestartPolicy"] = host["RestartPolicy"] or {"Name": "no", "MaximumRetryCount": 0}
     host["RestartPolicy"]["Name"] = host["RestartPolicy"]["Name"] or "no"
     host["LogConfig"] = _log_config(host["LogConfig"], config)
+    host["HealthOnFailure"] = (host["HealthOnFailure"] or (host["Annotations"] or {}).get(ON_FAILURE, "")) \
+        .removeprefix("none")
     host["ConsoleSize"] = host["ConsoleSize"] or [0, 0]
     host["PortBindings"] = host["PortBindings"] or {}
     for field in ("Dns", "DnsOptions", "DnsSearch", "BlkioWeightDevice", "Devices", "Ulimits"):

@@ -33,6 +33,7 @@ class Lifecycle:
         self._start = start
         self._health = health
         self._on_gone = on_gone
+        health.on_failure = self.unhealthy
 
     # Start
 
@@ -126,8 +127,9 @@ class Lifecycle:
     def _decide(self, container: Container) -> restarts.Decision | None:
         record = container.record
         ran = (record.finished_at - record.started_at) / 1e9
+        policy = {"Name": "always"} if record.restart_wanted else record.host["RestartPolicy"]
         decision = restarts.decide(
-            record.host["RestartPolicy"], exit_code=record.exit_code, restart_count=record.restart_count,
+            policy, exit_code=record.exit_code, restart_count=record.restart_count,
             stopped_by_user=record.stopped_by_user, ran_seconds=ran, last_delay=container.last_delay)
         container.last_delay = decision.delay if decision else 0.0
         return decision
@@ -161,13 +163,16 @@ class Lifecycle:
             return
         container.check("stop")
         self._by_user(container)
+        await self._end_run(container, number, timeout)
+        self._publish(container, "stop")
+
+    async def _end_run(self, container: Container, number: int, timeout: int | None) -> None:
         ended = container.run_ended
         await self._signal(container, number)
         if container.state == states.PAUSED:
             await self.unpause(container)
         if not await _done_within(ended, self._patience(container, timeout)):
-            await self.kill_and_wait(container)
-        self._publish(container, "stop")
+            await self._kill_hard(container)
 
     async def _stop_restarting(self, container: Container) -> bool:
         """Whether it was caught while it waited; else it runs by now."""
@@ -209,9 +214,12 @@ class Lifecycle:
 
     async def kill_and_wait(self, container: Container) -> None:
         """SIGKILL; returns when the run has ended. Raises when the kernel doesn't let go of it."""
+        container.record.stopped_by_user = True
+        await self._kill_hard(container)
+
+    async def _kill_hard(self, container: Container) -> None:
         if not container.alive:
             return
-        container.record.stopped_by_user = True
         ended = container.run_ended
         await self._signal(container, signals.NUMBERS["KILL"])
         if not await _done_within(ended, KILL_PATIENCE):
@@ -232,6 +240,24 @@ class Lifecycle:
             if not container.alive:
                 self._remove_if_asked(container)
         self._publish(container, "restart")
+
+    # Health
+
+    async def unhealthy(self, container: Container) -> None:
+        """`--health-on-failure`. `stop` is a stop as by hand, which policies respect; after `kill` the policy decides;
+        `restart` doesn't ask it, and is on record first: also a new server carries it out."""
+        record = container.record
+        action = record.host["HealthOnFailure"]
+        if not container.alive:
+            return
+        if action == "stop":
+            await self.stop(container, None, None)
+        elif action == "kill":
+            await self._kill_hard(container)
+        elif action == "restart":
+            record.restart_wanted = True
+            await self._parts.records.save(record)
+            await self._end_run(container, signals.parse_signal(record.config.get("StopSignal") or "SIGTERM"), None)
 
     async def _signal(self, container: Container, number: int) -> None:
         link = container.link

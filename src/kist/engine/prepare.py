@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from kist.engine import host, links
+from kist.engine import host, init, links
 from kist.engine.container import Container
 from kist.engine.links import Linked
 from kist.engine.network import files as network_files
@@ -41,7 +41,7 @@ class Prepare:
             numbers=host.block_numbers(settings),
             namespace_paths=namespace_paths or {},
             shm=shm_path(parts.places, container),
-            init=_init(settings),
+            init=self._init(settings),
             machine=parts.host.machine,
             kernel=parts.host.release,
             known_capabilities=parts.host.known_capabilities,
@@ -50,6 +50,16 @@ class Prepare:
         )
         parts.places.make_run(record.id)
         parts.places.write_spec(record.id, compile_spec(record, facts))
+
+    def _init(self, settings: Json) -> str | None:
+        if not settings["Init"]:
+            return None
+        machine = self._parts.host.machine
+        found = init.path(self._parts.config.run, machine) or host.find_init()
+        if found is None:
+            raise InvalidParameter(f"--init needs a static init program on machines of type {machine}: install the "
+                                   "package tini (or catatonit, or docker-init)")
+        return found
 
     def etc(self, container: Container, *, gateway: str, linked: Sequence[Linked] = ()) -> None:
         """hostname, hosts and resolv.conf, anew at each start: the address may be another one."""
@@ -119,16 +129,6 @@ def shm_path(places: Places, container: Container) -> str | None:
 
 def cgroup_path(parent: str, container_id: str) -> str:
     return "/" + f"{parent}/{container_id}".strip("/")
-
-
-def _init(settings: Json) -> str | None:
-    if not settings["Init"]:
-        return None
-    found = host.find_init()
-    if found is None:
-        raise InvalidParameter("--init needs a static init program on the server's machine: install the package "
-                               "tini (or catatonit, or docker-init)")
-    return found
 
 
 def _read(path: str) -> str:

@@ -95,6 +95,7 @@ class ContainerRecord(msgspec.Struct, omit_defaults=True):
     was_started: bool = False
     endpoint: Json | None = None  # engine/network's own words, given back to it after a server restart
     health: Health | None = None
+    restart_wanted: bool = False  # unhealthy: whatever ends this run, the next one is to begin
     pending: Pending | None = None
     unapplied: bool = False  # limits are on record that its control group may not have yet
 

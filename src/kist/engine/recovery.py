@@ -44,6 +44,7 @@ class Recovery:
         self._remove = remove
         self._execs = execs
         self._to_start: list[Container] = []
+        self._unhealthy: list[Container] = []
 
     async def run(self) -> None:
         """All containers are known and right when this returns; policies start theirs afterwards."""
@@ -100,6 +101,8 @@ class Recovery:
             record.unapplied = False
         self._execs.adopt(container)
         self._lifecycle.watch(container, adopted=True)
+        if record.restart_wanted:
+            self._unhealthy.append(container)
         self._parts.records.save(record)
 
     async def _not_running(self, container: Container) -> None:
@@ -114,7 +117,9 @@ class Recovery:
             self._record_end(record, end if unseen else None)
         record.endpoint = None
         container.end_run(for_good=True)
-        if record.host["AutoRemove"] and (record.was_started or unseen):
+        if record.restart_wanted and not record.stopped_by_user:
+            self._to_start.append(container)
+        elif record.host["AutoRemove"] and (record.was_started or unseen):
             await self._remove.auto(container)
         elif record.was_started and restarts.at_server_start(
                 record.host["RestartPolicy"], exit_code=record.exit_code, restart_count=record.restart_count,
@@ -144,7 +149,9 @@ class Recovery:
         started = {container.id: asyncio.Event() for container in self._to_start}
         for container in self._to_start:
             self._parts.background.spawn(self._start(container, started), f"start of {container.id[:12]}")
-        self._to_start = []
+        for container in self._unhealthy:
+            self._parts.background.spawn(self._lifecycle.unhealthy(container), f"restart of {container.id[:12]}")
+        self._to_start, self._unhealthy = [], []
 
     async def _start(self, container: Container, started: dict[str, asyncio.Event]) -> None:
         """Those that it is linked to come first (a link can't be to a later container: there are no circles)."""

@@ -162,7 +162,7 @@ class Start:
         record.state, record.pid = states.RUNNING, link.pid
         record.exit_code, record.error, record.oom_killed = 0, "", False
         record.started_at = int(link.started_at * 1e9)  # the monitor's word: an adopting server will hear the same
-        record.stopped_by_user, record.was_started = False, True
+        record.stopped_by_user, record.was_started, record.restart_wanted = False, True, False
         self._parts.records.save(record)
 
     def _failed(self, container: Container, words: str, status: int, kind: type[KistError]) -> KistError:

@@ -21,10 +21,12 @@ pytestmark = needs.docker_28
 PATHS = [(word, place) for word, place in MODULES.items() if word not in PROGRAMS] + [
     (f"{noun} {verb}", place) for noun, (_, verbs) in NOUNS.items() for verb, place in verbs.items()
     if f"{noun} {verb}" not in ("image tree", "network map", "system check", "system dial-stdio")]
-# What Docker's commands don't have (by the command's last word).
+# What Docker's commands don't have.
 OURS = {
-    "update": {"dry-run", "env", "env-file", "env-rm", "label", "label-file", "label-rm", "mount", "publish",
-               "publish-rm", "restart-now", "ulimit", "volume", "volume-rm"},
+    "create": {"health-on-failure"},
+    "run": {"health-on-failure"},
+    "update": {"dry-run", "env", "env-file", "env-rm", "health-on-failure", "label", "label-file", "label-rm", "mount",
+               "publish", "publish-rm", "restart-now", "ulimit", "volume", "volume-rm"},
 }
 OPTION = re.compile(r"\s+(?:-(\w), )?--([\w-]+)(?: (\S+))?(?:  |$)", re.MULTILINE)
 
@@ -41,7 +43,7 @@ def test_options_are_docker_s(path: str, place: str) -> None:
     theirs = {name: (short, kind) for short, name, kind in OPTION.findall(text) if name != "help"}
     command = load(place)
     ours = {row[0]: (row[1], row[2].removeprefix("swap-")) for row in command.options if row[3]}
-    own = OURS.get(path.split()[-1], set())
+    own = OURS.get(path.removeprefix("container "), set())
     assert own <= ours.keys() and not own & theirs.keys()
     assert {name: option for name, option in ours.items() if name not in own} == theirs
     usage = re.search(r"Usage:  docker (.*)", text)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 DOCKERS = ("blkio-weight", "cpu-period", "cpu-quota", "cpu-rt-period", "cpu-rt-runtime", "cpu-shares", "cpus",
            "cpuset-cpus", "cpuset-mems", "memory", "memory-reservation", "memory-swap", "pids-limit", "restart")
-ADDED = ("env", "env-file", "label", "label-file", "mount", "publish", "ulimit", "volume")
+ADDED = ("env", "env-file", "health-on-failure", "label", "label-file", "mount", "publish", "ulimit", "volume")
 REMOVED = {"env-rm": "EnvRemove", "label-rm": "LabelsRemove", "publish-rm": "PortsRemove", "volume-rm": "MountsRemove"}
 OWN_OPTIONS: tuple[Option, ...] = (
     ("dry-run", "", "", "Show what would change, and change nothing"),
@@ -98,7 +98,8 @@ def _add_own(body: dict[str, Any], args: Arguments, session: Session) -> None:
         body["Ulimits"] = host["Ulimits"]
     own = {"Env": made.get("Env"), "Labels": made.get("Labels"), "PortBindings": host.get("PortBindings"),
            "Binds": [*host.get("Binds", ()), *made.get("Volumes", ())], "Mounts": host.get("Mounts"),
-           "DryRun": args.flag("dry-run"), "RestartNow": args.flag("restart-now"),
+           "HealthOnFailure": args.text("health-on-failure"), "DryRun": args.flag("dry-run"),
+           "RestartNow": args.flag("restart-now"),
            **{field: args.list(name) for name, field in REMOVED.items()}}
     body["Kist"] = {field: value for field, value in own.items() if value}
 

@@ -90,7 +90,7 @@ def compile_spec(record: ContainerRecord, facts: Facts) -> Json:
         spec["annotations"] = host["Annotations"]
     if host.get("Init"):
         spec["mounts"].append({"destination": INIT_TARGET, "type": "bind", "source": facts.init,
-                               "options": ["bind", "ro"]})
+                               "options": ["bind", "ro", "exec"]})  # /run may be noexec
     return spec
 
 
