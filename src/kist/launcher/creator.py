@@ -1,9 +1,13 @@
 """The creator: a child of the monitor that makes the container's process (or an exec's), and ends when it runs.
 
+A container's is there before: it waits for the engine's request itself, so that nothing stands between the two. An
+exec's is forked when it is asked for.
+
 Why a process of its own: to plan and make a container touches most of the interpreter's memory, and what a fork
 touches is its own from then on. So the creator does it, and its memory goes with it; the monitor, which stays,
 keeps a third. The two work side by side; between them is a socket, the *seam*::
 
+    creator → monitor   the start request, with its descriptors                       [monitor's ends of the pipes…]
     monitor → creator   {"ready": true}: log and socket are there, the program may run
     creator → monitor   {"pid", "started_at", "cgroup"}                               [pidfd, console?]
                         or {"error", "kind"}
@@ -23,6 +27,7 @@ from _socket import socket
 
 from kist.launcher import channel, protocol, state
 from kist.launcher.failures import failure
+from kist.launcher.pipes import Pipes
 from kist.runtime.cgroup import open_path
 from kist.runtime.create import Stdio, create
 from kist.runtime.exec import exec_process
@@ -33,8 +38,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
 
-    from kist.launcher.pipes import Pipes
-
     Answer = tuple[dict[str, Any], list[int]]
 
 
@@ -42,8 +45,22 @@ class NotReady(Exception):
     """The monitor has given up, and told why itself."""
 
 
+def wait_for_request(sock: socket, seam: socket) -> None:
+    """Serve the next start request of the engine, or return when there are no more. Raises ProtocolError."""
+    received = channel.receive(sock)
+    sock.close()
+    if not received:
+        return
+    job, fds = received
+    pipes = None if job["tty"] else Pipes().open(stdin=job["open_stdin"], output=True)
+    channel.send(seam, job, [*fds, *pipes.monitor] if pipes else fds)
+    if pipes:
+        pipes.close_monitor()
+    create_container(job, fds, pipes, seam)
+
+
 def create_container(job: dict[str, Any], fds: list[int], pipes: Pipes | None, seam: socket) -> None:
-    """Serve one start request. The descriptors are the fork's copies."""
+    """Make the container of a start request."""
     netns = fds[job["netns"]] if job["netns"] is not None else None
     link = socket(fileno=fds[job["link"]])
     _answer(seam, lambda: _create(job, pipes, netns, seam, link))
@@ -52,17 +69,21 @@ def create_container(job: dict[str, Any], fds: list[int], pipes: Pipes | None, s
 def _create(job: dict[str, Any], pipes: Pipes | None, netns: int | None, seam: socket,
             link: socket) -> Answer:
     spec = state.read(f"{job['bundle']}/config.json")
+    facts = {"id": job["id"], "started_at": time.time(), "monitor_pid": os.getppid(), "data_dir": job["data_dir"]}
+
+    def born(pid: int) -> None:
+        state.write_running({**facts, "pid": pid, "bundle": job["bundle"]}, job["run_dir"])
+
     created = create(spec, container_id=job["id"], bundle=job["bundle"], sibling=True, netns_fd=netns,
-                     stdio=Stdio(*pipes.child) if pipes else None, seccomp=_filter(spec, job["seccomp_cache"]))
+                     stdio=Stdio(*pipes.child) if pipes else None, seccomp=_filter(spec, job["seccomp_cache"]),
+                     born=born)
     try:
         if not channel.receive(seam):
             raise NotReady
-        facts = {"id": job["id"], "pid": created.pid, "started_at": time.time(), "monitor_pid": os.getppid(),
-                 "data_dir": job["data_dir"]}
-        state.write_running({**facts, "bundle": job["bundle"]}, job["run_dir"])
     except BaseException:
         created.abort()
         raise
+    facts |= {"pid": created.pid, "started_at": time.time()}
     created.start()
     _tell(link, protocol.ok(job["n"], {**facts, "paused": False, "execs": {}, "unseen": {}}))
     console = [created.console] if created.console is not None else []

@@ -1,7 +1,7 @@
 """The monitor: one process per container, holding its streams, log, execs and exit status.
 
-    idle    wait for a start request
-    start   socket and log, while a fork of it (creator.py) makes the process; then the streams
+    idle    wait for a start request, which its creator receives
+    start   socket and log, while its creator (creator.py) makes the process; then the streams
     serve   the verbs of the control protocol, the streams, until the container's first process ends
     end     the last output, oom?, the cgroup, exit.json, tell, leave (when the clients have all they are due)
 
@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from _socket import AF_UNIX, SHUT_WR, SOCK_SEQPACKET, socket, socketpair
+from _socket import SHUT_WR, socket
 
 from kist.launcher import channel, protocol, state
 from kist.launcher.control import Control, Later, Refused
@@ -26,7 +26,6 @@ from kist.launcher.pipes import Pipes
 from kist.launcher.protocol import Attach
 from kist.launcher.streams import Streams
 from kist.linux.pidfd import pidfd_send_signal
-from kist.linux.process import PR_SET_PDEATHSIG, prctl
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,14 +41,8 @@ else:
 READY = protocol.encode({"ready": True})  # a monitor need not encode it again
 
 
-def supervise(monitor: Monitor, job: dict[str, Any], fds: list[int]) -> None:
-    """Start a container, and stay with it until its end."""
-    seam, theirs = socketpair(AF_UNIX, SOCK_SEQPACKET)
-    pipes = None if job["tty"] else monitor.pipes.open(stdin=job["open_stdin"], output=True)
-    if os.fork() == 0:
-        seam.close()
-        _create(job, fds, pipes, theirs)
-    theirs.close()
+def supervise(monitor: Monitor, seam: socket, job: dict[str, Any], fds: list[int]) -> None:
+    """Stay with a container from its start, which the creator at the other end of the seam is about, to its end."""
     monitor.take(job, fds)
     try:
         monitor.prepare(fds)
@@ -84,21 +77,6 @@ def _bury(job: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
     return {"error": "the process that creates the container died"}, []
 
 
-def _create(job: dict[str, Any], fds: list[int], pipes: Pipes | None, seam: socket) -> None:
-    """The creator; never returns."""
-    from kist.launcher.creator import create_container  # loaded long since; not the monitor's business
-
-    try:
-        prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if pipes:
-            pipes.close_monitor()
-        create_container(job, fds, pipes, seam)
-    except BaseException:
-        sys.excepthook(*sys.exc_info())
-    finally:
-        os._exit(0)
-
-
 class Container:
     """The container's first process (true while there is one), and where its control group is."""
 
@@ -123,8 +101,8 @@ class Container:
 class Monitor:
     """One container's supervisor."""
 
-    __slots__ = ("_attaches", "_container", "_control", "_execs", "_file_log", "_job", "_log", "_loop", "_paused",
-                 "_started_at", "_streams", "pipes")
+    __slots__ = ("_attaches", "_container", "_control", "_execs", "_file_log", "_job", "_log", "_loop",
+                 "_paused", "_pipes", "_started_at", "_streams")
 
     def __init__(self) -> None:
         """The part that needs no container: made in the launcher, where all monitors share its memory."""
@@ -137,7 +115,7 @@ class Monitor:
         self._streams = Streams(self._loop, on_detach=self._detached, on_quiet=self._leave_if_done)
         self._job: dict[str, Any] = {}
         self._attaches: list[tuple[Attach, int]] = []
-        self.pipes = Pipes()
+        self._pipes = Pipes()
         self._file_log = JsonFile()
         self._log: Log | None = None
         self._container = Container()
@@ -156,7 +134,9 @@ class Monitor:
         for words in job["attaches"]:
             attach = Attach.from_json(words)
             self._attaches.append((attach, fds[attach.fd]))
-        self.pipes.close_child()
+        if not job["tty"]:
+            self._pipes.stderr, self._pipes.stdout = fds[-1], fds[-2]
+            self._pipes.stdin = fds[-3] if job["open_stdin"] else -1
         self._streams.configure(tty=job["tty"], stdin_once=job["stdin_once"], spill_directory=job["data_dir"])
 
     def prepare(self, fds: list[int]) -> None:
@@ -173,7 +153,7 @@ class Monitor:
         """The start failed: leave nothing behind, and tell why."""
         kind = why.get("kind", protocol.OTHER)
         channel.close_all([fd for _, fd in self._attaches])
-        self.pipes.close_monitor()
+        self._pipes.close_monitor()
         if self._log:
             self._log.close()
         state.forget(f"{self._job['run_dir']}/state.json")
@@ -193,7 +173,7 @@ class Monitor:
         if console >= 0:
             self._streams.use_terminal(console, stdin=self._job["open_stdin"])
         else:
-            self._streams.use_pipes(self.pipes.stdin, self.pipes.stdout, self.pipes.stderr)
+            self._streams.use_pipes(self._pipes.stdin, self._pipes.stdout, self._pipes.stderr)
         for attach, fd in self._attaches:
             self._streams.attach(attach, fd)
         self._attaches.clear()

@@ -37,6 +37,11 @@ class Pipes:
             raise
         return self
 
+    @property
+    def monitor(self) -> list[int]:
+        """The monitor's ends: stdin (if there is one), stdout, stderr."""
+        return [fd for fd in (self.stdin, self.stdout, self.stderr) if fd >= 0]
+
     def close_child(self) -> None:
         """Once the process has them: its end of the output must not be held open here."""
         for fd in self.child:

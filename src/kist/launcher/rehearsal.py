@@ -12,6 +12,7 @@ from _socket import AF_UNIX, SOCK_SEQPACKET, socketpair
 
 from kist.launcher import channel
 from kist.launcher.monitor import READY, Monitor
+from kist.launcher.pipes import Pipes
 from kist.launcher.protocol import Attach
 from kist.linux.process import PR_SET_PDEATHSIG, prctl
 
@@ -50,15 +51,14 @@ def _play(place: str, *, terminal: bool) -> None:
     connection, client = socketpair()
     log = os.open(f"{place}/log", os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     monitor = Monitor()
-    monitor.pipes.open(stdin=True, output=True)
-    stdin, output, errors = map(os.dup, monitor.pipes.child)
+    pipes = Pipes().open(stdin=True, output=True)
     prctl(PR_SET_PDEATHSIG, 0)
     channel.send(launcher, {
         "n": 1, "id": "rehearsal", "bundle": place, "run_dir": place, "data_dir": place, "seccomp_cache": place,
         "log": {"driver": "json-file", "path": f"{place}/log", "max_size": 1 << 20, "max_file": 2}, "log_file": 2,
         "tty": terminal, "open_stdin": True, "stdin_once": True, "link": 0, "listener": 1, "netns": None,
         "attaches": [Attach(3, stdin=True, stdout=True, stderr=True, framed=not terminal).to_json()],
-    }, [link.fileno(), listener.fileno(), log, connection.fileno()])
+    }, [link.fileno(), listener.fileno(), log, connection.fileno(), *pipes.monitor])
     for sent in (link, listener, connection):
         sent.close()
     os.close(log)
@@ -67,11 +67,13 @@ def _play(place: str, *, terminal: bool) -> None:
     monitor.take(*received)
     monitor.prepare(received[1])
     seam.send(READY)
-    channel.send(creator, {"pid": os.getpid(), "started_at": 0.0, "cgroup": "/rehearsal"}, [2])
+    channel.send(creator, {"pid": os.getpid(), "started_at": 0.0, "cgroup": "/rehearsal"},
+                 [2, pipes.stdout] if terminal else [2])  # what is read from is as good as a terminal here
+    pipes.close_monitor()
     made = channel.receive(seam)
     assert made
     monitor.begin(made[0], *made[1])
-    os.write(output, b"a line\n")
+    os.write(pipes.child[1], b"a line\n")
     os.kill(os.getpid(), signal.SIGCHLD)
     monitor.turn()
     channel.send(engine, {"n": 2, "do": "resize", "exec": None, "height": 0, "width": 0})
@@ -79,4 +81,4 @@ def _play(place: str, *, terminal: bool) -> None:
     monitor.abandon()
     for end in (seam, creator, sock, launcher, engine, nobody, client):
         end.close()
-    channel.close_all([stdin, output, errors])
+    pipes.close_child()

@@ -1,7 +1,8 @@
 """The fork server: keeps an idle monitor in stock, so that a start finds one waiting.
 
-    engine ──SEQPACKET──┬── monitor     waits in recvmsg for a start request; all idle ones on the same socket
-                        └── launcher    sees (by a pipe's end) that one has left the stock, and forks the next
+    engine ──SEQPACKET──┬── creator ── monitor   the creator waits in recvmsg for a start request, all idle ones on
+                        │                        the same socket; its parent, the monitor, waits for the creator
+                        └── launcher             sees (by a pipe's end) that a pair has left, and forks the next
 
 The launcher itself is never on a start's path. When the engine's end closes, the launcher and the idle ones leave;
 monitors with a container live on. When the launcher dies, the idle ones die with it (PR_SET_PDEATHSIG).
@@ -13,7 +14,7 @@ import gc
 import os
 import select
 import sys
-from _socket import socket
+from _socket import AF_UNIX, SOCK_SEQPACKET, socket, socketpair
 
 from kist.launcher import channel, loop
 from kist.launcher.memory import fill_holes
@@ -121,23 +122,41 @@ def _become_monitor(monitor: Monitor, sock: socket, here: int, others: tuple[int
 
 
 def _idle(monitor: Monitor, sock: socket, here: int, launcher: int) -> None:
-    """Wait for one request, or leave with the engine."""
+    """Wait for one request, with a creator at our side, or leave with the engine."""
     _set_name("kist-monitor")
     os.setsid()
     prctl(PR_SET_CHILD_SUBREAPER, 1)
     prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != launcher:
         return
-    try:
-        received = channel.receive(sock)
-    except ProtocolError as error:
-        print(f"kist-launcher: {error}", file=sys.stderr, flush=True)
-        return
+    seam, theirs = socketpair(AF_UNIX, SOCK_SEQPACKET)
+    if os.fork() == 0:
+        os.close(here)
+        seam.close()
+        _become_creator(sock, theirs)
+    theirs.close()
+    sock.close()
+    received = channel.receive(seam)
     if received:
         prctl(PR_SET_PDEATHSIG, 0)
         os.close(here)
-        sock.close()
-        supervise(monitor, *received)
+        supervise(monitor, seam, *received)
+
+
+def _become_creator(sock: socket, seam: socket) -> None:
+    """Never returns."""
+    from kist.launcher.creator import wait_for_request  # loaded long since; not the monitor's business
+
+    try:
+        _set_name("kist-creator")
+        prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        wait_for_request(sock, seam)
+    except ProtocolError as error:
+        print(f"kist-launcher: {error}", file=sys.stderr, flush=True)
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+    finally:
+        os._exit(0)
 
 
 def _set_name(name: str) -> None:

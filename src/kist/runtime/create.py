@@ -100,12 +100,14 @@ class Created:
 def create(spec: dict[str, Any], *, container_id: str, bundle: str, stdio: Stdio | None,
            netns_fd: int | None = None, seccomp: bytes | None = None, cgroup: Cgroup | None = None,
            barrier: socket.socket | None = None, sibling: bool = False, preserve_fds: int = 0, no_pivot: bool = False,
-           before_pivot: Callable[[int], None] | None = None, container_hooks: Callable[[], None] | None = None,
+           born: Callable[[int], None] | None = None, before_pivot: Callable[[int], None] | None = None,
+           container_hooks: Callable[[], None] | None = None,
            start_hooks: Callable[[], None] | None = None) -> Created:
     """``spec`` is the OCI runtime configuration. StepError, SpecError or ExecError (program not found).
 
     ``seccomp`` is the compiled ``linux.seccomp``; without it the section is compiled here. ``barrier`` (a
-    listening SOCK_SEQPACKET socket) makes init wait there, so that another process may start it. ``before_pivot``
+    listening SOCK_SEQPACKET socket) makes init wait there, so that another process may start it. ``born`` is called
+    with init's pid while init sets itself up: work that can be done meanwhile. ``before_pivot``
     is called here with init's pid, ``container_hooks`` (before the pivot) and ``start_hooks`` by init.
     """
     process = spec.get("process") or {}
@@ -125,6 +127,8 @@ def create(spec: dict[str, Any], *, container_id: str, bundle: str, stdio: Stdio
     resources = (spec.get("linux") or {}).get("resources") or {}
     created = _launch(init, ours, {**resources, "devices": cgroup_rules(resources)})
     try:
+        if born is not None:
+            born(created.pid)
         _follow(created, namespaces, before_pivot)
         context.cgroup.settled()
     except BaseException:
