@@ -68,8 +68,8 @@ def addresses(container: JSON, called: dict[str, str]) -> str:
 def ports(container: JSON) -> str:
     """`8080 → 80/tcp`, with the host's address in front unless that is any."""
     return ", ".join(dict.fromkeys(
-        f"{_place(port['HostIp'])}{port['HostPort']} → {port['Port']}/{port['Protocol']}"
-        for port in container["Ports"]))
+        f"{_place(port['HostIp'])}{port['HostPort']} → {port['Port']}/{port['Protocol']}" if port["HostPort"] else
+        f"{port['Port']}/{port['Protocol']}" for port in container["Ports"]))
 
 
 def _place(address: str) -> str:
@@ -95,7 +95,7 @@ def way(found: JSON | None) -> str:
     if found is None:
         return ""
     if "Ports" in found:
-        return f"port {', '.join(found['Ports'])} of the host"
+        return f"published port {', '.join(found['Ports'])}"
     return f"network {found['Network']}" if found["Network"] else "directly"
 
 

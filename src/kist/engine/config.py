@@ -11,6 +11,8 @@ The file (``/etc/kist/config.toml``), all parts optional::
     [network]
     bridge = "kist0"
     subnet = "10.88.0.0/16"
+    ipv6 = false                        # true: the default network has IPv6, too
+    subnet6 = "fd4b:9c2d:1::/64"        # (Docker: fixed-cidr-v6); none: one of the unique local range
     nft-table = "kist"
     dns = ["192.0.2.53"]
     pools = ["10.89.0.0/16/24"]         # user networks: /24s of this
@@ -44,7 +46,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv6Network, ip_address, ip_network
 from typing import Any
 
 from kist.errors import InvalidParameter
@@ -72,6 +74,8 @@ class Config:
     shm_size: int = 64 << 20
     bridge: str = "kist0"
     subnet: str = "10.88.0.0/16"
+    ipv6: bool = False  # the default network, too
+    subnet6: str = ""  # empty: one of the unique local range
     nft_table: str = "kist"
     pools: tuple[tuple[str, int], ...] = ()  # (subnet, prefix length of a part); none: the usual ones
     ports_bypass_input_rules: bool = False
@@ -148,6 +152,8 @@ def _check(config: Config) -> None:
         raise InvalidParameter("invalid configuration: log.max-file is at least 1, log.max-size at least 4k")
     try:
         ip_network(config.subnet)
+        if config.subnet6 and not 8 <= IPv6Network(config.subnet6).prefixlen <= 112:
+            raise ValueError(f"subnet6: {config.subnet6} has no room for a network")
         for server in config.dns:
             ip_address(server)
     except ValueError as error:
@@ -207,6 +213,8 @@ _KEYS: dict[tuple[str, str], tuple[str, Any]] = {
     ("", "shm-size"): ("shm_size", _size),
     ("network", "bridge"): ("bridge", _text),
     ("network", "subnet"): ("subnet", _text),
+    ("network", "ipv6"): ("ipv6", _flag),
+    ("network", "subnet6"): ("subnet6", _text),
     ("network", "nft-table"): ("nft_table", _text),
     ("network", "pools"): ("pools", _pools),
     ("network", "ports-bypass-input-rules"): ("ports_bypass_input_rules", _flag),

@@ -80,7 +80,8 @@ class Engine:
         stack.push_async_callback(launcher.close)
         networks = Networks(data=config.data, run=config.run, bridge=config.bridge, table=config.nft_table,
                             subnet=config.subnet, pools=config.pools or DEFAULT_POOLS,
-                            respect_host_firewall=not config.ports_bypass_input_rules)
+                            respect_host_firewall=not config.ports_bypass_input_rules, ipv6=config.ipv6,
+                            subnet6=config.subnet6)
         stack.push_async_callback(networks.close)
         opening = asyncio.ensure_future(networks.open())
         try:

@@ -10,11 +10,13 @@ from support.network import HOST4, World, container_id, netns
 NETWORKS = (
     {"Name": "front"}, {"Name": "back", "Internal": True},
     {"Name": "apart", "Options": {"com.docker.network.bridge.enable_icc": "false"}},
-    {"Name": "open", "Options": {"com.docker.network.bridge.gateway_mode_ipv4": "routed"}},
+    {"Name": "routed", "Options": {"com.docker.network.bridge.gateway_mode_ipv4": "routed"}},
+    {"Name": "open", "Options": {"com.docker.network.bridge.gateway_mode_ipv4": "nat-unprotected"}},
+    {"Name": "alone", "Internal": True, "Options": {"com.docker.network.bridge.gateway_mode_ipv4": "isolated"}},
 )
 CONTAINERS = {
     "old": ("bridge",), "web": ("front",), "api": ("front", "back"), "db": ("back",), "one": ("apart",),
-    "two": ("apart",), "routed": ("open",),
+    "two": ("apart",), "own": ("routed",), "bare": ("open",), "lone": ("alone",),
 }
 PORTS = {"web": 8080, "two": 8081, "db": 8082}
 

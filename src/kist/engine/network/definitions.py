@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from kist.engine.network.firewall import ISOLATED, MODES
 from kist.engine.network.interfaces import check_options
 from kist.engine.network.ipam import Net, Pool, free_subnet, overlapping, parse_address, parse_subnet
 from kist.engine.network.model import BRIDGE, DRIVERS, HOST, IPVLAN, MACVLAN, NONE, Network, Subnet, new_id
@@ -118,6 +119,16 @@ def choose_default(
     network.subnets = [Subnet(str(chosen), str(chosen[1]))]
 
 
+def choose_default6(network: Network, configured: str, ours: list[Net], *, wanted: bool) -> None:
+    """The default network's IPv6 subnet, if it is to have one: the configured one, or one of the unique local range."""
+    network.ipv6 = wanted
+    if wanted:
+        chosen = parse_subnet(configured or unique_local(network.id))
+        if overlapping(chosen, ours):
+            raise InvalidParameter(f"invalid configuration: network.subnet6: {chosen} is another network's")
+        network.subnets.append(Subnet(str(chosen), str(chosen[1])))
+
+
 def unique_local(identity: str) -> str:
     """A /64 of the unique local range whose 40 random bits are the network's id (RFC 4193)."""
     digits = identity[:10]
@@ -130,11 +141,26 @@ def _check(network: Network) -> None:
     if network.option("mtu") and not network.option("mtu").isdecimal():
         raise InvalidParameter(f"invalid MTU {network.option('mtu')!r}")
     parse_rate(network.option("kist.rate"))
+    for version in (4, 6):
+        mode = network.gateway_mode(version)
+        if mode not in MODES:
+            raise InvalidParameter(f"unknown gateway mode {mode}")
+        if mode == ISOLATED and not network.internal:
+            raise InvalidParameter("gateway mode 'isolated' can only be used for an internal network")
+        _check_option(network, f"host_ipv{version}", version)
+    _check_option(network, "host_binding_ipv4", 4)
     if not network.ipv4 and not network.ipv6:
         raise InvalidParameter("IPv4 or IPv6 must be enabled")
     if network.driver in (MACVLAN, IPVLAN):
         check_options(network)
         network.internal = network.internal or not network.option("parent")
+
+
+def _check_option(network: Network, name: str, version: int) -> None:
+    """An option whose value is an address."""
+    value = network.option(name)
+    if value and parse_address(value).version != version:
+        raise InvalidParameter(f"invalid IPv{version} address for {name}: {value}")
 
 
 RATE_UNITS = {"": 1, "bit": 1, "kbit": 1000, "mbit": 1000**2, "gbit": 1000**3}

@@ -36,8 +36,16 @@ CONNECTIONS = """\
 table inet {table} {{
     set bridges {{ type ifname; }}
     set masqueraded {{ type ifname; }}
+    set masqueraded6 {{ type ifname; }}
+    map source {{ type ifname : ipv4_addr; }}
+    map source6 {{ type ifname : ipv6_addr; }}
     set internal {{ type ifname; }}
     set routed {{ type ifname; }}
+    set routed6 {{ type ifname; }}
+    set direct {{ type ipv4_addr . inet_proto . inet_service; }}
+    set direct6 {{ type ipv6_addr . inet_proto . inet_service; }}
+    set unprotected {{ type ifname; }}
+    set unprotected6 {{ type ifname; }}
     set within {{ type ifname . ifname; }}
     set neighbours {{ type ipv4_addr . ipv4_addr; flags interval; }}
     set neighbours6 {{ type ipv6_addr . ipv6_addr; flags interval; }}
@@ -57,14 +65,22 @@ table inet {table} {{
         iifname @internal drop
         oifname @internal drop
         oifname @bridges ct status dnat accept
-        iifname != @bridges oifname @routed accept
+        ip daddr . meta l4proto . th dport @direct accept
+        ip6 daddr . meta l4proto . th dport @direct6 accept
+        oifname @routed meta l4proto icmp accept
+        oifname @routed6 meta l4proto icmpv6 accept
+        iifname != @bridges oifname @unprotected meta nfproto ipv4 accept
+        iifname != @bridges oifname @unprotected6 meta nfproto ipv6 accept
         oifname @bridges drop
     }}
     chain postrouting {{
         type nat hook postrouting priority srcnat; policy accept;
         ct status dnat ip saddr . ip daddr @neighbours masquerade
         ct status dnat ip6 saddr . ip6 daddr @neighbours6 masquerade
-        iifname @masqueraded oifname != @bridges masquerade
+        oifname != @bridges snat ip to iifname map @source
+        oifname != @bridges snat ip6 to iifname map @source6
+        meta nfproto ipv4 iifname @masqueraded oifname != @bridges masquerade
+        meta nfproto ipv6 iifname @masqueraded6 oifname != @bridges masquerade
         oifname @bridges ip saddr 127.0.0.0/8 masquerade
         oifname @bridges ip6 saddr ::1 masquerade
     }}
@@ -130,6 +146,12 @@ PROTOCOL_NUMBERS = {"tcp": 6, "udp": 17, "sctp": 132}
 FAMILIES = ("inet", "ip", "ip6", "bridge")
 
 
+# Docker's gateway modes: translated; routed (published ports are reached at the container's own address); translated,
+# and reached there at every port by those who have a route; the host has no address there.
+NAT, ROUTED, UNPROTECTED, ISOLATED = "nat", "routed", "nat-unprotected", "isolated"
+MODES = (NAT, ROUTED, UNPROTECTED, ISOLATED)
+
+
 @dataclass(frozen=True, slots=True)
 class Bridge:
     """What the rules must know about a network's bridge."""
@@ -137,8 +159,9 @@ class Bridge:
     name: str
     subnets: tuple[str, ...] = ()
     masquerade: bool = True
+    sources: tuple[str, ...] = ()  # go out with this address of the host (one of each family), not with the nearest
     internal: bool = False
-    routed: bool = False  # reachable from outside without a published port
+    modes: tuple[str, str] = (NAT, NAT)  # IPv4, IPv6
     icc: bool = True  # the containers on it may talk to each other
 
 
@@ -154,7 +177,8 @@ class Port:
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """A host's port (`host_ip` "" = every address) and the container's address and port behind it."""
+    """A host's port (`host_ip` "" = every address) and the container's address and port behind it. `host_port` 0: none
+    of the host's, the container's own port is open (gateway mode "routed")."""
 
     proto: str
     host_ip: str
@@ -266,12 +290,15 @@ class Rules:
     def _bridge(self, verb: str, bridge: Bridge) -> str:
         quoted = f'"{bridge.name}"'
         elements = [("inet", "bridges", quoted), ("ip", "inside", quoted), ("ip6", "inside", quoted)]
-        if bridge.masquerade:
-            elements.append(("inet", "masqueraded", quoted))
+        for suffix, mode in zip(("", "6"), bridge.modes, strict=True):
+            if bridge.masquerade and mode in (NAT, UNPROTECTED):
+                elements.append(("inet", f"masqueraded{suffix}", quoted))
+            if mode in (ROUTED, UNPROTECTED):
+                elements.append(("inet", f"{'routed' if mode == ROUTED else 'unprotected'}{suffix}", quoted))
         if bridge.internal:
             elements.append(("inet", "internal", quoted))
-        if bridge.routed:
-            elements.append(("inet", "routed", quoted))
+        for source in bridge.sources:
+            elements.append(("inet", "source6" if ":" in source else "source", f"{quoted} : {source}"))
         if bridge.icc:
             elements.append(("inet", "within", f"{quoted} . {quoted}"))
         for subnet in bridge.subnets:
@@ -284,6 +311,11 @@ class Rules:
         elements: list[Element] = []
         for port in sorted(ports, key=repr):
             address = "ipv6_addr" if port.family == "ip6" else "ipv4_addr"
+            if not port.host_port:
+                elements.append(Element(add, "inet", self.table, "direct6" if port.family == "ip6" else "direct", (
+                    (address, port.ip), ("inet_proto", str(PROTOCOL_NUMBERS[port.proto])),
+                    ("inet_service", str(port.port)))))
+                continue
             key: tuple[tuple[str, str], ...] = (
                 ("inet_proto", str(PROTOCOL_NUMBERS[port.proto])), ("inet_service", str(port.host_port)))
             data = ((address, port.ip), ("inet_service", str(port.port)))

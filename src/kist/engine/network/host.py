@@ -19,7 +19,7 @@ from contextlib import ExitStack, contextmanager
 from ipaddress import ip_network
 
 from kist.engine.network import interfaces
-from kist.engine.network.firewall import RELAY4, RELAY6, Port, Published, Rules
+from kist.engine.network.firewall import ISOLATED, RELAY4, RELAY6, Port, Published, Rules
 from kist.engine.network.ipam import Net, mac_for
 from kist.engine.network.model import BRIDGE, IPVLAN, RESOLVER, Attachment, Network
 from kist.engine.network.sandbox import NamespaceThread, Sandbox, read_sysctl, wire, write_sysctl
@@ -102,8 +102,7 @@ class Host:
         self._indexes[name] = link.index
         wanted = [(subnet.gateway, ip_network(subnet.subnet).prefixlen) for subnet in network.subnets
                   if subnet.gateway]
-        if network.internal and network.flag("inhibit_ipv4", default=False):
-            wanted = []
+        wanted = [one for one in wanted if not _without_address(network, one[0])]
         self._bridge_sysctls(name, ipv6=network.ipv6)
         present = {(one.address, one.prefixlen) for one in self.netlink.addresses() if one.index == link.index}
         self.netlink.run(
@@ -170,16 +169,27 @@ class Host:
 
     def ensure_forwarding(self, *, ipv6: bool) -> None:
         """Let the host forward packets. What it was before is written down first."""
-        for name in ("ipv4/ip_forward", *(["ipv6/conf/all/forwarding"] if ipv6 else [])):
-            if read_sysctl(name) not in ("1", ""):
+        wanted = {"ipv4/ip_forward": "1"}
+        if ipv6:
+            # A host that forwards no longer listens to routers (and loses its own default route) unless this is 2.
+            wanted |= dict.fromkeys(self._listening_to_routers(), "2") | {"ipv6/conf/all/forwarding": "1"}
+        for name, value in wanted.items():
+            if read_sysctl(name) not in (value, ""):
                 before = self._read_state()
                 before.setdefault(name, read_sysctl(name))
                 self._write_state(before)
-                write_sysctl(name, "1")
+                write_sysctl(name, value)
+
+    def _listening_to_routers(self) -> list[str]:
+        names = [f"ipv6/conf/{link.name}/accept_ra" for link in self.netlink.links()]
+        return [name for name in names if read_sysctl(name) == "1" and "/lo/" not in name]
 
     def restore_forwarding(self) -> None:
         for name, value in self._read_state().items():
-            write_sysctl(name, value)
+            try:
+                write_sysctl(name, value)
+            except FileNotFoundError:
+                pass  # of a device that is gone
         if os.path.exists(self._state_file):
             os.unlink(self._state_file)
 
@@ -275,6 +285,8 @@ class Host:
             addresses = ((attachment.ip, attachment.prefixlen), (attachment.ip6, attachment.prefixlen6))
             netlink.run(request.set_link(index, up=True),
                         *(request.add_address(index, *one) for one in addresses if one[0]))
+            for name, value in interfaces.sysctls(attachment).items():
+                write_sysctl(name, value)
             if attachment.rate:
                 netlink.run(request.limit_rate(index, attachment.rate))
             if attachment.rate and attachment.host_interface:
@@ -392,6 +404,13 @@ class Host:
         with open(temporary, "w") as file:
             json.dump(state, file)
         os.replace(temporary, self._state_file)
+
+
+def _without_address(network: Network, gateway: str) -> bool:
+    """Whether the host is to have no address of this family on the bridge."""
+    version = 6 if ":" in gateway else 4
+    return (network.gateway_mode(version) == ISOLATED
+            or (version == 4 and network.flag("inhibit_ipv4", default=False)))
 
 
 @contextmanager

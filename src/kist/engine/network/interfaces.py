@@ -11,12 +11,48 @@ The last two reach what `parent` reaches, and by the kernel's design not the hos
 from __future__ import annotations
 
 import errno
+import re
+from collections.abc import Collection
+from typing import Any
 
 from kist.engine.network.model import BRIDGE, IPVLAN, MACVLAN, Attachment, Network
 from kist.errors import InvalidParameter, NotSupported
 from kist.linux.netlink import Link, Netlink, Request, request
 
+Json = dict[str, Any]
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,14}")
+_SYSCTL = re.compile(r"net\.((?:ipv4|ipv6)\.(?:conf|neigh)|mpls\.conf)\.IFNAME\.([a-z0-9_]+)")
 MODULES = {MACVLAN: "macvlan", IPVLAN: "ipvlan"}
+
+
+def choose_name(network: Network, asked: Json, taken: Collection[str]) -> str:
+    """What the interface is called inside: as the endpoint's option says, else the first free one of eth0, eth1…
+    (or of another prefix, an option of the network)."""
+    wanted = str((asked.get("DriverOpts") or {}).get("com.docker.network.endpoint.ifname") or "")
+    if wanted:
+        if wanted in taken or wanted == "lo" or not _NAME.fullmatch(wanted):
+            raise InvalidParameter(f"invalid interface name {wanted!r}: taken, or not 1 to 15 letters, digits, . _ -")
+        return wanted
+    prefix = network.option("container_iface_prefix") or "eth"
+    return next(name for name in (f"{prefix}{number}" for number in range(1000)) if name not in taken)
+
+
+def is_plain(attachment: Attachment) -> bool:
+    """Whether an interface that was made ahead, eth0 with IPv4 only, will do."""
+    return attachment.interface == "eth0" and not (attachment.ip6 or attachment.rate or sysctls(attachment))
+
+
+def sysctls(attachment: Attachment) -> dict[str, str]:
+    """Those of the interface alone, path below /proc/sys/net → value: `net.ipv4.conf.IFNAME.log_martians=1,…`"""
+    found = {}
+    text = str((attachment.asked.get("DriverOpts") or {}).get("com.docker.network.endpoint.sysctls") or "")
+    for setting in filter(None, (part.strip() for part in text.split(","))):
+        name, _, value = setting.partition("=")
+        match = _SYSCTL.fullmatch(name)
+        if match is None or not value:
+            raise InvalidParameter(f"invalid endpoint sysctl {setting!r}: expected net.ipv4.conf.IFNAME.NAME=VALUE")
+        found[f"{match[1].replace('.', '/')}/{attachment.interface}/{match[2]}"] = value
+    return found
 
 
 def veth(network: Network, attachment: Attachment, netns_fd: int, master: Link, mtu: int) -> Request:

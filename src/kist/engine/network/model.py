@@ -61,6 +61,10 @@ class Network(msgspec.Struct, omit_defaults=True):
         value = self.option(name).lower()
         return value in ("1", "t", "true", "yes") if value else default
 
+    def gateway_mode(self, version: int) -> str:
+        """How its containers are reached by IPv4, IPv6 (firewall.py, MODES)."""
+        return self.option(f"gateway_mode_ipv{version}") or "nat"
+
     @property
     def guarded(self) -> bool:
         """Whether its containers are kept from using other addresses than their own."""
@@ -106,7 +110,8 @@ class Attachment(msgspec.Struct, omit_defaults=True):
 
 
 class Port(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A published port: `host_ip` "0.0.0.0" or "::" is every address of that kind."""
+    """A published port: `host_ip` "0.0.0.0" or "::" is every address of that kind; `host_port` 0: the container's own
+    address, where it is routed to."""
 
     proto: str
     port: int
@@ -185,7 +190,8 @@ class Endpoint(msgspec.Struct, omit_defaults=True):
         found: dict[str, list[dict[str, str]] | None] = dict.fromkeys(self.exposed)
         for port in self.ports:
             bindings = found.get(f"{port.port}/{port.proto}") or []
-            bindings.append({"HostIp": port.host_ip, "HostPort": str(port.host_port)})
+            bindings.append({"HostIp": port.host_ip, "HostPort": str(port.host_port)} if port.host_port else
+                            {"HostIp": "", "HostPort": ""})
             found[f"{port.port}/{port.proto}"] = bindings
         return found
 

@@ -22,14 +22,14 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from kist.engine.network import definitions, inspection, reach
+from kist.engine.network import definitions, inspection, interfaces, reach
 from kist.engine.network.addressing import Addresses, gateways
 from kist.engine.network.dns.client import NameService
-from kist.engine.network.firewall import Rules
+from kist.engine.network.firewall import ROUTED, Rules
 from kist.engine.network.host import Host, port_of
 from kist.engine.network.ipam import DEFAULT_POOLS, parse_subnet
 from kist.engine.network.model import BRIDGE, HOST, NONE, Attachment, Endpoint, Network, new_id
-from kist.engine.network.ports import HostPorts, Wanted, wanted_ports
+from kist.engine.network.ports import HostPorts, Wanted, bound, wanted_ports
 from kist.engine.network.sandbox import Sandbox
 from kist.engine.network.thread import HostThread
 from kist.engine.network.translate import place, published, publisher, rules_of
@@ -46,11 +46,12 @@ class Networks:
     def __init__(
         self, *, data: str, run: str, bridge: str = "kist0", table: str = "kist", subnet: str = "10.88.0.0/16",
         pools: tuple[tuple[str, int], ...] = DEFAULT_POOLS, warm: tuple[int, int] = (4, 2),
-        respect_host_firewall: bool = True,
+        respect_host_firewall: bool = True, ipv6: bool = False, subnet6: str = "",
     ) -> None:
         self._definitions = definitions.Definitions(os.path.join(data, "networks"))
         self._state_file = os.path.join(run, "network.json")
         self._bridge, self._subnet, self._address_pools = bridge, subnet, pools
+        self._ipv6, self._subnet6 = ipv6, subnet6
         self._rules = Rules(table, f"{bridge[:13]}-o", f"{bridge[:13]}-i", respect_host_firewall)
         self._networks: dict[str, Network] = {}
         self._endpoints: dict[str, Endpoint] = {}
@@ -84,6 +85,7 @@ class Networks:
         others = [parse_subnet(one.subnet) for other in self._networks.values() if other is not default
                   for one in other.subnets]
         definitions.choose_default(default, present, self._subnet, others + host.subnets(), self._address_pools)
+        definitions.choose_default6(default, self._subnet6, others, wanted=self._ipv6)
         host.ensure_relay()
         host.ensure_forwarding(ipv6=any(network.ipv6 for network in self._networks.values()))
         for network in self._networks.values():
@@ -212,14 +214,13 @@ class Networks:
 
     def _attachment(self, endpoint: Endpoint, network: Network, asked: Json, hostname: str) -> Attachment:
         own = [endpoint.container_name, endpoint.container_id[:12], *([hostname] if hostname else [])]
-        taken = {one.interface for one in endpoint.attachments}
-        interface = next(name for name in (f"eth{n}" for n in range(1000)) if name not in taken)
+        interface = interfaces.choose_name(network, asked, {one.interface for one in endpoint.attachments})
         return self._addresses.attachment(endpoint.container_id, network, asked, interface=interface, names=own)
 
     async def _wire(self, endpoint: Endpoint) -> None:
         """The namespace, with an interface for each attachment."""
         attachments = endpoint.attachments
-        if [one.network_name for one in attachments] == ["bridge"] and not (attachments[0].ip6 or attachments[0].rate):
+        if [one.network_name for one in attachments] == ["bridge"] and interfaces.is_plain(attachments[0]):
             sandbox = await self._warm.take("wired")
             endpoint.netns_fd = sandbox.netns_fd
             try:
@@ -342,8 +343,11 @@ class Networks:
         out = publisher(endpoint)
         if not wanted or out is None:
             return
+        network = self._networks[out.network]
         try:
-            endpoint.ports = self._ports.hold(endpoint.container_id, wanted, ipv4=bool(out.ip), ipv6=bool(out.ip6))
+            endpoint.ports = self._ports.hold(
+                endpoint.container_id, bound(wanted, network), ipv4=bool(out.ip), ipv6=bool(out.ip6),
+                routed=[version for version in (4, 6) if network.gateway_mode(version) == ROUTED])
         except EngineFailure as error:
             raise EngineFailure(f"driver failed programming external connectivity on endpoint "
                                 f"{endpoint.container_name} ({out.endpoint_id}): {error}") from None

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-from kist.engine.network.model import Port
+from kist.engine.network.model import Network, Port
 from kist.errors import EngineFailure, InvalidParameter
 
 PROTOCOLS = {
@@ -83,6 +83,15 @@ def wanted_ports(
     return sorted(found, key=lambda one: one.first == 0)
 
 
+def bound(wanted: Sequence[Wanted], network: Network) -> list[Wanted]:
+    """Ports without an address of the host are published at the one that the network's option names, if any (IPv4 only
+    then, as with Docker)."""
+    address = network.option("host_binding_ipv4")
+    if not address or address in EVERYWHERE.values():
+        return list(wanted)
+    return [one if one.host_ip else replace(one, host_ip=address) for one in wanted]
+
+
 def _check_address(host_ip: str) -> None:
     try:
         socket.inet_pton(socket.AF_INET6 if ":" in host_ip else socket.AF_INET, host_ip)
@@ -96,10 +105,12 @@ class HostPorts:
     def __init__(self) -> None:
         self._held: dict[str, list[_Held]] = {}
 
-    def hold(self, owner: str, wanted: Iterable[Wanted], *, ipv4: bool, ipv6: bool) -> list[Port]:
-        """Hold what `owner` wants, all or nothing. EngineFailure, in Docker's words, where that can't be."""
+    def hold(self, owner: str, wanted: Iterable[Wanted], *, ipv4: bool, ipv6: bool,
+             routed: Sequence[int] = ()) -> list[Port]:
+        """Hold what `owner` wants, all or nothing. EngineFailure, in Docker's words, where that can't be. Families
+        (4, 6) that are `routed` take no port of the host."""
         try:
-            return [port for one in wanted for port in self._hold(owner, one, ipv4=ipv4, ipv6=ipv6)]
+            return [port for one in wanted for port in self._hold(owner, one, ipv4=ipv4, ipv6=ipv6, routed=routed)]
         except BaseException:
             self.let_go(owner)
             raise
@@ -128,6 +139,8 @@ class HostPorts:
         """Hold again what an earlier server held. A port that a program of the host took meanwhile is left
         to it: the packet filter still sends connections from outside to the container."""
         for port in ports:
+            if not port.host_port:
+                continue
             try:
                 sockets, _ = self._one(port.proto, port.host_ip, port.host_port)
             except EngineFailure:
@@ -143,8 +156,16 @@ class HostPorts:
         for owner in list(self._held):
             self.let_go(owner)
 
-    def _hold(self, owner: str, wanted: Wanted, *, ipv4: bool, ipv6: bool) -> list[Port]:
+    def _hold(self, owner: str, wanted: Wanted, *, ipv4: bool, ipv6: bool, routed: Sequence[int]) -> list[Port]:
         places = _places(wanted.host_ip, ipv4=ipv4, ipv6=ipv6)
+        own = [place for place in places if (6 if ":" in place else 4) in routed]
+        if own:
+            places = [place for place in places if place not in own]
+            open_ = [Port(wanted.proto, wanted.port, EVERYWHERE[6 if ":" in place else 4], 0) for place in own]
+            return open_ + (self._take(owner, wanted, places) if places else [])
+        return self._take(owner, wanted, places)
+
+    def _take(self, owner: str, wanted: Wanted, places: list[str]) -> list[Port]:
         failure: EngineFailure | None = None
         for candidate in range(wanted.first, wanted.last + 1):
             try:

@@ -16,6 +16,7 @@ from ipaddress import ip_address
 from typing import Any
 
 from kist.engine.network.addressing import gateways
+from kist.engine.network.firewall import ISOLATED, ROUTED, UNPROTECTED
 from kist.engine.network.model import BRIDGE, HOST, IPVLAN, MACVLAN, NONE, Attachment, Endpoint, Network, Port
 from kist.engine.network.translate import publisher, rules_of
 
@@ -78,7 +79,7 @@ def _outward(one: Network) -> str:
     if one.driver in WIRE:
         return "wire"
     rules = rules_of(one)
-    return "routed" if rules.routed or not rules.masquerade else "masqueraded"
+    return "routed" if ROUTED in rules.modes or not rules.masquerade else "masqueraded"
 
 
 def _container(one: Endpoint, networks: Mapping[str, Network]) -> Json:
@@ -124,7 +125,7 @@ def _direct(network: str = "") -> Json:
 
 
 def _ports(ports: Iterable[Port]) -> Json | None:
-    found = [f"{port.host_port}/{port.proto}" for port in ports]
+    found = [f"{port.host_port or port.port}/{port.proto}" for port in ports]
     return {"Ports": list(dict.fromkeys(found))} if found else None
 
 
@@ -165,7 +166,13 @@ def _bridged(one: Attachment, networks: Mapping[str, Network]) -> bool:
 def _to_host(mine: Endpoint, networks: Mapping[str, Network]) -> Json | None:
     if mine.mode == HOST:
         return _direct()
-    return next((_direct(networks[one.network].name) for one in mine.attachments if _bridged(one, networks)), None)
+    return next((_direct(networks[one.network].name) for one in mine.attachments
+                 if _bridged(one, networks) and _has_host(one, networks[one.network])), None)
+
+
+def _has_host(one: Attachment, network: Network) -> bool:
+    """Whether the host has an address there, too."""
+    return bool((one.ip and network.gateway_mode(4) != ISOLATED) or (one.ip6 and network.gateway_mode(6) != ISOLATED))
 
 
 def _from_host(theirs: Endpoint, networks: Mapping[str, Network]) -> Json | None:
@@ -185,6 +192,6 @@ def _from_outside(theirs: Endpoint, networks: Mapping[str, Network]) -> Json | N
         return _direct()
     for one in theirs.attachments:
         network = networks.get(one.network)
-        if network and not network.internal and (network.driver in WIRE or rules_of(network).routed):
+        if network and not network.internal and (network.driver in WIRE or UNPROTECTED in rules_of(network).modes):
             return _direct(network.name)
     return _ports(_open_ports(theirs, networks))

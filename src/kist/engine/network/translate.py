@@ -17,7 +17,8 @@ def rules_of(network: Network) -> Bridge:
     return Bridge(
         network.bridge, tuple(subnet.subnet for subnet in network.subnets), internal=network.internal,
         masquerade=not network.internal and network.flag("enable_ip_masquerade", default=True),
-        routed=network.option("gateway_mode_ipv4") == "routed", icc=network.flag("enable_icc", default=True),
+        modes=(network.gateway_mode(4), network.gateway_mode(6)), icc=network.flag("enable_icc", default=True),
+        sources=tuple(filter(None, (network.option("host_ipv4"), network.option("host_ipv6")))),
     )
 
 

@@ -55,5 +55,8 @@ def port_list(record: ContainerRecord) -> list[Json]:
         if not bindings:
             found.append(plain)
         for binding in bindings or ():
+            if not binding["HostPort"]:  # routed: at the container's own address
+                found.append(plain)
+                continue
             found.append({"IP": binding["HostIp"], "PublicPort": int(binding["HostPort"]), **plain})
     return found

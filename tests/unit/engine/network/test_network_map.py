@@ -153,7 +153,7 @@ def test_the_svg_says_all_of_it() -> None:
     for word in ("old", "<i>&", "└ sidecar", "127.0.0.1:5353 → 53/tcp", "br-back  internal", "198.51.100.1"):
         assert word in words
     titles = {title.text for title in root.iter(f"{SVG}title")}
-    assert {"outside → web: port 8080/tcp of the host", "db → api: network back", "web → sidecar: directly"} <= titles
+    assert {"outside → web: published port 8080/tcp", "db → api: network back", "web → sidecar: directly"} <= titles
     ways = [circle for circle in root.iter(f"{SVG}circle") if circle.get("class") in ("y", "o")]
     assert len(ways) == len(found["Reach"])
 
