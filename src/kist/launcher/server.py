@@ -14,6 +14,7 @@ import gc
 import os
 import select
 import sys
+import time
 from _socket import AF_UNIX, SOCK_SEQPACKET, socket, socketpair
 
 from kist.launcher import channel, loop
@@ -31,6 +32,9 @@ else:
 
 # One is enough for 20 starts at once, too: a fork takes half a millisecond, and each more keeps 0.4 MB.
 STOCK = 1
+
+# Seconds after the failure of a monitor, so that one which can't even wait costs no processor.
+PAUSE = 0.1
 
 # A monitor outlives whoever would send it one of these; it ends when its container does. The launcher ends when its
 # engine does. (runtime gives the container's process the default actions again.)
@@ -100,8 +104,12 @@ def _keep_stock(sock: socket, stock: int, monitor: Monitor) -> None:
 def _reap(ended: int) -> None:
     os.read(ended, 4096)
     try:
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass
+        while True:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if not pid:
+                return
+            if status:  # it failed (no more processes, no memory): its successor may, too
+                time.sleep(PAUSE)
     except ChildProcessError:
         pass
 

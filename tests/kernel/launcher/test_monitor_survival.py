@@ -149,3 +149,21 @@ async def test_idle_monitors_leave_with_their_launcher(place: Path) -> None:
     os.kill(launcher.pid, signal.SIGKILL)
     await soon(lambda: not any(map(alive, idle)))
     await launcher.close()
+
+
+async def test_a_killed_idle_creator_takes_its_monitor_along_and_both_are_replaced(house: House) -> None:
+    def children(pid: int) -> list[int]:
+        try:
+            return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+        except OSError:
+            return []
+
+    def pairs() -> dict[int, list[int]]:
+        return {monitor: children(monitor) for monitor in children(house.launcher.pid)}
+
+    await soon(lambda: len(pairs()) == STOCK and all(map(len, pairs().values())))
+    ((monitor, (creator,)),) = pairs().items()
+    os.kill(creator, signal.SIGKILL)
+    await soon(lambda: monitor not in pairs() and len(pairs()) == STOCK)
+    link = await house.start("sh", "-c", "exit 3")
+    assert (await link.exited).status == 3
