@@ -31,6 +31,7 @@ class Container:
         self.signals: list[str] = []
         self.sizes: list[tuple[int, int]] = []
         self.log: list[tuple[int, bytes]] = []
+        self.samples = 0
 
     @property
     def words(self) -> list[str]:
@@ -102,11 +103,16 @@ class FakeEngine:
         self.answers: dict[tuple[str, str], tuple[int, Any]] = {}
         self.connections = 0
         self.newest = "1.51"
-        self._listener = socket.socket(socket.AF_UNIX)
-        self._listener.bind(path)
-        self._listener.listen(64)
         self._links: list[socket.socket] = []
-        threading.Thread(target=self._accept, daemon=True).start()
+        self.listeners: list[socket.socket] = []  # those who wait for events
+        self.begin()
+
+    def begin(self) -> None:
+        """Listen."""
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(self.path)
+        self._listener.listen(64)
+        threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
 
     @property
     def host(self) -> str:
@@ -124,25 +130,31 @@ class FakeEngine:
         raise AssertionError(f"no request {start} among {self.lines()}")
 
     def close(self) -> None:
+        for container in self.containers.values():
+            container.signal.set()
+        self.end()
+
+    def end(self) -> None:
+        """Go away, as a server that was killed: the containers stay."""
         try:
             self._listener.shutdown(socket.SHUT_RDWR)
         except OSError:
             pass
         self._listener.close()
-        for container in self.containers.values():
-            container.signal.set()
         for link in self._links:
             try:
                 link.shutdown(socket.SHUT_RDWR)
             except OSError:
                 pass
             link.close()
+        self._links.clear()
+        self.listeners.clear()
         os.unlink(self.path)
 
-    def _accept(self) -> None:
+    def _accept(self, listener: socket.socket) -> None:
         while True:
             try:
-                link, _ = self._listener.accept()
+                link, _ = listener.accept()
             except OSError:
                 return
             self.connections += 1
@@ -216,7 +228,12 @@ class FakeEngine:
         elif words == ["containers", "create"]:
             self._create(link, query, json.loads(body))
         elif words == ["containers", "json"]:
-            self._json(link, 200, [])
+            self._json(link, 200, [self.summary(c) for c in self.containers.values()
+                                   if "all" in query or c.status in ("running", "paused")])
+        elif words == ["info"]:
+            self._json(link, 200, {"Name": "fake", "ServerVersion": "28.2.2", "NCPU": 2, "MemTotal": 8 << 30})
+        elif words == ["events"]:
+            self._events(link)
         elif words[0] == "containers" and len(words) > 1:
             return self._container(link, method, words, query, kept)
         else:
@@ -283,6 +300,14 @@ class FakeEngine:
             self._send(link, 200, b"", "")
         elif verb == "json":
             self._json(link, 200, self.inspection(found))
+        elif verb == "stats":
+            self._json(link, 200, self.sample(found))
+        elif verb == "top":
+            self._json(link, 200, {"Titles": ["PID", "CMD"], "Processes": [["1", " ".join(found.words)]]})
+        elif verb in ("pause", "unpause"):
+            found.status = "paused" if verb == "pause" else "running"
+            self._send(link, 204, b"", "")
+            self.tell(found, verb)
         elif verb == "logs":
             self._send(link, 200, b"".join(bytes([stream, 0, 0, 0]) + len(data).to_bytes(4, "big") + data
                                            for stream, data in found.log), "application/vnd.docker.multiplexed-stream")
@@ -294,6 +319,41 @@ class FakeEngine:
             found.signal.set()
             self._send(link, 204, b"", "")
         return False
+
+    @staticmethod
+    def summary(found: Container) -> dict[str, Any]:
+        told = {"running": "Up 5 minutes", "paused": "Up 5 minutes (Paused)", "created": "Created"}
+        return {"Id": found.id, "Names": ["/" + (found.name or "odd_name")], "Image": found.body["Image"],
+                "Command": " ".join(found.words), "Created": 1_700_000_000, "State": found.status,
+                "Status": told.get(found.status, f"Exited ({found.code}) 2 hours ago"), "Ports": [],
+                "Labels": found.body.get("Labels") or {}}
+
+    def sample(self, found: Container) -> dict[str, Any]:
+        """Half a CPU is used, and between two samples 1 MiB came in and 2 MiB were written."""
+        if found.status not in ("running", "paused"):
+            return {"id": found.id, "name": "/" + found.name, "cpu_stats": {}, "memory_stats": {}}
+        found.samples += 1
+        n = found.samples
+        return {"id": found.id, "name": "/" + found.name, "pids_stats": {"current": 3},
+                "cpu_stats": {"cpu_usage": {"total_usage": n * 25}, "system_cpu_usage": n * 100, "online_cpus": 2},
+                "memory_stats": {"usage": 96 << 20, "limit": 256 << 20, "stats": {"inactive_file": 32 << 20}},
+                "networks": {"eth0": {"rx_bytes": n << 20, "tx_bytes": 0}},
+                "blkio_stats": {"io_service_bytes_recursive": [{"op": "write", "value": n << 21}]}}
+
+    def _events(self, link: socket.socket) -> None:
+        """A stream that goes on until the engine is closed."""
+        link.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n")
+        self.listeners.append(link)
+        link.recv(1)
+
+    def tell(self, found: Container, action: str) -> None:
+        """An event, for all who listen."""
+        data = json.dumps({"Type": "container", "Action": action, "Actor": {"ID": found.id}}).encode() + b"\n"
+        for link in self.listeners:
+            try:
+                link.sendall(b"%x\r\n%b\r\n" % (len(data), data))
+            except OSError:
+                pass
 
     @staticmethod
     def inspection(found: Container) -> dict[str, Any]:
@@ -316,6 +376,8 @@ class FakeEngine:
             self._json(link, 500, {"message": "it is broken"})
             return
         found.status = "running"
+        found.signal.clear()
+        found.ended.clear()
         self._send(link, 204, b"", "")
         threading.Thread(target=found.main, daemon=True).start()
 

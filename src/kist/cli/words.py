@@ -11,7 +11,7 @@ COMMON = {
     "run": "run", "exec": "exec", "ps": "ps", "pull": "pull", "push": "push", "images": "images",
     "login": "login", "logout": "logout", "search": "search", "version": "version", "info": "info",
 }
-PROGRAMS = {"server": "programs:SERVER", "hub": "programs:HUB", "oci": "programs:OCI"}
+PROGRAMS = {"server": "programs:SERVER", "hub": "programs:HUB", "oci": "programs:OCI", "ui": "ui"}
 OTHERS = {
     "attach": "attach", "commit": "commit", "cp": "cp", "create": "create", "diff": "diff", "events": "events",
     "export": "export", "history": "history", "import": "import_", "inspect": "inspect", "kill": "kill",

@@ -42,6 +42,12 @@ def test_run_loads_what_it_needs(engine: FakeEngine) -> None:
 def test_no_command_loads_the_heavy_ones(engine: FakeEngine) -> None:
     loaded(engine, "run", "-d", "--name", "x", "busybox", "sleep")
     heavy = {"argparse", "asyncio", "dataclasses", "email", "enum", "http", "json", "pathlib", "re", "rich", "socket",
-             "ssl", "subprocess", "typing", "urllib"}
+             "ssl", "subprocess", "textual", "typing", "urllib"}
     for words in (["ps"], ["logs", "x"], ["stop", "x"], ["wait", "x"], ["kill", "x"], ["rm", "x"]):
         assert not loaded(engine, *words) & heavy, words
+
+
+def test_textual_is_for_the_ui_alone(engine: FakeEngine) -> None:
+    modules = loaded(engine, "help")
+    assert "kist.cli.commands.ui" in modules, "the help asks each command for its summary"
+    assert not {name.partition(".")[0] for name in modules} & {"textual", "rich"}

@@ -8,6 +8,7 @@ import time
 from kist.cli.listing import FORMAT, NO_TRUNC, show
 from kist.cli.output import binary_size, human_size
 from kist.cli.parser import Command
+from kist.cli.usage import block_bytes, cpu_percent, memory_limit, memory_used, network_bytes, processes
 from kist.client import wirejson
 from kist.client.client import NoServer
 from kist.errors import KistError, NotFound
@@ -69,44 +70,13 @@ def _fields(*, wide: bool) -> dict[str, tuple[str, Any]]:
         "Container": ("CONTAINER", lambda s: s["asked"]),
         "ID": ("CONTAINER ID", lambda s: s["id"] if wide else s["id"][:12]),
         "Name": ("NAME", lambda s: s.get("name", "").removeprefix("/")),
-        "CPUPerc": ("CPU %", lambda s: f"{_cpu(s):.2f}%"),
-        "MemUsage": ("MEM USAGE / LIMIT", lambda s: f"{binary_size(_memory(s))} / {binary_size(_limit(s))}"),
-        "MemPerc": ("MEM %", lambda s: f"{_memory(s) * 100 / _limit(s) if _limit(s) else 0:.2f}%"),
-        "NetIO": ("NET I/O", lambda s: _both(_net(s, "rx_bytes"), _net(s, "tx_bytes"))),
-        "BlockIO": ("BLOCK I/O", lambda s: _both(_block(s, "read"), _block(s, "write"))),
-        "PIDs": ("PIDS", lambda s: (s.get("pids_stats") or {}).get("current", 0)),
+        "CPUPerc": ("CPU %", lambda s: f"{cpu_percent(s, s.get('before')):.2f}%"),
+        "MemUsage": ("MEM USAGE / LIMIT", lambda s: f"{binary_size(memory_used(s))} / {binary_size(memory_limit(s))}"),
+        "MemPerc": ("MEM %", lambda s: f"{memory_used(s) * 100 / (memory_limit(s) or 1):.2f}%"),
+        "NetIO": ("NET I/O", lambda s: _both(network_bytes(s, "rx_bytes"), network_bytes(s, "tx_bytes"))),
+        "BlockIO": ("BLOCK I/O", lambda s: _both(block_bytes(s, "read"), block_bytes(s, "write"))),
+        "PIDs": ("PIDS", processes),
     }
-
-
-def _cpu(sample: JSON) -> float:
-    now, before = sample.get("cpu_stats") or {}, (sample.get("before") or {}).get("cpu_stats") or {}
-    if not before:
-        return 0.0
-    used = now["cpu_usage"]["total_usage"] - before["cpu_usage"]["total_usage"]
-    passed = now.get("system_cpu_usage", 0) - before.get("system_cpu_usage", 0)
-    return used / passed * now.get("online_cpus", 1) * 100 if passed > 0 and used > 0 else 0.0
-
-
-def _memory(sample: JSON) -> int:
-    """What is in use, without the page cache that could be given back (cgroup v1 and v2 name it each its way)."""
-    memory = sample.get("memory_stats") or {}
-    details = memory.get("stats") or {}
-    cache = details.get("total_inactive_file", details.get("inactive_file", 0))
-    usage = int(memory.get("usage", 0))
-    return usage - cache if cache < usage else usage
-
-
-def _limit(sample: JSON) -> int:
-    return int((sample.get("memory_stats") or {}).get("limit", 0))
-
-
-def _net(sample: JSON, field: str) -> int:
-    return sum(network.get(field, 0) for network in (sample.get("networks") or {}).values())
-
-
-def _block(sample: JSON, kind: str) -> int:
-    entries = (sample.get("blkio_stats") or {}).get("io_service_bytes_recursive") or ()
-    return sum(entry["value"] for entry in entries if entry["op"].lower() == kind)
 
 
 def _both(first: int, second: int) -> str:

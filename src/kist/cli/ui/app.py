@@ -1,0 +1,461 @@
+"""The program: keys and clicks come in, the feed's news come in, and the widgets are told what to show."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any
+
+from textual.app import App, ComposeResult, SuspendNotSupported
+from textual.binding import Binding
+from textual.events import Resize
+from textual.message import Message
+from textual.widgets._input import Input  # the package's own lazy names cost a look-up each
+from textual.worker import Worker, WorkerState
+
+from kist.cli.commands.ps import ports_text
+from kist.cli.ui import actions, look, pane
+from kist.cli.ui.bar import Bar
+from kist.cli.ui.dialogs import Confirm, Help, Menu
+from kist.cli.ui.feed import Feed, Lost, News
+from kist.cli.ui.follow import Follower
+from kist.cli.ui.head import Head
+from kist.cli.ui.model import SORTS, Model, Row, View
+from kist.cli.ui.pane import Pane
+from kist.cli.ui.table import Table
+from kist.client.client import Client
+from kist.errors import KistError
+
+SHORT = 17  # lines of the screen below which the pane gives its place to the list
+TINY = 10  # and below which the head is one line
+REFRESH = 2.0  # seconds between two looks at a container's processes
+
+
+class Told(Message):
+    """The feed has something."""
+
+    def __init__(self, news: News | Lost) -> None:
+        super().__init__()
+        self.news = news
+
+
+class Logged(Message):
+    """The follower has lines."""
+
+    def __init__(self, container: str, lines: list[str]) -> None:
+        super().__init__()
+        self.container, self.lines = container, lines
+
+
+def _keys(table: str) -> list[Binding | tuple[str, str] | tuple[str, str, str]]:
+    """`"f7,s start_stop"` a line."""
+    return [Binding(keys, action) for keys, action in (line.split() for line in table.strip().splitlines())]
+
+
+class UI(App[None]):
+    """`kist ui`."""
+
+    CSS = look.CSS
+    TITLE = "kist ui"
+    ENABLE_COMMAND_PALETTE = False
+    BINDINGS = _keys("""
+        f1,question_mark,h help
+        f2,e shell
+        f3,l log
+        i details
+        f4,slash,backslash filter
+        f5,t tree
+        f6 sort
+        less_than_sign,comma sort_by(-1)
+        greater_than_sign,full_stop sort_by(1)
+        P sort_to('cpu')
+        M sort_to('memory')
+        N sort_to('network')
+        O sort_to('block')
+        T sort_to('created')
+        I turn
+        f7,s start_stop
+        r act('restart')
+        f8,p pause
+        f9,k kill
+        d,delete act('remove')
+        f10,q,ctrl+c quit
+        a all
+        D theme
+        plus,equals_sign fold(False)
+        minus fold(True)
+        space tag
+        U untag
+        enter zoom
+        escape leave
+        tab,shift+tab next_mode
+        1 mode(0)
+        2 mode(1)
+        3 mode(2)
+        4 mode(3)
+        up move(-1)
+        down move(1)
+        pageup page(-1)
+        pagedown page(1)
+        home end(-1)
+        end end(1)
+        left sideways(-8)
+        right sideways(8)
+    """)
+
+    def __init__(self, client: Client, *, place: str, theme: str, interval: float = 1.0, wanted: str = "",
+                 shell: Callable[[str], list[str]] | None = None) -> None:
+        super().__init__(ansi_color=True if theme == look.PLAIN else None)
+        for made in look.THEMES:
+            self.register_theme(made)
+        self.theme = theme
+        self.client, self.shell_command = client, shell
+        self.model, self.look_at = Model(), View(filter=wanted)
+        self.info: dict[str, Any] = {}
+        self.lost = ""
+        self.feed = Feed(client, self._tell, interval)
+        self.follower: Follower | None = None
+        self.head, self.table, self.pane, self.bar = Head(self.model, place), Table(), Pane(), Bar()
+        self.line = Input(placeholder="words that a line must have; Enter, or Esc for none", id="filter",
+                          compact=True, select_on_focus=False)
+
+    def compose(self) -> ComposeResult:
+        yield from (self.head, self.table, self.pane, self.bar, self.line)
+
+    def on_mount(self) -> None:
+        self._filtering(on=False)
+        self.feed.start()
+        self.set_interval(REFRESH, self._look_again)
+
+    def on_unmount(self) -> None:
+        self._unfollow()
+        self.feed.stop()
+
+    def on_resize(self, event: Resize) -> None:
+        self.pane.set_class(event.size.height < SHORT, "hidden")
+        self.head.set_class(event.size.height < TINY, "small")
+
+    # What comes in; the first two are called in other threads
+
+    def _tell(self, news: News | Lost) -> None:
+        self.post_message(Told(news))
+
+    def _tell_lines(self, container: str, lines: list[str]) -> None:
+        self.post_message(Logged(container, lines))
+
+    def on_told(self, message: Told) -> None:
+        news = message.news
+        if isinstance(news, Lost):
+            self.lost = news.reason or "no answer"
+        else:
+            self.lost, self.info = "", news.info
+            self.model.listed(news.listed, ports_text)
+            if news.samples is not None:
+                self.model.sampled(news.samples, news.at)
+            self.table.tagged &= self.model.rows.keys()
+            if self.follower is not None and self.follower.done and self.row is not None and self.row.live:
+                self._load()  # it runs again
+        self.redraw()
+
+    def on_logged(self, message: Logged) -> None:
+        if self.follower is not None and message.container == self.follower.container:
+            self.pane.add(message.lines)
+
+    def redraw(self) -> None:
+        """Show what is known."""
+        self.table.show(self.model.lines(self.look_at), self.look_at, stale=bool(self.lost))
+        self.head.show(self.info, self.lost)
+        row = self.row
+        if row is None:
+            self.pane.show_history("all containers", list(self.model.totals))
+        else:
+            self.pane.show_history(row.name, list(row.history))
+        self.bar.show(*["stopped"] * (row is not None and row.state in actions.STOPPED),
+                      *["paused"] * (row is not None and row.state == "paused"), *["tree"] * self.look_at.tree)
+
+    # The container under the cursor, and those that an action is for
+
+    @property
+    def row(self) -> Row | None:
+        return self.table.line.row if self.table.line else None
+
+    @property
+    def chosen(self) -> list[Row]:
+        """The tagged ones, else the one under the cursor, else all of the group there."""
+        if self.table.tagged:
+            return [row for row in self.model.rows.values() if row.id in self.table.tagged]
+        line = self.table.line
+        if line is None:
+            return []
+        if line.row is not None:
+            return [line.row]
+        return [row for row in self.model.rows.values() if line.group and row.group == line.group.name]
+
+    def on_table_moved(self) -> None:
+        self._load()
+        self.redraw()
+
+    def on_table_sorted(self, message: Table.Sorted) -> None:
+        if message.sort == self.look_at.sort:
+            self.action_turn()
+        else:
+            self.action_sort_to(message.sort)
+
+    # Moving
+
+    @property
+    def zoomed(self) -> bool:
+        return self.screen.has_class("zoomed")
+
+    def action_move(self, by: int) -> None:
+        self.pane.scroll_by(by) if self.zoomed else self.table.move(by)
+
+    def action_page(self, by: int) -> None:
+        self.pane.scroll_by(by * (self.pane.size.height - 2)) if self.zoomed else self.table.move(by * self.table.page)
+
+    def action_end(self, to: int) -> None:
+        far = to * (1 << 30)
+        self.pane.scroll_by(far) if self.zoomed or (self.pane.mode == pane.LOG and to > 0) else self.table.move(far)
+
+    def action_sideways(self, by: int) -> None:
+        self.pane.scroll_by(0, by)
+
+    # The pane
+
+    def action_mode(self, mode: int) -> None:
+        if mode != self.pane.mode:
+            self.pane.mode = mode
+            self.pane.grep = ""
+            self._load()
+            self.redraw()
+
+    def action_next_mode(self) -> None:
+        self.action_mode((self.pane.mode + 1) % len(pane.MODES))
+
+    def on_pane_chosen(self, message: Pane.Chosen) -> None:
+        self.action_mode(message.mode)
+
+    def action_zoom(self) -> None:
+        self.screen.toggle_class("zoomed")
+
+    def action_log(self) -> None:
+        self._zoom_to(pane.LOG)
+
+    def action_details(self) -> None:
+        self._zoom_to(pane.DETAILS)
+
+    def _zoom_to(self, mode: int) -> None:
+        self.action_mode(mode)
+        self.screen.add_class("zoomed")
+
+    def _load(self) -> None:
+        """Get the pane's text for the container under the cursor."""
+        self._unfollow()
+        self.pane.clear()
+        row = self.row
+        if row is None or self.pane.mode == pane.PLOTS:
+            return
+        if self.pane.mode == pane.LOG:
+            self.follower = Follower(self.client, row.id, self._tell_lines)
+            self.follower.start()
+        else:
+            self._look_again()
+
+    def _unfollow(self) -> None:
+        if self.follower is not None:
+            self.follower.stop()
+            self.follower = None
+
+    def _look_again(self) -> None:
+        """Ask for what no stream tells: processes and details."""
+        row = self.row
+        if row is not None and not self.lost and self.pane.mode in (pane.PROCESSES, pane.DETAILS):
+            self.run_worker(partial(self._text, row.id, self.pane.mode), thread=True, group="text", exclusive=True)
+
+    def _text(self, container: str, mode: int) -> None:
+        """In a thread."""
+        try:
+            if mode == pane.PROCESSES:
+                lines = pane.process_lines(self.client.containers.top(container, "-o pid,user,time,pcpu,args"))
+            else:
+                lines = pane.detail_lines(self.client.containers.inspect(container))
+        except (KistError, OSError) as error:
+            lines = [str(error)]
+        self.call_from_thread(self._take_text, container, mode, lines)
+
+    def _take_text(self, container: str, mode: int, lines: list[str]) -> None:
+        if self.row is not None and self.row.id == container and self.pane.mode == mode:
+            self.pane.replace(lines)
+
+    # Order and filter
+
+    def action_sort(self) -> None:
+        choices = [(name, title) for name, (title, _, _) in SORTS.items()]
+        self.push_screen(Menu("Sort by", choices, self.look_at.sort), lambda name: self.action_sort_to(name or ""))
+
+    def action_sort_to(self, name: str) -> None:
+        if name:
+            self.look_at.sort, self.look_at.turned = name, False
+            self.redraw()
+
+    def action_sort_by(self, step: int) -> None:
+        names = list(SORTS)
+        self.action_sort_to(names[(names.index(self.look_at.sort) + step) % len(names)])
+
+    def action_turn(self) -> None:
+        self.look_at.turned = not self.look_at.turned
+        self.redraw()
+
+    def action_tree(self) -> None:
+        self.look_at.tree = not self.look_at.tree
+        self.redraw()
+
+    def action_fold(self, folded: bool) -> None:
+        line = self.table.line
+        if line is None or not self.look_at.tree:
+            return
+        name = line.group.name if line.group else line.row.group if line.row else ""
+        (self.look_at.folded.add if folded else self.look_at.folded.discard)(name)
+        if folded:
+            self.table.cursor = f"group:{name}"
+        self.redraw()
+
+    def action_all(self) -> None:
+        self.look_at.all = not self.look_at.all
+        self.redraw()
+
+    def action_theme(self) -> None:
+        if self.theme != look.PLAIN:
+            self.theme = "kist-light" if self.theme == "kist-dark" else "kist-dark"
+            self.redraw()
+
+    def action_filter(self) -> None:
+        self._filtering(on=True)
+
+    def _filtering(self, *, on: bool) -> None:
+        """The line takes the bar's place. At once: what is typed behind the key belongs to it."""
+        self.bar.display, self.line.display = not on, on
+        if on:
+            self.line.value = self.pane.grep if self.zoomed else self.look_at.filter
+        self.screen.set_focus(self.line if on else self.table)
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        if not self.line.display:
+            return
+        if self.zoomed:
+            self.pane.search(event.value)
+        else:
+            self.look_at.filter = event.value
+            self.redraw()
+
+    def on_input_submitted(self) -> None:
+        self._filtering(on=False)
+
+    def action_leave(self) -> None:
+        """Out of the innermost thing that one is in."""
+        if self.line.display:
+            self.line.value = ""
+            if self.zoomed:
+                self.pane.search("")
+            else:
+                self.look_at.filter = ""
+            self._filtering(on=False)
+        elif self.zoomed:
+            self.screen.remove_class("zoomed")
+            self.pane.search("")
+        elif self.table.tagged:
+            self.table.tagged.clear()
+        else:
+            self.look_at.filter = ""
+        self.redraw()
+
+    def action_tag(self) -> None:
+        if self.row is not None and not self.zoomed:
+            self.table.tagged ^= {self.row.id}
+            self.table.move(1)
+            self.table.refresh()
+
+    def action_untag(self) -> None:
+        self.table.tagged.clear()
+        self.table.refresh()
+
+    # Doing
+
+    def action_start_stop(self) -> None:
+        rows = self.chosen
+        self.action_act("start" if rows and all(row.state in actions.STOPPED for row in rows) else "stop")
+
+    def action_pause(self) -> None:
+        rows = self.chosen
+        self.action_act("unpause" if rows and all(row.state == "paused" for row in rows) else "pause")
+
+    def action_kill(self) -> None:
+        if self.chosen:
+            self.push_screen(Menu("Send signal", actions.SIGNALS), lambda name: self._send(name or ""))
+
+    def _send(self, signal: str) -> None:
+        if signal:
+            self.action_act("kill", signal)
+
+    def action_act(self, name: str, signal: str = "") -> None:
+        action = actions.ACTIONS[name]
+        rows = [row for row in self.chosen if not action.states or row.state in action.states]
+        if not rows:
+            self.notify(f"nothing to {name} here", timeout=3)
+        elif name in actions.ASKED:
+            self.push_screen(Confirm(_question(name, rows)),
+                             lambda yes: self._do(action, rows, signal) if yes else None)
+        else:
+            self._do(action, rows, signal)
+
+    def _do(self, action: actions.Action, rows: Iterable[Row], signal: str) -> None:
+        for row in rows:
+            row.asked = action.doing
+            self.run_worker(partial(self._ask, action, row, signal), thread=True, exit_on_error=False)
+        self.table.tagged.clear()
+        self.redraw()
+
+    def _ask(self, action: actions.Action, row: Row, signal: str) -> None:
+        """In a thread."""
+        try:
+            action.do(self.client, row.id, signal)
+        except (KistError, OSError) as error:
+            self.notify(str(error), title=f"{action.name} {row.name}", severity="error", markup=False)
+        finally:
+            row.asked = ""
+
+    def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
+        if event.state in (WorkerState.SUCCESS, WorkerState.ERROR) and event.worker.group != "text":
+            self.feed.wake()
+
+    def action_shell(self) -> None:
+        """A shell in the container, on this terminal; this program waits meanwhile."""
+        row = self.row
+        if row is None or self.shell_command is None or row.state != "running":
+            self.notify("a shell wants a container that runs", timeout=3)
+            return
+        try:
+            with self.suspend():
+                print(f"kist ui: a shell in {row.name}; exit or Ctrl-D leads back", flush=True)
+                status = subprocess.run(self.shell_command(row.id), check=False).returncode
+        except SuspendNotSupported:
+            self.notify("this terminal can't be handed over", severity="error")
+            return
+        if status in (126, 127):
+            self.notify(f"{row.name} has no shell", severity="error")
+        self.refresh(layout=True)
+
+    def action_help(self) -> None:
+        self.push_screen(Help())
+
+    async def on_bar_pressed(self, message: Bar.Pressed) -> None:
+        await self.run_action(message.action)
+
+
+def _question(name: str, rows: list[Row]) -> str:
+    verb = name.capitalize()
+    if len(rows) > 1:
+        return f"{verb} {len(rows)} containers?\n{', '.join(row.name for row in rows[:5])}{'…' * (len(rows) > 5)}"
+    still = " (it is running)" if name == "remove" and rows[0].live else ""
+    return f"{verb} {rows[0].name}{still}?"
