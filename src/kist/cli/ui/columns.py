@@ -87,7 +87,7 @@ COLUMNS = (
     _figure("WRITE", 72, "block", lambda f: f.written),
     _figure("PIDS", 46, "pids", lambda f: f.pids, lambda value: f"{value:.0f}", width=5),
     Column(" STATUS", 17, 40, "state", lambda r: " " + status_text(r), status_style, left=True, most=28),
-    Column(" IMAGE", 17, 98, "image", lambda r: " " + r.image, lambda r: "dim", left=True, most=34),
+    Column(" IMAGE", 17, 106, "image", lambda r: " " + r.image, lambda r: "dim", left=True, most=34),
     Column(" ID", 13, 128, "name", lambda r: " " + short_id(r.id), lambda r: "faint", left=True),
     Column(" PORTS", 20, 148, "name", lambda r: " " + r.ports, lambda r: "dim", left=True, most=60),
 )
