@@ -1,19 +1,24 @@
-"""The Hub's library, for real: debian and redis built, pulled by a mirror's name and run; skopeo beside it."""
+"""The Hub's library, for real: every image built once, pulled by a mirror's name and used as people use it."""
 
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
-import subprocess
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from kist.hub.library import debian
+from kist.hub.library.workshop import Workshop
 from support.daemon import Daemon
-from support.hub import Hub, fill
-from support.processes import ENVIRONMENT
+from support.hub import Hub, fill, free_port
+
+BIG = ("debian", "nginx", "node", "postgres", "python", "redis")
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +26,7 @@ def full_library(shared_folder: Path) -> Path:
     data = shared_folder / "full-library"
     with (shared_folder / "full-library.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        fill(data, "debian", "redis")
+        fill(data, "kist/base", *BIG, archives=shared_folder / "archives")
     return data
 
 
@@ -32,20 +37,160 @@ def full_hub(full_library: Path, tmp_path_factory: pytest.TempPathFactory) -> It
     running.close()
 
 
-def _digest(hub: Hub, name: str) -> str:
-    done = subprocess.run(["skopeo", "inspect", "--tls-verify=false", f"docker://{hub.host}/library/{name}:latest"],
-                          env=ENVIRONMENT, capture_output=True, text=True, check=True)
-    return str(json.loads(done.stdout)["Digest"])
+def _get(hub: Hub, path: str) -> Any:
+    with urllib.request.urlopen(hub.url + path, timeout=30) as answer:
+        return json.load(answer)
 
 
-def test_debian_and_redis_built_twice_give_the_same_digests(full_hub: Hub, tmp_path: Path) -> None:
-    fill(tmp_path / "again", "debian", "redis")
-    again = Hub(tmp_path / "again", tmp_path / "hub.log")
-    try:
-        for name in ("debian", "redis"):
-            assert _digest(again, name) == _digest(full_hub, name)
-    finally:
-        again.close()
+def _image(hub: Hub, repository: str) -> tuple[dict[str, Any], dict[str, Any], str]:
+    """(manifest, configuration, digest)"""
+    with urllib.request.urlopen(f"{hub.url}/v2/{repository}/manifests/latest", timeout=30) as answer:
+        digest, manifest = answer.headers["Docker-Content-Digest"], json.load(answer)
+    return manifest, _get(hub, f"/v2/{repository}/blobs/{manifest['config']['digest']}"), digest
+
+
+def _until(try_it: Callable[[], bool], words: Callable[[], str], seconds: float = 90) -> None:
+    deadline = time.monotonic() + seconds
+    while not try_it():
+        assert time.monotonic() < deadline, words()
+        time.sleep(0.2)
+
+
+def test_layers_built_again_from_the_same_packages_are_the_same_bytes(
+        full_hub: Hub, shared_folder: Path, tmp_path: Path) -> None:
+    shop = Workshop(tmp_path, debian.epoch(), shared_folder / "archives")
+    for name in ("kist/base", *BIG):
+        built = [_diff_id(path) for path, _ in shop.make(name).layers]
+        _, config, digest = _image(full_hub, shop.recipes[name].repository)
+        assert built == config["rootfs"]["diff_ids"], f"{name} ({digest}) differs"
+
+
+def _diff_id(path: Path) -> str:
+    with path.open("rb") as file:
+        return "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@pytest.mark.parametrize(("name", "package"), [("library/postgres", "libpq5"), ("kist/base", "tzdata")])
+def test_every_image_has_its_bill_of_materials_as_a_referrer(full_hub: Hub, name: str, package: str) -> None:
+    _, _, digest = _image(full_hub, name)
+    (found,) = _get(full_hub, f"/v2/{name}/referrers/{digest}?artifactType=application/spdx%2Bjson")["manifests"]
+    manifest = _get(full_hub, f"/v2/{name}/manifests/{found['digest']}")
+    document = _get(full_hub, f"/v2/{name}/blobs/{manifest['layers'][0]['digest']}")
+    assert document["packages"][0]["versionInfo"] == digest
+    assert package in {one["name"] for one in document["packages"]}
+
+
+def test_tags_follow_the_softwares_version(full_hub: Hub) -> None:
+    for name in ("postgres", "python", "node", "nginx", "redis", "debian"):
+        found = _get(full_hub, f"/v2/library/{name}/tags/list")["tags"]
+        assert "latest" in found and any(tag.isdigit() for tag in found), (name, found)
+
+
+def test_the_base_is_as_small_as_it_says_and_complete(
+        full_hub: Hub, make_daemon: Callable[..., Daemon]) -> None:
+    manifest, _, _ = _image(full_hub, "kist/base")
+    assert sum(layer["size"] for layer in manifest["layers"]) < 4_000_000
+    daemon = make_daemon(mirror=full_hub.url)
+    script = ("set -e; id -un; date -d @0 +%H; cat /etc/ssl/certs/ca-certificates.crt | grep -c BEGIN; "
+              "grep ^https /etc/services | head -1; ls /lib64/; . /etc/os-release; echo $ID")
+    out = daemon.ok("run", "--rm", "-e", "TZ=Asia/Kolkata", "kist/base", "sh", "-c", script, timeout=120).splitlines()
+    assert out[0] == "root" and out[1] == "05" and int(out[2]) > 100 and "443" in out[3] and out[-1] == "kist"
+
+
+def test_python_runs_a_line_and_has_pip(full_hub: Hub, make_daemon: Callable[..., Daemon]) -> None:
+    daemon = make_daemon(mirror=full_hub.url)
+    code = "import ssl, sqlite3, sys; print(sys.version_info.major, len('ü'))"
+    assert daemon.ok("run", "--rm", "python", "python", "-c", code, timeout=180) == "3 1"
+    assert daemon.ok("run", "--rm", "-i", "python", input="print(6 * 7)") == "42"
+    out = daemon.ok("run", "--rm", "--network", "none", "python", "sh", "-c",
+                    "pip --version && python -m venv --without-pip /v && /v/bin/python -c 'import json' && "
+                    "pip install --dry-run --no-index nothing-like-it 2>&1 | grep -o externally-managed | wc -l")
+    assert out.startswith("pip ") and out.endswith("0"), "the container is the environment"
+
+
+def test_node_runs_scripts_options_and_commands(
+        full_hub: Hub, make_daemon: Callable[..., Daemon], tmp_path: Path) -> None:
+    daemon = make_daemon(mirror=full_hub.url)
+    assert daemon.ok("run", "--rm", "node", "-p", "6 * 7", timeout=180) == "42"
+    assert daemon.ok("run", "--rm", "node", "npm", "--version")[0].isdigit()
+    (tmp_path / "main.js").write_text("console.log(process.getuid(), process.argv.length)")
+    assert daemon.ok("run", "--rm", "-u", "node", "-v", f"{tmp_path}:/app:ro", "-w", "/app", "node", "main.js",
+                     "x") == "1000 3"
+    # A terminal gets the REPL.
+    done = daemon.kist("run", "--rm", "-i", "node", "-i", input="1 + 1\n.exit\n")
+    assert "> 2" in done.stdout, done
+
+
+def test_nginx_serves_its_page_a_folder_and_templates(
+        full_hub: Hub, make_daemon: Callable[..., Daemon], tmp_path: Path) -> None:
+    daemon, port = make_daemon(mirror=full_hub.url), free_port()
+    templates = tmp_path / "templates"
+    templates.mkdir()
+    (templates / "more.conf.template").write_text(
+        "server { listen 81; location / { return 200 \"${GREETING} $request_uri\"; } }\n")
+    daemon.ok("run", "-d", "--name", "web", "-p", f"127.0.0.1:{port}:80", "-p", f"127.0.0.1:{port + 1}:81", "-e",
+              "GREETING=hello", "-v", f"{templates}:/etc/nginx/templates:ro", "nginx", timeout=180)
+    assert "nginx works" in _page(daemon, f"http://127.0.0.1:{port}/")
+    assert _page(daemon, f"http://127.0.0.1:{port + 1}/there") == "hello /there"
+    _until(lambda: '"GET / HTTP' in daemon.ok("logs", "web"), lambda: daemon.ok("logs", "web"), 10)
+    daemon.ok("stop", "web")
+    assert json.loads(daemon.ok("inspect", "web"))[0]["State"]["ExitCode"] == 0, "SIGQUIT ends it in peace"
+
+
+def _page(daemon: Daemon, url: str) -> str:
+    found: list[str] = []
+
+    def asked() -> bool:
+        try:
+            with urllib.request.urlopen(url, timeout=5) as answer:
+                found.append(answer.read().decode())
+        except OSError:
+            return False
+        return True
+    _until(asked, lambda: daemon.kist("logs", "web").stdout, 30)
+    return found[-1]
+
+
+def test_postgres_initialises_answers_and_keeps_its_data(
+        full_hub: Hub, make_daemon: Callable[..., Daemon], tmp_path: Path) -> None:
+    daemon, scripts = make_daemon(mirror=full_hub.url), tmp_path / "initdb.d"
+    scripts.mkdir()
+    (scripts / "1.sql").write_text("CREATE TABLE t (x int); INSERT INTO t VALUES (42);")
+    (scripts / "2.sh").write_text('psql -v ON_ERROR_STOP=1 --username "$POSTGRES_USER" --dbname "$POSTGRES_DB" '
+                                  '-c "INSERT INTO t VALUES (43)"\n')
+    options = ("-e", "POSTGRES_USER=me", "-e", "POSTGRES_DB=mine", "-v", "pgdata:/var/lib/postgresql/data", "-v",
+               f"{scripts}:/docker-entrypoint-initdb.d:ro")
+    daemon.ok("run", "-d", "--name", "db", "-e", "POSTGRES_PASSWORD=it's $ecret", *options, "postgres", timeout=240)
+    query = ("exec", "-e", "PGPASSWORD=it's $ecret", "db", "psql", "-h", "127.0.0.1", "-U", "me", "-d", "mine", "-tAc",
+             "SELECT sum(x) FROM t")
+    _until(lambda: daemon.kist(*query).stdout.strip() == "85", lambda: daemon.kist("logs", "db").stdout)
+    assert "ready for start up" in daemon.ok("logs", "db")
+    daemon.ok("stop", "-t", "30", "db")
+    assert json.loads(daemon.ok("inspect", "db"))[0]["State"]["ExitCode"] == 0
+    # A second container over the volume needs no password, and initialises nothing.
+    daemon.ok("run", "-d", "--name", "again", *options, "postgres")
+    again = ("exec", "again", "psql", "-U", "me", "-d", "mine", "-tAc", "SELECT count(*) FROM t")
+    _until(lambda: daemon.kist(*again).stdout.strip() == "2", lambda: daemon.kist("logs", "again").stdout)
+    assert "Skipping initialization" in daemon.ok("logs", "again")
+
+
+def test_postgres_needs_a_password_and_says_so(full_hub: Hub, make_daemon: Callable[..., Daemon]) -> None:
+    daemon = make_daemon(mirror=full_hub.url)
+    done = daemon.kist("run", "--rm", "postgres", timeout=240)
+    assert done.returncode == 1
+    assert "superuser password is not specified" in done.stderr
+    assert daemon.ok("run", "--rm", "postgres", "postgres", "--version").startswith("postgres (PostgreSQL)")
+
+
+def test_redis_takes_options_and_runs_as_its_user(full_hub: Hub, make_daemon: Callable[..., Daemon]) -> None:
+    daemon = make_daemon(mirror=full_hub.url)
+    daemon.ok("run", "-d", "--name", "store", "redis", "--save", "60", "1", "--loglevel", "warning", timeout=120)
+    _until(lambda: daemon.kist("exec", "store", "redis-cli", "ping").stdout.strip() == "PONG",
+           lambda: daemon.kist("logs", "store").stdout)
+    assert daemon.ok("exec", "store", "redis-cli", "config", "get", "save").splitlines()[1] == "60 1"
+    assert daemon.ok("exec", "store", "redis-cli", "config", "get", "protected-mode").splitlines()[1] == "no"
+    assert "999" in daemon.ok("exec", "store", "sh", "-c", "grep ^Uid: /proc/1/status")
+    assert daemon.ok("run", "--rm", "redis", "redis-cli", "--version").startswith("redis-cli")
 
 
 def test_a_redis_server_in_one_container_and_its_client_by_exec(

@@ -89,7 +89,7 @@ class Config:
     storage_driver: str = "overlay"
     storage_max: int = 0  # 0: as much as there is
     hub_url: str = ""
-    hub_library: tuple[str, ...] = ("busybox", "debian", "hello-world", "redis")
+    hub_library: tuple[str, ...] = ("busybox", "debian", "hello-world", "nginx", "node", "postgres", "python", "redis")
 
     def __post_init__(self) -> None:
         if not self.socket:

@@ -19,9 +19,9 @@ import secrets
 import threading
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any
 
 from kist.errors import Conflict, InvalidParameter, NotFound
+from kist.hub.account_storage import TokenRecord, UserRecord
 from kist.hub.metadata import Metadata
 from kist.hub.names import is_name
 
@@ -31,8 +31,8 @@ _TOKEN = re.compile(r"kist_([0-9a-f]{12})_([A-Za-z0-9_-]{43})", re.ASCII)
 SHORTEST_PASSWORD = 10
 SESSION_LIFE = 14 * 86400.0
 #: Names that can't be a user's or an organisation's: paths of the pages, and the library's namespace.
-RESERVED = frozenset({"library", "v1", "v2", "token", "healthz", "metrics", "static", "search", "signin", "signout",
-                      "settings", "api", "r", "o"})
+RESERVED = frozenset({"library", "kist", "v1", "v2", "token", "healthz", "metrics", "static", "search", "signin",
+                      "signout", "settings", "api", "r", "o"})
 # Wrong passwords: after so many within the window, nobody gets another try for this name from there.
 TRIES, TRIES_WINDOW = 10, 300.0
 
@@ -80,7 +80,7 @@ class Accounts:
 
     def __init__(self, metadata: Metadata) -> None:
         self._metadata = metadata
-        self._db = metadata.database
+        self._kept = metadata.accounts
         self._failures: dict[tuple[str, str], list[float]] = {}
         self._verified: dict[bytes, float] = {}
         self._pepper = secrets.token_bytes(32)
@@ -89,46 +89,37 @@ class Accounts:
     # --- users ------------------------------------------------------------------------------------------
 
     def add_user(self, name: str, password: str, *, admin: bool = False) -> int:
-        self._check_new_name(name)
         check_password(password)
-        with self._db.write() as db:
-            cursor = db.execute("INSERT INTO users (name, password, admin, created) VALUES (?, ?, ?, ?)",
-                                (name, hash_password(password), admin, self._metadata.clock()))
-            return int(cursor.lastrowid or 0)
+        hashed = hash_password(password)
+        with self._metadata.transaction():
+            self._check_new_name(name)
+            return self._kept.add_user(name, hashed, admin=admin, now=self._metadata.clock())
 
     def set_password(self, name: str, password: str) -> None:
         """Also ends the user's sessions."""
         check_password(password)
-        user = self.user(name)
-        with self._db.write() as db:
-            db.execute("UPDATE users SET password = ? WHERE id = ?", (hash_password(password), user.id))
-            db.execute("DELETE FROM sessions WHERE user = ?", (user.id,))
+        self._kept.set_password(self.user(name).id, hash_password(password))
         with self._lock:
             self._verified.clear()
 
     def remove_user(self, name: str) -> None:
-        user = self.user(name)
-        with self._db.write() as db:
-            db.execute("DELETE FROM users WHERE id = ?", (user.id,))
+        self._kept.remove_user(self.user(name).id)
         with self._lock:
             self._verified.clear()
 
     def user(self, name: str) -> User:
-        row = self._db.one("SELECT * FROM users WHERE name = ?", name)
-        if row is None:
+        found = self._kept.user(name)
+        if found is None:
             raise NotFound(f"No such user: {name}")
-        return User(row["id"], row["name"], bool(row["admin"]))
+        return _user(found)
 
     def users(self) -> list[User]:
-        return [User(row["id"], row["name"], bool(row["admin"]))
-                for row in self._db.all("SELECT * FROM users ORDER BY name")]
+        return [_user(found) for found in self._kept.users()]
 
     def _check_new_name(self, name: str) -> None:
         if not _USER.fullmatch(name) or not is_name(name) or name in RESERVED:
             raise InvalidParameter(f'invalid name "{name}": 1 to 39 of a-z, 0-9 and inner dashes, and not reserved')
-        taken = self._db.one("SELECT 1 FROM users WHERE name = ? UNION SELECT 1 FROM organisations WHERE name = ?",
-                             name, name)
-        if taken is not None:
+        if self._kept.name_taken(name):
             raise Conflict(f'the name "{name}" is in use')
 
     # --- signing in ---------------------------------------------------------------------------------------
@@ -139,11 +130,11 @@ class Accounts:
         if token is not None:
             return self._by_token(name, token.group(1), token.group(2))
         self._check_tries(name, origin)
-        row = self._db.one("SELECT * FROM users WHERE name = ?", name)
+        found = self._kept.user(name)
         # An unknown name costs as much time as a known one: the answer's time tells nothing.
-        stored = row["password"] if row is not None else _NOBODY
-        if self._verify(password, stored) and row is not None:
-            return User(row["id"], row["name"], bool(row["admin"]))
+        stored = found.password if found is not None else _NOBODY
+        if self._verify(password, stored) and found is not None:
+            return _user(found)
         self._note_failure(name, origin)
         return None
 
@@ -185,19 +176,16 @@ class Accounts:
             raise InvalidParameter("a token needs a label of at most 100 characters, and a level")
         number, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
         now = self._metadata.clock()
-        with self._db.write() as db:
-            db.execute("INSERT INTO tokens VALUES (?, ?, ?, ?, ?, ?, NULL, ?)",
-                       (number, user.id, _sha256(secret), label, level.name, now, now + life if life else None))
+        self._kept.add_token(TokenRecord(number, user.id, _sha256(secret), label, level.name, now, None,
+                                         now + life if life else None))
         return f"kist_{number}_{secret}"
 
     def tokens(self, user: User) -> list[AccessToken]:
-        rows = self._db.all("SELECT * FROM tokens WHERE user = ? ORDER BY created", user.id)
-        return [AccessToken(row["id"], row["label"], Level[row["level"]], row["created"], row["used"], row["expires"])
-                for row in rows]
+        return [AccessToken(one.id, one.label, Level[one.level], one.created, one.used, one.expires)
+                for one in self._kept.tokens(user.id)]
 
     def remove_token(self, user: User, number: str) -> None:
-        with self._db.write() as db:
-            db.execute("DELETE FROM tokens WHERE id = ? AND user = ?", (number, user.id))
+        self._kept.remove_token(user.id, number)
 
     def by_token(self, password: str) -> User | None:
         """The user of an access token, whatever the name."""
@@ -205,85 +193,63 @@ class Accounts:
         return self._by_token("", token.group(1), token.group(2)) if token else None
 
     def _by_token(self, name: str, number: str, secret: str) -> User | None:
-        row = self._db.one("SELECT t.*, u.name, u.admin FROM tokens t JOIN users u ON u.id = t.user WHERE t.id = ?",
-                           number)
-        now = self._metadata.clock()
-        if row is None or not hmac.compare_digest(row["secret"], _sha256(secret)) or (name and name != row["name"]):
+        found, now = self._kept.token(number), self._metadata.clock()
+        if found is None:
             return None
-        if row["expires"] is not None and row["expires"] < now:
+        token, owner = found
+        if not hmac.compare_digest(token.secret, _sha256(secret)) or (name and name != owner.name):
             return None
-        if row["used"] is None or row["used"] < now - 3600:
-            with self._db.write() as db:
-                db.execute("UPDATE tokens SET used = ? WHERE id = ?", (now, number))
-        return User(row["user"], row["name"], bool(row["admin"]), Level[row["level"]])
+        if token.expires is not None and token.expires < now:
+            return None
+        if token.used is None or token.used < now - 3600:
+            self._kept.touch_token(number, now)
+        return User(owner.id, owner.name, owner.admin, Level[token.level])
 
     # --- sessions of the pages --------------------------------------------------------------------------------
 
     def open_session(self, user: User) -> str:
-        cookie = secrets.token_urlsafe(32)
-        now = self._metadata.clock()
-        with self._db.write() as db:
-            db.execute("DELETE FROM sessions WHERE expires < ?", (now,))
-            db.execute("INSERT INTO sessions VALUES (?, ?, ?)", (_sha256(cookie), user.id, now + SESSION_LIFE))
+        cookie, now = secrets.token_urlsafe(32), self._metadata.clock()
+        self._kept.open_session(_sha256(cookie), user.id, now + SESSION_LIFE, now)
         return cookie
 
     def session(self, cookie: str) -> User | None:
-        row = self._db.one("SELECT u.* FROM sessions s JOIN users u ON u.id = s.user WHERE s.id = ? AND s.expires > ?",
-                           _sha256(cookie), self._metadata.clock())
-        return User(row["id"], row["name"], bool(row["admin"])) if row else None
+        found = self._kept.session(_sha256(cookie), self._metadata.clock())
+        return _user(found) if found else None
 
     def close_session(self, cookie: str) -> None:
-        with self._db.write() as db:
-            db.execute("DELETE FROM sessions WHERE id = ?", (_sha256(cookie),))
+        self._kept.close_session(_sha256(cookie))
 
     # --- organisations and grants -----------------------------------------------------------------------------
 
     def add_organisation(self, name: str) -> None:
-        self._check_new_name(name)
-        with self._db.write() as db:
-            db.execute("INSERT INTO organisations (name, created) VALUES (?, ?)", (name, self._metadata.clock()))
+        with self._metadata.transaction():
+            self._check_new_name(name)
+            self._kept.add_organisation(name, self._metadata.clock())
 
     def remove_organisation(self, name: str) -> None:
-        with self._db.write() as db:
-            if not db.execute("DELETE FROM organisations WHERE name = ?", (name,)).rowcount:
-                raise NotFound(f"No such organisation: {name}")
+        if not self._kept.remove_organisation(name):
+            raise NotFound(f"No such organisation: {name}")
 
     def set_member(self, organisation: str, user: str, level: Level) -> None:
         """Level NONE takes the user out."""
-        number = self.user(user).id
-        row = self._db.one("SELECT id FROM organisations WHERE name = ?", organisation)
-        if row is None:
+        if not self._kept.set_member(organisation, self.user(user).id, level.name if level else None):
             raise NotFound(f"No such organisation: {organisation}")
-        with self._db.write() as db:
-            db.execute("DELETE FROM members WHERE organisation = ? AND user = ?", (row["id"], number))
-            if level is not Level.NONE:
-                db.execute("INSERT INTO members VALUES (?, ?, ?)", (row["id"], number, level.name))
 
     def members(self, organisation: str) -> dict[str, Level]:
-        rows = self._db.all("SELECT u.name, m.level FROM members m JOIN users u ON u.id = m.user JOIN organisations o "
-                            "ON o.id = m.organisation WHERE o.name = ? ORDER BY u.name", organisation)
-        return {row["name"]: Level[row["level"]] for row in rows}
+        return _levels(self._kept.members(organisation))
 
     def organisations(self) -> list[str]:
-        return [row["name"] for row in self._db.all("SELECT name FROM organisations ORDER BY name")]
+        return self._kept.organisations()
 
     def organisations_of(self, user: User) -> dict[str, Level]:
-        rows = self._db.all("SELECT o.name, m.level FROM members m JOIN organisations o ON o.id = m.organisation "
-                            "WHERE m.user = ? ORDER BY o.name", user.id)
-        return {row["name"]: Level[row["level"]] for row in rows}
+        return _levels(self._kept.memberships(user.id))
 
     def grant(self, repository: str, user: str, level: Level) -> None:
         """Level NONE takes it back."""
-        number = self.user(user).id
-        with self._db.write() as db:
-            db.execute("DELETE FROM grants WHERE repository = ? AND user = ?", (repository, number))
-            if level is not Level.NONE:
-                db.execute("INSERT INTO grants VALUES (?, ?, ?)", (repository, number, level.name))
+        self._kept.set_grant(repository, self.user(user).id, level.name if level else None)
 
     def grants(self, repository: str) -> dict[str, Level]:
-        rows = self._db.all("SELECT u.name, g.level FROM grants g JOIN users u ON u.id = g.user "
-                            "WHERE g.repository = ? ORDER BY u.name", repository)
-        return {row["name"]: Level[row["level"]] for row in rows}
+        return _levels(self._kept.grants(repository))
 
     # --- the rule ---------------------------------------------------------------------------------------------
 
@@ -302,18 +268,20 @@ class Accounts:
         namespace, slash, _ = repository.partition("/")
         if slash and namespace == user.name:
             return [Level.ADMIN]
-        rows: list[Any] = self._db.all(
-            "SELECT m.level FROM members m JOIN organisations o ON o.id = m.organisation WHERE m.user = ? AND "
-            "o.name = ? AND ? UNION ALL SELECT level FROM grants WHERE user = ? AND repository = ?",
-            user.id, namespace, bool(slash), user.id, repository)
-        return [Level[row["level"]] for row in rows]
+        found = [self._kept.grant(repository, user.id), self._kept.memberships(user.id).get(namespace if slash else "")]
+        return [Level[name] for name in found if name]
 
     def signing_key(self) -> bytes:
         """The secret that bearer tokens are signed with; made at the first call, the same ever after."""
-        with self._db.write() as db:
-            db.execute("INSERT INTO secrets VALUES ('signing-key', ?) ON CONFLICT DO NOTHING",
-                       (secrets.token_bytes(32),))
-            return bytes(db.execute("SELECT value FROM secrets WHERE name = 'signing-key'").fetchone()["value"])
+        return self._kept.secret("signing-key", secrets.token_bytes(32))
+
+
+def _user(found: UserRecord) -> User:
+    return User(found.id, found.name, found.admin)
+
+
+def _levels(found: dict[str, str]) -> dict[str, Level]:
+    return {name: Level[level] for name, level in found.items()}
 
 
 # --- passwords: "scrypt$SALT$HASH", both base64 -----------------------------------------------------------------

@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             run: Command = options.run
             run(content, Accounts(content.metadata), options)
         finally:
-            content.metadata.database.close()
+            content.metadata.close()
     except (KistError, HubError, OSError) as error:
         print(f"kist hub admin: {error}", file=sys.stderr)
         return 1

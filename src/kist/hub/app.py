@@ -26,7 +26,7 @@ from kist.hub.content import Content
 from kist.hub.database import Database
 from kist.hub.errors import HubError
 from kist.hub.hub import Hub, hub_of, in_thread
-from kist.hub.metadata import Metadata
+from kist.hub.sqlite_metadata import SqliteMetadata
 from kist.hub.upstream import Cache, make_upstreams
 from kist.hub.v2 import routes as v2
 from kist.hub.web import routes as pages
@@ -41,7 +41,7 @@ _ALL_METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 def open_content(data: Path, *, max_blob: int = 0, private: bool = False) -> Content:
     """The content of a data folder, which is made where there is none."""
     data.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return Content(DiskBlobs(data), Metadata(Database(data / "hub.db")), max_blob=max_blob, private=private)
+    return Content(DiskBlobs(data), SqliteMetadata(Database(data / "hub.db")), max_blob=max_blob, private=private)
 
 
 def open_hub(config: HubConfig) -> Hub:
@@ -115,7 +115,7 @@ async def _lifespan(app: Starlette) -> AsyncIterator[None]:
         await asyncio.gather(housekeeping, return_exceptions=True)
         hub.flush_pulls()
         hub.cache.close()
-        hub.metadata.database.close()
+        hub.metadata.close()
 
 
 async def _keep_house(hub: Hub) -> None:

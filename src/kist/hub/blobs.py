@@ -42,6 +42,10 @@ class BlobStorage(ABC):
         """A local file that holds exactly the blob, None where there is none."""
 
     @abstractmethod
+    def stored_at(self, digest: Digest) -> float | None:
+        """When the blob got its name (seconds since the epoch), None where there is no such blob."""
+
+    @abstractmethod
     def delete(self, digest: Digest) -> None:
         """Remove the blob if it is there."""
 
@@ -105,6 +109,12 @@ class DiskBlobs(BlobStorage):
 
     def path(self, digest: Digest) -> str | None:
         return str(self._blob(digest))
+
+    def stored_at(self, digest: Digest) -> float | None:
+        try:
+            return self._blob(digest).stat().st_ctime  # a rename changes it
+        except FileNotFoundError:
+            return None
 
     def delete(self, digest: Digest) -> None:
         self._blob(digest).unlink(missing_ok=True)
@@ -184,6 +194,7 @@ class MemoryBlobs(BlobStorage):
 
     def __init__(self) -> None:
         self._blobs: dict[Digest, bytes] = {}
+        self._stored: dict[Digest, float] = {}
         self._parts: dict[str, bytearray] = {}
         self._touched: dict[str, float] = {}
         self._lock = threading.Lock()
@@ -201,8 +212,12 @@ class MemoryBlobs(BlobStorage):
     def path(self, digest: Digest) -> str | None:
         return None
 
+    def stored_at(self, digest: Digest) -> float | None:
+        return self._stored.get(digest)
+
     def delete(self, digest: Digest) -> None:
         self._blobs.pop(digest, None)
+        self._stored.pop(digest, None)
 
     def digests(self) -> Iterator[Digest]:
         yield from list(self._blobs)
@@ -243,6 +258,7 @@ class MemoryBlobs(BlobStorage):
     def publish(self, upload: str, digest: Digest) -> None:
         with self._lock:
             self._blobs[digest] = bytes(self._part(upload))
+            self._stored[digest] = time.time()
             self.discard(upload)
 
     def discard(self, upload: str) -> None:

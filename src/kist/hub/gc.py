@@ -13,12 +13,9 @@ them leaves a doomed row, which counts as absent, and is finished by the next ru
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
-from pathlib import Path
 
 from kist.hub.content import Content
-from kist.oci.digest import Digest
 
 GRACE = 3600.0  # seconds
 
@@ -39,8 +36,7 @@ def collect(content: Content, *, grace: float = GRACE, untagged: bool = False) -
     limit = content.metadata.clock() - grace
     if untagged:
         swept.manifests = _drop_untagged(content, limit)
-    swept.links = _drop_links(content, limit)
-    _doom(content)
+    swept.links = content.metadata.drop_links(limit)
     _remove_doomed(content, swept)
     _remove_strays(content, limit, swept)
     return swept
@@ -51,79 +47,47 @@ def evict(content: Content, budget: int) -> list[str]:
 
     Their blobs go with the next `collect`. Returns the repositories' names.
     """
-    rows = content.metadata.database.all(
-        "SELECT r.id, r.name, coalesce((SELECT max(day) FROM pulls WHERE repository = r.id), '') AS last, "
-        "(SELECT coalesce(sum(b.size), 0) FROM links l JOIN blobs b ON b.digest = l.digest WHERE l.repository = r.id) "
-        "AS size FROM repositories r WHERE upstream IS NOT NULL ORDER BY last, r.updated")
-    total = sum(row["size"] for row in rows)
+    rows = content.metadata.cached()
+    total = sum(size for _, size in rows)
     evicted = []
-    for row in rows:
+    for name, size in rows:
         if total <= budget:
             break
-        content.metadata.delete_repository(row["name"])
-        evicted.append(row["name"])
-        total -= row["size"]
+        content.metadata.delete_repository(name)
+        evicted.append(name)
+        total -= size
     return evicted
 
 
 def _drop_untagged(content: Content, limit: float) -> int:
     """Again and again, since what a deleted index named may be free now."""
     total = 0
-    while True:
-        with content.metadata.transaction() as db:
-            count = int(db.execute(
-                "DELETE FROM manifests AS m WHERE pushed < ? "
-                "AND NOT EXISTS (SELECT 1 FROM tags t WHERE t.repository = m.repository AND t.digest = m.digest) "
-                "AND NOT EXISTS (SELECT 1 FROM edges e WHERE e.repository = m.repository AND e.child = m.digest) "
-                "AND NOT EXISTS (SELECT 1 FROM manifests s WHERE s.repository = m.repository AND s.digest = m.subject)",
-                (limit,)).rowcount)
+    while count := content.metadata.drop_untagged(limit):
         total += count
-        if not count:
-            return total
-
-
-def _drop_links(content: Content, limit: float) -> int:
-    with content.metadata.transaction() as db:
-        return int(db.execute(
-            "DELETE FROM links AS l WHERE used < ? AND NOT EXISTS "
-            "(SELECT 1 FROM edges e WHERE e.repository = l.repository AND e.child = l.digest)", (limit,)).rowcount)
-
-
-def _doom(content: Content) -> None:
-    with content.metadata.transaction() as db:
-        db.execute("UPDATE blobs SET doomed = 1 WHERE NOT EXISTS "
-                   "(SELECT 1 FROM links l WHERE l.digest = blobs.digest)")
+    return total
 
 
 def _remove_doomed(content: Content, swept: Swept) -> None:
-    for row in content.metadata.database.all("SELECT digest FROM blobs WHERE doomed"):
-        with content.metadata.transaction() as db:
+    for digest in content.metadata.doom():
+        with content.metadata.transaction():
             # Asked again inside of the transaction: a push may have brought it back.
-            still = db.execute("SELECT size FROM blobs WHERE digest = ? AND doomed", (row["digest"],)).fetchone()
-            if still is None:
+            size = content.metadata.doomed_size(digest)
+            if size is None:
                 continue
-            content.blobs.delete(Digest(row["digest"]))
-            db.execute("DELETE FROM blobs WHERE digest = ?", (row["digest"],))
+            content.blobs.delete(digest)
+            content.metadata.forget_blob(digest)
         swept.blobs += 1
-        swept.bytes += still["size"]
+        swept.bytes += size
 
 
 def _remove_strays(content: Content, limit: float, swept: Swept) -> None:
-    """Files whose row was never committed (a kill between the rename and the commit)."""
+    """Bytes whose row was never committed (a kill between the rename and the commit)."""
     for digest in content.blobs.digests():
-        if content.metadata.database.one("SELECT 1 FROM blobs WHERE digest = ?", digest) is not None:
+        if content.metadata.knows_blob(digest):
             continue
-        with content.metadata.transaction() as db:
-            known = db.execute("SELECT 1 FROM blobs WHERE digest = ?", (digest,)).fetchone()
-            path = content.blobs.path(digest)
-            if known is None and path is not None and _older(Path(path), limit):
+        with content.metadata.transaction():
+            since = content.blobs.stored_at(digest)
+            if not content.metadata.knows_blob(digest) and since is not None and since < limit:
                 swept.bytes += content.blobs.size(digest) or 0
                 content.blobs.delete(digest)
                 swept.blobs += 1
-
-
-def _older(path: Path, limit: float) -> bool:
-    try:
-        return os.stat(path).st_ctime < limit
-    except FileNotFoundError:
-        return False

@@ -42,8 +42,8 @@ class Listings:
             return self._kept(digest) or self._read(repository, digest)
 
     def _kept(self, digest: Digest) -> Listing | None:
-        row = self._content.metadata.database.one("SELECT files FROM listings WHERE digest = ?", digest)
-        return _DECODER.decode(zstandard.decompress(row["files"])) if row else None
+        packed = self._content.metadata.listing(digest)
+        return _DECODER.decode(zstandard.decompress(packed)) if packed is not None else None
 
     def _read(self, repository: str, digest: Digest) -> Listing | None:
         try:
@@ -51,9 +51,7 @@ class Listings:
                 listing = read_listing(file)
         except (KistError, OSError):
             return None
-        packed = zstandard.compress(msgspec.msgpack.encode(listing), 3)
-        with self._content.metadata.transaction() as db:
-            db.execute("INSERT INTO listings VALUES (?, ?) ON CONFLICT DO NOTHING", (digest, packed))
+        self._content.metadata.keep_listing(digest, zstandard.compress(msgspec.msgpack.encode(listing), 3))
         return listing
 
 

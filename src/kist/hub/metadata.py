@@ -1,19 +1,22 @@
-"""What the Hub knows: repositories, their manifests, tags and blobs (see database.py for the tables).
+"""What the Hub knows: repositories, their manifests, tags and blobs. An interface with two implementations.
 
-Each method is one question or one change; those that belong together are put into one transaction by
-`content.py` (``with metadata.transaction():``).
+`SqliteMetadata`   one file (database.py has the tables): the default
+`MemoryMetadata`   for tests and throw-away Hubs
+
+One suite runs over both (tests/unit/hub/test_hub_metadata.py); another database can follow: the interface asks for
+transactions, and for nothing that only SQLite has. Each method is one question or one change; those that belong
+together are put into one transaction by `content.py` (``with metadata.transaction():``), which other writers
+wait for, and which leaves nothing behind when it fails.
 """
 
 from __future__ import annotations
 
-import json
-import time
-from collections.abc import Callable, Iterable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
 
-from kist.hub.database import Database
+from kist.hub.account_storage import AccountStorage
 from kist.oci.digest import Digest
 
 
@@ -48,223 +51,193 @@ class Tag:
     updated: float
 
 
-class Metadata:
-    """Thread-safe; ``clock`` gives seconds since the epoch."""
+@dataclass(frozen=True)
+class Found:
+    """One repository in a list."""
 
-    def __init__(self, database: Database, clock: Callable[[], float] = time.time) -> None:
-        self.database = database
-        self.clock = clock
+    name: str
+    summary: str
+    description: str
+    private: bool
+    updated: float
+    pulls: int
+    tags: int
 
-    def transaction(self) -> AbstractContextManager[Any]:
-        return self.database.write()
 
-    # --- repositories ---------------------------------------------------------------------------------
+class Metadata(ABC):
+    """Thread-safe; ``clock`` gives seconds since the epoch, ``accounts`` is where users and the like are kept."""
 
-    def repository(self, name: str) -> Repository | None:
-        row = self.database.one("SELECT * FROM repositories WHERE name = ?", name)
-        return _repository(row) if row else None
+    clock: Callable[[], float]
+    accounts: AccountStorage
 
+    @abstractmethod
+    def transaction(self) -> AbstractContextManager[object]:
+        """All that is done in it is there afterwards, or nothing of it. Joins one of the same thread."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Give back what is open."""
+
+    # --- repositories ---
+
+    @abstractmethod
+    def repository(self, name: str) -> Repository | None: ...
+
+    @abstractmethod
     def ensure_repository(self, name: str, *, private: bool = False, upstream: str | None = None) -> int:
         """The repository's id; it is made where there is none yet."""
-        with self.transaction() as db:
-            row = db.execute("SELECT id FROM repositories WHERE name = ?", (name,)).fetchone()
-            if row:
-                return int(row["id"])
-            now = self.clock()
-            cursor = db.execute("INSERT INTO repositories (name, created, updated, private, upstream) "
-                                "VALUES (?, ?, ?, ?, ?)", (name, now, now, private, upstream))
-            return int(cursor.lastrowid)
 
-    def describe(self, name: str, **fields: object) -> None:
-        """Set summary, description, private or immutable."""
-        assert set(fields) <= {"summary", "description", "private", "immutable"}
-        with self.transaction() as db:
-            for column, value in fields.items():
-                db.execute(f"UPDATE repositories SET {column} = ? WHERE name = ?", (value, name))
+    @abstractmethod
+    def describe(
+        self, name: str, *, summary: str | None = None, description: str | None = None, private: bool | None = None,
+        immutable: bool | None = None,
+    ) -> None:
+        """Set what is not None."""
 
-    def repositories(self, n: int, last: str = "", where: str = "1", *values: object) -> list[str]:
+    @abstractmethod
+    def repositories(self, n: int, last: str = "") -> list[str]:
         """Names of repositories that hold a manifest, in order, after ``last``."""
-        rows = self.database.all(
-            "SELECT name FROM repositories r WHERE name > ? AND EXISTS "
-            f"(SELECT 1 FROM manifests WHERE repository = r.id) AND ({where}) ORDER BY name LIMIT ?",
-            last, *values, n)
-        return [row["name"] for row in rows]
 
+    @abstractmethod
     def delete_repository(self, name: str) -> bool:
-        with self.transaction() as db:
-            return bool(db.execute("DELETE FROM repositories WHERE name = ?", (name,)).rowcount)
+        """With all that is in it; whether it was there."""
 
-    # --- blobs ------------------------------------------------------------------------------------------
+    @abstractmethod
+    def search(self, words: Sequence[str], limit: int) -> list[Found]:
+        """Repositories with a manifest whose name, summary or description contain every one of the (lower) words."""
 
+    @abstractmethod
+    def cached(self) -> list[tuple[str, int]]:
+        """(name, bytes) of the upstreams' repositories, the least recently pulled first."""
+
+    # --- blobs ---
+
+    @abstractmethod
     def linked_size(self, repository: str, digest: Digest) -> int | None:
         """The size of a blob that the repository has, None where it has none of that digest."""
-        row = self.database.one(
-            "SELECT b.size FROM links l JOIN repositories r ON r.id = l.repository JOIN blobs b ON "
-            "b.digest = l.digest WHERE r.name = ? AND l.digest = ? AND NOT b.doomed", repository, digest)
-        return int(row["size"]) if row else None
 
+    @abstractmethod
     def blob_size(self, digest: Digest) -> int | None:
-        row = self.database.one("SELECT size FROM blobs WHERE digest = ? AND NOT doomed", digest)
-        return int(row["size"]) if row else None
+        """The size of a blob that any repository may take over, None for one that is not there, or doomed."""
 
+    @abstractmethod
     def add_blob(self, digest: Digest, size: int) -> None:
-        with self.transaction() as db:
-            db.execute("INSERT INTO blobs (digest, size, created) VALUES (?, ?, ?) "
-                       "ON CONFLICT (digest) DO UPDATE SET doomed = 0", (digest, size, self.clock()))
+        """The blob is there; also takes a doom back."""
 
+    @abstractmethod
     def link(self, repository: int, digest: Digest) -> None:
         """The repository has the blob; also renews its lease."""
-        with self.transaction() as db:
-            db.execute("INSERT INTO links (repository, digest, used) VALUES (?, ?, ?) "
-                       "ON CONFLICT DO UPDATE SET used = excluded.used", (repository, digest, self.clock()))
 
+    @abstractmethod
     def renew(self, repository: str, digest: Digest, older_than: float) -> None:
         """A push relies on the blob: garbage collection leaves it for a while. Written only if it matters."""
-        now = self.clock()
-        row = self.database.one("SELECT l.repository, l.used FROM links l JOIN repositories r ON "
-                                "r.id = l.repository WHERE r.name = ? AND l.digest = ?", repository, digest)
-        if row and now - row["used"] > older_than:
-            with self.transaction() as db:
-                db.execute("UPDATE links SET used = ? WHERE repository = ? AND digest = ?",
-                           (now, row["repository"], digest))
 
-    def unlink(self, repository: str, digest: Digest) -> bool:
-        with self.transaction() as db:
-            return bool(db.execute(
-                "DELETE FROM links WHERE digest = ? AND repository = (SELECT id FROM repositories WHERE name = ?)",
-                (digest, repository)).rowcount)
+    @abstractmethod
+    def unlink(self, repository: str, digest: Digest) -> bool: ...
 
-    # --- manifests ----------------------------------------------------------------------------------------
+    @abstractmethod
+    def listing(self, digest: Digest) -> bytes | None:
+        """What `keep_listing` was given."""
 
-    def manifest(self, repository: str, digest: Digest) -> StoredManifest | None:
-        row = self.database.one("SELECT m.* FROM manifests m JOIN repositories r ON r.id = m.repository "
-                                "WHERE r.name = ? AND m.digest = ?", repository, digest)
-        return _manifest(row) if row else None
+    @abstractmethod
+    def keep_listing(self, digest: Digest, packed: bytes) -> None:
+        """Keep a layer's files (listings.py) for as long as the blob is there."""
 
-    def manifest_of_tag(self, repository: str, tag: str) -> StoredManifest | None:
-        row = self.database.one(
-            "SELECT m.* FROM tags t JOIN repositories r ON r.id = t.repository JOIN manifests m ON "
-            "m.repository = t.repository AND m.digest = t.digest WHERE r.name = ? AND t.name = ?", repository, tag)
-        return _manifest(row) if row else None
+    # --- manifests ---
 
-    def has_manifests(self, repository: str) -> bool:
-        return self.database.one("SELECT 1 FROM manifests m JOIN repositories r ON r.id = m.repository "
-                                 "WHERE r.name = ? LIMIT 1", repository) is not None
+    @abstractmethod
+    def manifest(self, repository: str, digest: Digest) -> StoredManifest | None: ...
 
+    @abstractmethod
+    def manifest_of_tag(self, repository: str, tag: str) -> StoredManifest | None: ...
+
+    @abstractmethod
+    def has_manifests(self, repository: str) -> bool: ...
+
+    @abstractmethod
     def put_manifest(self, repository: int, manifest: StoredManifest, children: Iterable[Digest]) -> None:
-        with self.transaction() as db:
-            db.execute(
-                "INSERT INTO manifests (repository, digest, media_type, artifact_type, subject, annotations, "
-                "content, pushed) VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-                (repository, manifest.digest, manifest.media_type, manifest.artifact_type, manifest.subject,
-                 json.dumps(manifest.annotations) if manifest.annotations else None, manifest.content,
-                 manifest.pushed))
-            db.executemany("INSERT INTO edges VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
-                           [(repository, manifest.digest, child) for child in children])
-            db.execute("UPDATE repositories SET updated = ? WHERE id = ?", (self.clock(), repository))
+        """Keep it, unless it is there; ``children`` are the blobs and manifests that it names."""
 
+    @abstractmethod
     def delete_manifest(self, repository: str, digest: Digest) -> bool:
         """With its tags."""
-        with self.transaction() as db:
-            return bool(db.execute(
-                "DELETE FROM manifests WHERE digest = ? AND repository = (SELECT id FROM repositories WHERE name = ?)",
-                (digest, repository)).rowcount)
 
+    @abstractmethod
     def parents(self, repository: str, digest: Digest) -> list[Digest]:
-        """The indexes of the repository that name this manifest."""
-        rows = self.database.all("SELECT e.parent FROM edges e JOIN repositories r ON r.id = e.repository "
-                                 "WHERE r.name = ? AND e.child = ?", repository, digest)
-        return [Digest(row["parent"]) for row in rows]
+        """The manifests of the repository that name this one, or this blob."""
 
+    @abstractmethod
     def referrers(self, repository: str, subject: Digest, artifact_type: str = "") -> list[StoredManifest]:
-        rows = self.database.all(
-            "SELECT m.* FROM manifests m JOIN repositories r ON r.id = m.repository WHERE r.name = ? AND "
-            "m.subject = ? AND (? = '' OR m.artifact_type = ?) ORDER BY m.pushed, m.digest",
-            repository, subject, artifact_type, artifact_type)
-        return [_manifest(row) for row in rows]
+        """In the order in which they came."""
 
-    # --- tags ---------------------------------------------------------------------------------------------
+    # --- tags ---
 
+    @abstractmethod
     def tags(self, repository: str, n: int, last: str = "") -> list[Tag]:
         """In lexical order, after ``last``."""
-        rows = self.database.all(
-            "SELECT t.* FROM tags t JOIN repositories r ON r.id = t.repository WHERE r.name = ? AND t.name > ? "
-            "ORDER BY t.name LIMIT ?", repository, last, n)
-        return [Tag(row["name"], Digest(row["digest"]), row["updated"]) for row in rows]
 
-    def tag_updated(self, repository: str, name: str) -> float | None:
-        row = self.database.one("SELECT t.updated FROM tags t JOIN repositories r ON r.id = t.repository "
-                                "WHERE r.name = ? AND t.name = ?", repository, name)
-        return float(row["updated"]) if row else None
+    @abstractmethod
+    def tag_updated(self, repository: str, name: str) -> float | None: ...
 
+    @abstractmethod
     def tag(self, repository: int, name: str, digest: Digest) -> None:
-        with self.transaction() as db:
-            db.execute("INSERT INTO tags VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET "
-                       "digest = excluded.digest, updated = excluded.updated",
-                       (repository, name, digest, self.clock()))
+        """Make or move a tag."""
 
-    def untag(self, repository: str, name: str) -> bool:
-        with self.transaction() as db:
-            return bool(db.execute(
-                "DELETE FROM tags WHERE name = ? AND repository = (SELECT id FROM repositories WHERE name = ?)",
-                (name, repository)).rowcount)
+    @abstractmethod
+    def untag(self, repository: str, name: str) -> bool: ...
 
-    # --- uploads ------------------------------------------------------------------------------------------
+    # --- uploads ---
 
-    def begin_upload(self, upload: str, repository: str) -> None:
-        with self.transaction() as db:
-            db.execute("INSERT INTO uploads VALUES (?, ?, ?)", (upload, repository, self.clock()))
+    @abstractmethod
+    def begin_upload(self, upload: str, repository: str) -> None: ...
 
-    def upload_repository(self, upload: str) -> str | None:
-        row = self.database.one("SELECT name FROM uploads WHERE id = ?", upload)
-        return row["name"] if row else None
+    @abstractmethod
+    def upload_repository(self, upload: str) -> str | None: ...
 
-    def end_upload(self, upload: str) -> None:
-        with self.transaction() as db:
-            db.execute("DELETE FROM uploads WHERE id = ?", (upload,))
+    @abstractmethod
+    def end_upload(self, upload: str) -> None: ...
 
-    def uploads_before(self, moment: float) -> list[str]:
-        return [row["id"] for row in self.database.all("SELECT id FROM uploads WHERE started < ?", moment)]
+    @abstractmethod
+    def uploads_before(self, moment: float) -> list[str]: ...
 
-    # --- numbers --------------------------------------------------------------------------------------------
+    # --- numbers ---
 
+    @abstractmethod
     def add_pulls(self, counts: dict[tuple[str, str], int]) -> None:
         """``counts`` by (repository, day as YYYY-MM-DD)."""
-        with self.transaction() as db:
-            db.executemany(
-                "INSERT INTO pulls SELECT id, ?, ? FROM repositories WHERE name = ? "
-                "ON CONFLICT DO UPDATE SET count = count + excluded.count",
-                [(day, count, name) for (name, day), count in counts.items()])
 
+    @abstractmethod
     def pulls(self, repository: str, since: str) -> dict[str, int]:
-        rows = self.database.all("SELECT p.day, p.count FROM pulls p JOIN repositories r ON r.id = p.repository "
-                                 "WHERE r.name = ? AND p.day >= ? ORDER BY p.day", repository, since)
-        return {row["day"]: row["count"] for row in rows}
+        """By day, from day ``since`` on."""
 
-    def total_pulls(self, repository: str) -> int:
-        row = self.database.one("SELECT coalesce(sum(count), 0) AS n FROM pulls p JOIN repositories r ON "
-                                "r.id = p.repository WHERE r.name = ?", repository)
-        return int(row["n"]) if row else 0
+    @abstractmethod
+    def total_pulls(self, repository: str) -> int: ...
 
+    @abstractmethod
     def totals(self) -> dict[str, int]:
-        """How much there is: for metrics and the front page."""
-        row = self.database.one(
-            "SELECT (SELECT count(DISTINCT repository) FROM manifests) AS repositories, "
-            "(SELECT count(*) FROM manifests) AS manifests, (SELECT count(*) FROM tags) AS tags, "
-            "(SELECT count(*) FROM blobs WHERE NOT doomed) AS blobs, "
-            "(SELECT coalesce(sum(size), 0) FROM blobs WHERE NOT doomed) AS bytes, "
-            "(SELECT count(*) FROM uploads) AS uploads")
-        assert row is not None
-        return {key: int(row[key]) for key in row.keys()}  # noqa: SIM118 (a Row iterates over its values)
+        """How much there is, for metrics and the front page: repositories, manifests, tags, blobs, bytes, uploads."""
 
+    # --- garbage (gc.py has the story) ---
 
-def _repository(row: Any) -> Repository:
-    return Repository(row["id"], row["name"], row["created"], row["updated"], bool(row["private"]),
-                      bool(row["immutable"]), row["summary"], row["description"], row["upstream"])
+    @abstractmethod
+    def drop_untagged(self, limit: float) -> int:
+        """Delete manifests from before ``limit`` without tag, parent and present subject, once; how many."""
 
+    @abstractmethod
+    def drop_links(self, limit: float) -> int:
+        """Delete links not used since ``limit`` whose blob no manifest of the repository names; how many."""
 
-def _manifest(row: Any) -> StoredManifest:
-    return StoredManifest(
-        Digest(row["digest"]), row["media_type"], row["artifact_type"],
-        Digest(row["subject"]) if row["subject"] else None,
-        json.loads(row["annotations"]) if row["annotations"] else {}, row["content"], row["pushed"])
+    @abstractmethod
+    def doom(self) -> list[Digest]:
+        """Mark blobs without any link; all that are marked, from earlier runs, too."""
+
+    @abstractmethod
+    def doomed_size(self, digest: Digest) -> int | None:
+        """None for a blob that is not marked (any more)."""
+
+    @abstractmethod
+    def forget_blob(self, digest: Digest) -> None: ...
+
+    @abstractmethod
+    def knows_blob(self, digest: Digest) -> bool:
+        """Marked or not."""

@@ -8,6 +8,7 @@ needs is there. Another process's server sees the image at once.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from kist.errors import InvalidParameter
@@ -24,24 +25,32 @@ _REF_NAME = "org.opencontainers.image.ref.name"
 
 
 def publish(
-    data: Path, name: str, tag: str, layout: Path, *, summary: str | None = None, description: str | None = None
+    data: Path, name: str, tag: str, layout: Path, *, also: Sequence[str] = (), summary: str | None = None,
+    description: str | None = None,
 ) -> Digest:
     """Put the image of an OCI layout folder into the Hub's ``data`` as ``name:tag``; returns its digest.
+
+    ``also``: more tags for the same image.
 
     The image is the layout's only entry, or the one annotated with ``tag``; entries that refer to others
     (``subject``: signatures, bills of materials) come along, untagged. ``summary`` (one line) and
     ``description`` (Markdown) are what the Hub's pages show. Raises InvalidParameter.
     """
     repository_name(name)
-    if not is_tag(tag):
-        raise InvalidParameter(f'invalid tag "{tag}"')
+    for one in (tag, *also):
+        if not is_tag(one):
+            raise InvalidParameter(f'invalid tag "{one}"')
     content = open_content(data)
     try:
-        return _publish(content, name, tag, layout, summary, description)
+        digest = _publish(content, name, tag, layout, summary, description)
+        stored = content.manifest(name, digest)
+        for one in also:
+            content.put_manifest(name, one, stored.content, stored.media_type)
+        return digest
     except HubError as error:
         raise InvalidParameter(f"{layout}: {error.message}") from None
     finally:
-        content.metadata.database.close()
+        content.metadata.close()
 
 
 def _publish(
@@ -56,8 +65,7 @@ def _publish(
         parsed = manifests.parse(_read(layout, entry), entry.media_type)
         if entry.digest != chosen.digest and parsed.subject is not None:
             _put(content, name, entry, layout, entry.digest)
-    texts = {key: text for key, text in (("summary", summary), ("description", description)) if text is not None}
-    content.metadata.describe(name, **texts)
+    content.metadata.describe(name, summary=summary, description=description)
     return chosen.digest
 
 

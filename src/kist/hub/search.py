@@ -9,14 +9,11 @@ contains it, before a summary, before a description; then the most pulled.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
-
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from kist.hub.hub import Hub, hub_of, in_thread
-from kist.hub.metadata import Metadata
+from kist.hub.metadata import Found, Metadata
 
 PAGE = 25
 MAX_PAGE = 100
@@ -24,49 +21,24 @@ MAX_FOUND = 5000
 MAX_WORDS = 8
 
 
-@dataclass(frozen=True)
-class Found:
-    """One repository in a list."""
-
-    name: str
-    summary: str
-    private: bool
-    updated: float
-    pulls: int
-    tags: int
-
-
 def search(metadata: Metadata, query: str, *, order: str = "best") -> list[Found]:
     """Repositories that match, best first; all of them for an empty query. ``order``: best, pulls, updated."""
     words = query.lower().split()[:MAX_WORDS]
-    conditions = " AND ".join("(instr(lower(name), ?) OR instr(lower(summary), ?) OR instr(lower(description), ?))"
-                              for _ in words) or "1"
-    rows = metadata.database.all(
-        "SELECT r.*, (SELECT coalesce(sum(count), 0) FROM pulls WHERE repository = r.id) AS pulls, "
-        "(SELECT count(*) FROM tags WHERE repository = r.id) AS tags FROM repositories r WHERE EXISTS "
-        f"(SELECT 1 FROM manifests WHERE repository = r.id) AND {conditions} LIMIT ?",
-        *(word for word in words for _ in range(3)), MAX_FOUND)
-    rows.sort(key=lambda row: (_place(row, words, order), -row["pulls"], row["name"]))
-    return [Found(row["name"], row["summary"], bool(row["private"]), row["updated"], row["pulls"], row["tags"])
-            for row in rows]
+    return sorted(metadata.search(words, MAX_FOUND), key=lambda one: (_place(one, words, order), -one.pulls, one.name))
 
 
-def _place(row: Any, words: list[str], order: str) -> float:
+def _place(one: Found, words: list[str], order: str) -> float:
     """The smaller, the earlier."""
     if order in ("pulls", "updated"):
-        return -float(row[order])
-    return _rank(row, words)
+        return -float(one.pulls if order == "pulls" else one.updated)
+    return sum(_rank(one, word) for word in words)
 
 
-def _rank(row: Any, words: list[str]) -> int:
-    return sum(_word_rank(row, word) for word in words)
-
-
-def _word_rank(row: Any, word: str) -> int:
-    name = row["name"].lower()
+def _rank(one: Found, word: str) -> int:
+    name = one.name.lower()
     last = name.rpartition("/")[2]
     tests = (word in (name, last), last.startswith(word) or name.startswith(word), word in name,
-             word in row["summary"].lower())
+             word in one.summary.lower())
     return next((rank for rank, true in enumerate(tests) if true), len(tests))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +9,9 @@ import pytest
 
 from kist.hub import gc
 from kist.hub.app import open_content
+from kist.hub.blobs import MemoryBlobs
 from kist.hub.content import Content
+from kist.hub.memory_metadata import MemoryMetadata
 from kist.oci.digest import Digest
 from unit.hub.images import MANIFEST, Image, sha256
 
@@ -27,12 +28,13 @@ def clock() -> Clock:
     return Clock()
 
 
-@pytest.fixture
-def content(tmp_path: Path, clock: Clock) -> Iterator[Content]:
-    content = open_content(tmp_path)
+@pytest.fixture(params=["disk", "memory"])
+def content(tmp_path: Path, clock: Clock, request: pytest.FixtureRequest) -> Iterator[Content]:
+    content = (open_content(tmp_path) if request.param == "disk"
+               else Content(MemoryBlobs(), MemoryMetadata()))
     content.metadata.clock = clock
     yield content
-    content.metadata.database.close()
+    content.metadata.close()
 
 
 def put_blob(content: Content, name: str, data: bytes) -> None:
@@ -127,7 +129,7 @@ def test_untagged_manifests_only_if_asked_for(content: Content, clock: Clock) ->
 def test_a_blob_comes_back_between_the_two_steps(content: Content, clock: Clock) -> None:
     put_blob(content, "app", b"data")
     content.delete_blob("app", Digest(sha256(b"data")))
-    gc._doom(content)
+    content.metadata.doom()
     assert content.metadata.blob_size(Digest(sha256(b"data"))) is None
     put_blob(content, "app", b"data")
     gc._remove_doomed(content, gc.Swept())
@@ -138,22 +140,22 @@ def test_a_blob_comes_back_between_the_two_steps(content: Content, clock: Clock)
 def test_a_kill_in_the_middle_is_finished_by_the_next_run(content: Content, clock: Clock) -> None:
     put_blob(content, "app", b"data")
     content.delete_blob("app", Digest(sha256(b"data")))
-    gc._doom(content)
+    content.metadata.doom()
     content.blobs.delete(Digest(sha256(b"data")))  # killed before the row went
     put_blob(content, "app", b"data")  # a push finds nothing, and brings it
     assert has(content, b"data")
-    gc._doom(content)
+    content.metadata.doom()
     assert gc.collect(content).blobs == 0
 
 
-def test_files_without_a_row_go(content: Content, clock: Clock, tmp_path: Path) -> None:
+def test_files_without_a_row_go(content: Content, clock: Clock) -> None:
     digest = Digest(sha256(b"stray"))
     content.blobs.begin("0" * 32)
     content.blobs.append("0" * 32, 0, [b"stray"])
     content.blobs.publish("0" * 32, digest)
-    path = content.blobs.path(digest)
-    assert path is not None
-    clock.now = os.stat(path).st_ctime
+    stored = content.blobs.stored_at(digest)
+    assert stored is not None
+    clock.now = stored
     assert gc.collect(content).blobs == 0
     clock.now += gc.GRACE + 10
     assert gc.collect(content).blobs == 1

@@ -60,7 +60,7 @@ def test_publish_takes_referrers_along(tmp_path: Path) -> None:
     publish(tmp_path / "data", "app", "latest", layout(tmp_path / "l", image, bill))
     content = open_content(tmp_path / "data")
     assert [found.digest for found in content.metadata.referrers("app", Digest(image.digest))] == [bill.digest]
-    content.metadata.database.close()
+    content.metadata.close()
 
 
 def test_publish_an_index(tmp_path: Path) -> None:
@@ -86,7 +86,7 @@ def test_publish_refuses_a_layout_that_lies(tmp_path: Path) -> None:
         publish(tmp_path / "data", "app", "latest", folder)
     content = open_content(tmp_path / "data")
     assert content.metadata.repositories(10) == []
-    content.metadata.database.close()
+    content.metadata.close()
 
 
 class Killed(BaseException):
@@ -121,7 +121,7 @@ def test_a_kill_at_any_point_of_an_upload_leaves_nothing_half_visible(tmp_path: 
         done = True
     except Killed:
         pass
-    content.metadata.database.close()
+    content.metadata.close()
     after = open_content(tmp_path)
     if after.metadata.linked_size("app", digest) is None:
         assert not done
@@ -136,19 +136,19 @@ def test_a_kill_at_any_point_of_an_upload_leaves_nothing_half_visible(tmp_path: 
     after.sweep_uploads(-1)
     assert list(after.blobs.uploads()) == []
     assert after.metadata.totals()["uploads"] == 0
-    after.metadata.database.close()
+    after.metadata.close()
 
 
 def test_an_upload_goes_on_in_another_process(tmp_path: Path) -> None:
     first = open_content(tmp_path)
     upload = first.begin_upload("app")
     first.append(upload, 0, [b"abc"])
-    first.metadata.database.close()
+    first.metadata.close()
     second = open_content(tmp_path)
     assert second.upload_size("app", upload) == 3
     second.append(upload, 3, [b"def"])
     second.finish_upload("app", upload, Digest(sha256(b"abcdef")))
     assert second.blob_size("app", Digest(sha256(b"abcdef"))) == 6
-    second.metadata.database.close()
+    second.metadata.close()
 
 

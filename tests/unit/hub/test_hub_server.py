@@ -123,11 +123,9 @@ def test_addresses() -> None:
 def test_the_caches_budget_takes_the_least_pulled_first(client: Client) -> None:
     hub = client.hub
     for name, day in (("up/old", "2026-01-01"), ("up/new", "2026-02-01"), ("own", "2025-01-01")):
+        hub.metadata.ensure_repository(name, upstream=None if name == "own" else "up.example")
         Image([name.encode() * 1000]).push(client, name, "v1")
         hub.metadata.add_pulls({(name, day): 1})
-        if name != "own":
-            with hub.metadata.transaction() as db:
-                db.execute("UPDATE repositories SET upstream = 'up.example' WHERE name = ?", (name,))
     assert gc.evict(hub.content, 1_000_000) == []
     assert gc.evict(hub.content, 7_000) == ["up/old"]
     assert gc.evict(hub.content, 0) == ["up/new"]

@@ -11,10 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from kist.hub.library import elf
+from kist.engine.config import Config
+from kist.errors import InvalidParameter
+from kist.hub.library import debian, elf, sbom
 from kist.hub.library.layer import LayerTar, settle_tar
 from kist.hub.library.layout import write_image
-from kist.hub.library.recipes import RECIPES, Workshop, build
+from kist.hub.library.recipe import fill, lineage, load, load_all, tags, upstream_version
+from kist.hub.library.workshop import Workshop
 
 EPOCH = 1_700_000_000
 
@@ -85,8 +88,9 @@ def test_a_removed_directory_leaves_one_whiteout(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["hello-world", "busybox"])
 def test_a_recipe_built_twice_gives_one_digest(name: str, tmp_path: Path) -> None:
-    digests = {build(RECIPES[name], Workshop(tmp_path / f"scratch{i}", EPOCH), tmp_path / f"layout{i}") for i in (1, 2)}
-    assert len(digests) == 1
+    built = [Workshop(tmp_path / f"scratch{i}", EPOCH).build(name, tmp_path / f"layout{i}") for i in (1, 2)]
+    assert built[0] == built[1]
+    assert len({(tmp_path / f"layout{i}/index.json").read_bytes() for i in (1, 2)}) == 1, "the bill of materials, too"
 
 
 def test_the_layout_names_only_blobs_that_it_holds(tmp_path: Path) -> None:
@@ -102,3 +106,145 @@ def test_the_layout_names_only_blobs_that_it_holds(tmp_path: Path) -> None:
     assert config["created"] == "2023-11-14T22:13:20Z"
     assert sorted(p.name for p in blobs.iterdir()) == sorted(
         {digest[7:], manifest["config"]["digest"][7:], manifest["layers"][0]["digest"][7:]})
+
+
+# --- recipes ---------------------------------------------------------------------------------------------
+
+
+def test_the_librarys_recipes_are_these_and_bases_come_first() -> None:
+    names = list(load_all())
+    assert sorted(names) == ["busybox", "debian", "hello-world", "kist/base", "nginx", "node", "postgres", "python",
+                             "redis"]
+    assert names.index("debian") < names.index("nginx")
+    assert [named.repository for named in load_all().values() if named.name in ("redis", "kist/base")] == [
+        "kist/base", "library/redis"]
+
+
+def test_the_engine_names_the_librarys_images_when_docker_io_is_out_of_reach() -> None:
+    assert sorted(name for name in load_all() if "/" not in name) == sorted(Config().hub_library)
+
+
+def _recipe(folder: Path, text: str) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "recipe.toml").write_text(text)
+    return folder
+
+
+@pytest.mark.parametrize(("text", "words"), [
+    ("", "summary"),
+    ('summary = "x"\ncolour = "red"', "colour"),
+    ('summary = "x"\nput = [{path = "etc/x", text = "y"}]', "absolute"),
+    ('summary = "x"\nput = [{path = "/etc/../x", text = "y"}]', "absolute"),
+    ('summary = "x"\nput = [{path = "/x"}]', "needs a text"),
+    ('summary = "x"\nput = [{path = "/x", source = "absent"}]', "there"),
+    ('summary = "x"\nuser = [{name = "a", uid = 1}]', "packages"),
+    ("summary = ", "recipe.toml"),
+])
+def test_a_recipe_that_is_not_right_is_refused_with_its_file(tmp_path: Path, text: str, words: str) -> None:
+    with pytest.raises(InvalidParameter, match=r"recipe\.toml") as caught:
+        load(_recipe(tmp_path, text), "x")
+    assert words in str(caught.value)
+
+
+def test_bases_are_found_and_circles_are_not_followed(tmp_path: Path) -> None:
+    _recipe(tmp_path / "mine", 'summary = "x"\nfrom = "debian"')
+    known = load_all(tmp_path)
+    assert lineage(known, "mine") == ["debian", "mine"]
+    _recipe(tmp_path / "a", 'summary = "x"\nfrom = "b"')
+    _recipe(tmp_path / "b", 'summary = "x"\nfrom = "a"')
+    with pytest.raises(InvalidParameter, match="circle"):
+        load_all(tmp_path)
+    _recipe(tmp_path / "a", 'summary = "x"\nfrom = "nothing"')
+    with pytest.raises(InvalidParameter, match="no recipe nothing"):
+        load_all(tmp_path)
+
+
+def test_a_recipe_of_ones_own_is_built_with_its_files(tmp_path: Path) -> None:
+    folder = _recipe(tmp_path / "mine", '''summary = "My own"
+put = [{path = "/bin/tool", source = "tool", mode = 0o755}, {path = "/etc/note", text = "for {suite}"}]
+link = [{path = "/bin/alias", to = "tool"}]
+directory = [{path = "/data", mode = 0o1777}]
+[config]
+Cmd = ["tool", "{suite}", "{other}"]''')
+    (folder / "tool").write_bytes(b"#!/bin/sh\n")
+    shop = Workshop(tmp_path / "scratch", EPOCH, recipes=load_all(tmp_path))
+    shop.build("mine", tmp_path / "layout")
+    with tarfile.open(shop.make("mine").layers[0][0]) as tar:
+        assert [(one.name, one.mode, one.uid) for one in tar] == [
+            ("bin/alias", 0o777, 0), ("bin/tool", 0o755, 0), ("data", 0o1777, 0), ("etc/note", 0o644, 0)]
+        note = tar.extractfile("etc/note")
+        assert note is not None and note.read().decode() == f"for {debian.suite()}"
+    blobs = {path.name: path.read_bytes() for path in (tmp_path / "layout/blobs/sha256").iterdir()}
+    (config,) = [json.loads(data) for data in blobs.values() if data.startswith(b'{"architecture"')]
+    assert config["config"]["Cmd"] == ["tool", debian.suite(), "{other}"]
+
+
+def test_versions_become_tags() -> None:
+    recipe = load_all()["debian"].recipe
+    assert upstream_version("5:7.0.15-1~deb12u6") == "7.0.15"
+    assert upstream_version("18.20.4+dfsg-1~deb12u2") == "18.20.4"
+    assert upstream_version("15+248+deb12u1") == "15"
+    assert tags(recipe, "12.4", "bookworm") == ["latest", "bookworm", "12.4", "12"]
+    assert tags(recipe, "", "bookworm") == ["latest", "bookworm"]
+    assert fill({"a": ["{major}", {"b": "{version}"}], "c": 1}, version="1.2", major="1", suite="s") == {
+        "a": ["1", {"b": "1.2"}], "c": 1}
+
+
+# --- bills of materials ------------------------------------------------------------------------------------
+
+_STATUS = b"""Package: zlib1g
+Status: install ok installed
+Source: zlib (1:1.2)
+Version: 1:1.2.13-1
+Architecture: amd64
+Maintainer: Somebody <a@b>
+Homepage: http://zlib.net/
+Description: compression library
+ with a long text: that is
+ not read
+
+Package: gone
+Status: deinstall ok config-files
+Version: 1
+Architecture: all
+Description: x
+
+Package: apt
+Status: install ok installed
+Version: 2.6
+Architecture: amd64
+"""
+
+
+def test_what_dpkg_has_installed_is_in_the_bill() -> None:
+    apt, zlib = sbom.installed(_STATUS)
+    assert (zlib.name, zlib.version, zlib.source, zlib.summary) == (
+        "zlib1g", "1:1.2.13-1", "zlib (1:1.2)", "compression library")
+    assert zlib.purl == "pkg:deb/debian/zlib1g@1%3A1.2.13-1?arch=amd64"
+    assert (apt.name, apt.source) == ("apt", "apt")
+
+
+def test_a_bill_is_an_spdx_document_and_the_same_bytes_each_time() -> None:
+    digest = "sha256:" + "a" * 64
+    text = sbom.document("redis", digest, sbom.installed(_STATUS), EPOCH)
+    assert text == sbom.document("redis", digest, sbom.installed(_STATUS), EPOCH)
+    value = json.loads(text)
+    assert value["spdxVersion"] == "SPDX-2.3" and value["dataLicense"] == "CC0-1.0"
+    assert value["creationInfo"]["created"] == "2023-11-14T22:13:20Z"
+    assert value["documentNamespace"].endswith("/redis/sha256/" + "a" * 64)
+    ids = [package["SPDXID"] for package in value["packages"]]
+    assert ids == ["SPDXRef-Image", "SPDXRef-apt-amd64", "SPDXRef-zlib1g-amd64"] and len(ids) == len(set(ids))
+    assert {row["relatedSpdxElement"] for row in value["relationships"]} == set(ids)
+    for package in value["packages"]:  # required in 2.3, section 7
+        assert {"SPDXID", "name", "downloadLocation"} <= set(package)
+
+
+def test_the_bill_refers_to_its_image(tmp_path: Path) -> None:
+    digest, _ = Workshop(tmp_path / "scratch", EPOCH).build("hello-world", tmp_path / "layout")
+    image, bill = json.loads((tmp_path / "layout/index.json").read_text())["manifests"]
+    blobs = tmp_path / "layout/blobs/sha256"
+    manifest = json.loads((blobs / bill["digest"][7:]).read_text())
+    assert manifest["subject"]["digest"] == image["digest"] == digest
+    assert manifest["artifactType"] == bill["artifactType"] == "application/spdx+json"
+    document = json.loads((blobs / manifest["layers"][0]["digest"][7:]).read_text())
+    assert document["packages"][0]["checksums"][0]["checksumValue"] == digest[7:]

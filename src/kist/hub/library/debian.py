@@ -7,13 +7,17 @@ inside the root that it builds).
 
 from __future__ import annotations
 
+import hashlib
+import shlex
 import shutil
 import subprocess
-import tarfile
+from collections.abc import Iterable, Mapping, Sequence
 from email.utils import parsedate_to_datetime
+from functools import cache
 from pathlib import Path
 
 from kist.errors import EngineFailure, Unavailable
+from kist.hub.library.recipe import User
 
 # What differs from build to build, or serves nobody in an image. A trailing "/" keeps the directory.
 DROP = (
@@ -26,6 +30,8 @@ DROP = (
 )
 _UNUSED = ("usr/share/doc/*", "usr/share/man/*", "usr/share/info/*", "usr/share/locale/*", "usr/share/lintian/*")
 _PUBLIC = "http://deb.debian.org/debian"
+_LISTS = Path("/var/lib/apt/lists")
+_versions: dict[str, str] = {}  # as long as a builder runs, apt's lists don't change under it
 
 
 def _need(program: str, package: str) -> str:
@@ -53,6 +59,7 @@ def suite() -> str:
     return values["VERSION_CODENAME"]
 
 
+@cache
 def _targets() -> list[tuple[str, str, str]]:
     """(site, release, component) of every Debian source that apt knows."""
     form = "$(ORIGIN)|$(SITE)|$(RELEASE)|$(COMPONENT)"
@@ -67,7 +74,7 @@ def _targets() -> list[tuple[str, str, str]]:
 def epoch() -> int:
     """Seconds: the date of the suite's signed release file, the same for all builds from one archive state."""
     name = f"_dists_{suite()}_"
-    for path in sorted(Path("/var/lib/apt/lists").glob("*Release")):
+    for path in sorted(_LISTS.glob("*Release")):
         if name + "InRelease" in path.name or path.name.endswith(name + "Release"):
             for line in path.read_text(errors="replace").splitlines():
                 if line.startswith("Date:"):
@@ -75,53 +82,118 @@ def epoch() -> int:
     raise Unavailable("apt has no Debian package lists yet: apt-get update")
 
 
-def unpack(package: str, into: Path) -> Path:
-    """Downloads one package and unpacks its files (no scripts run); returns the folder."""
-    work = into / "deb"
-    work.mkdir(parents=True, exist_ok=True)
-    # apt drops to the user _apt for downloads and says so on stderr when it can't write here: harmless.
-    _run(_need("apt-get", "apt"), "download", "-qq", package, cwd=work)
-    (deb,) = work.glob(f"{package}_*.deb")
-    root = into / package
-    _run(_need("dpkg-deb", "dpkg"), "--extract", str(deb), str(root))
-    return root
+def archive_state() -> str:
+    """A digest of all signed release files: as long as it is the same, so is what a build gives."""
+    running = hashlib.sha256()
+    for path in sorted(_LISTS.glob("*Release")):
+        running.update(path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
+    return running.hexdigest()
 
 
 def version(package: str) -> str:
-    """The candidate version of a package, for the recipe's key."""
-    for line in _run(_need("apt-cache", "apt"), "policy", package).splitlines():
-        if line.strip().startswith("Candidate:"):
-            return line.split(":", 1)[1].strip()
-    raise Unavailable(f"apt knows no package {package}: apt-get update")
+    """The newest version of a package in Debian's own archive, whatever else apt knows."""
+    return versions((package,))[package]
 
 
-def account(layer: Path, name: str) -> tuple[int, int]:
-    """(uid, gid) that the packages of a layer gave a system user, from the layer's own etc/passwd."""
-    with tarfile.open(layer) as tar:
-        file = tar.extractfile("etc/passwd")
-        assert file is not None
-        rows = (line.split(":") for line in file.read().decode().splitlines())
-    return next((int(row[2]), int(row[3])) for row in rows if row[0] == name)
+def versions(packages: Iterable[str]) -> dict[str, str]:
+    """`version` of several packages. apt reads its lists anew each time, so ask for all that you need at once."""
+    wanted = tuple(packages)
+    unknown = [one for one in wanted if one not in _versions]
+    if unknown:
+        sites = {site.rstrip("/") for site, _, _ in _targets()}
+        for line in _run(_need("apt-cache", "apt"), "madison", *unknown).splitlines():
+            columns = [column.strip() for column in line.split("|")]
+            if len(columns) == 3 and columns[2].split(" ")[0].rstrip("/") in sites:
+                _versions.setdefault(columns[0], columns[1])
+    for one in wanted:
+        if one not in _versions:
+            raise Unavailable(f"Debian has no package {one}, as far as apt knows: apt-get update")
+    return {one: _versions[one] for one in wanted}
 
 
-def bootstrap(out: Path, when: int, include: tuple[str, ...] = ()) -> None:
-    """Writes a minimal Debian root as a tar; `when` clamps every time in it (seconds)."""
-    release = suite()
-    sources = "\n".join(f"deb {site} {rel} {component}" for site, rel, component in _targets())
-    listed = out.with_suffix(".sources.list")
-    listed.write_text(sources + "\n")
+def fetch(packages: Sequence[str], into: Path) -> dict[str, Path]:
+    """Downloads package files, unless they are there (apt compares their digests)."""
+    into.mkdir(parents=True, exist_ok=True)
+    wanted = versions(packages)
+    # apt drops to the user _apt for downloads and says so on stderr when it can't write here: harmless.
+    _run(_need("apt-get", "apt"), "download", "-qq", *(f"{one}={which}" for one, which in wanted.items()), cwd=into)
+    return {one: next(into.glob(f"{one}_{which.replace(':', '%3a')}_*.deb")) for one, which in wanted.items()}
+
+
+def unpack(deb: Path, root: Path) -> None:
+    """Unpacks a package's files into a folder (no scripts run)."""
+    _run(_need("dpkg-deb", "dpkg"), "--extract", str(deb), str(root))
+
+
+def control(deb: Path) -> str:
+    """The package's control paragraph, as `dpkg/status` has them."""
+    return _run(_need("dpkg-deb", "dpkg"), "--field", str(deb))
+
+
+# --- roots ---------------------------------------------------------------------------------------------
+
+
+def bootstrap(out: Path, when: int, archives: Path) -> None:
+    """Writes a minimal Debian root as a tar; ``when`` clamps every time in it (seconds)."""
     public = out.with_suffix(".public.list")
-    public.write_text(_public_sources(release))
-    args = [_need("mmdebstrap", "mmdebstrap"), "--quiet", "--mode=auto", "--variant=minbase", "--format=tar"]
-    args += [f"--dpkgopt=path-exclude={pattern}" for pattern in _UNUSED]
-    args += ["--dpkgopt=path-include=usr/share/doc/*/copyright"]
-    args += [f"--include={','.join(include)}"] if include else []
-    args += [f"--customize-hook=copy-in {public} /etc/apt", '--customize-hook=mv "$1"/etc/apt/'
-             f'{public.name} "$1"/etc/apt/sources.list; rm -f "$1"/etc/apt/sources.list.d/0000*; '
-             'rm -f "$1"/etc/dpkg/dpkg.cfg.d/99mmdebstrap "$1"/etc/apt/apt.conf.d/99mmdebstrap']
-    _run(*args, release, str(out), str(listed),
+    public.write_text(_public_sources(suite()))
+    after = f'cp {shlex.quote(str(public))} "$1"/etc/apt/sources.list\n{_keep(archives)}'
+    _mmdebstrap(out, when, "minbase", (), before=_bring(archives), after=after)
+
+
+def install(
+    out: Path, when: int, base: Path, packages: Sequence[str], archives: Path, *,
+    users: Iterable[User] = (), before: Mapping[str, str] | None = None,
+) -> None:
+    """Writes the root of tar ``base`` with packages installed over it. ``archives`` keeps their files for next time."""
+    begin = [f'tar --numeric-owner -C "$1" -xf {shlex.quote(str(base))}', "umask 022",
+             # The image's own apt is set up for Debian's public addresses, this one for the mirror.
+             'mv "$1"/etc/apt/sources.list "$1"/etc/apt/sources.list.kept']
+    begin += [line for user in users for line in _add_user(user)]
+    for path, text in (before or {}).items():
+        target = f'"$1"{shlex.quote(path)}'
+        begin += [f'mkdir -p "$(dirname {target})"', f"printf %s {shlex.quote(text)} >{target}"]
+    after = [f'APT_CONFIG="$MMDEBSTRAP_APT_CONFIG" apt-get --yes install {shlex.join(packages)} '
+             '-oDPkg::Chroot-Directory="$1" -oAPT::Keep-Downloaded-Packages=true -oDpkg::Use-Pty=0',
+             'mv "$1"/etc/apt/sources.list.kept "$1"/etc/apt/sources.list', _keep(archives)]
+    _mmdebstrap(out, when, "custom", ("--aptopt=APT::Install-Recommends false",),
+                before="\n".join([*begin, _bring(archives)]), after="\n".join(after))
+
+
+def _add_user(user: User) -> list[str]:
+    rows = {"passwd": f"{user.name}:x:{user.uid}:{user.uid}::{user.home}:{user.shell}", "group":
+            f"{user.name}:x:{user.uid}:", "shadow": f"{user.name}:!:::::::", "gshadow": f"{user.name}:!::"}
+    return [f'echo {shlex.quote(row)} >>"$1"/etc/{name}' for name, row in rows.items()]
+
+
+def _bring(archives: Path) -> str:
+    """Package files from an earlier build: apt checks their digests before it takes them."""
+    found = shlex.quote(str(archives))
+    return (f'mkdir -p "$1"/var/cache/apt/archives/partial {found}\n'
+            f'find {found} -name "*.deb" -exec cp -t "$1"/var/cache/apt/archives {{}} +')
+
+
+def _keep(archives: Path) -> str:
+    return f'find "$1"/var/cache/apt/archives -name "*.deb" -exec cp -n -t {shlex.quote(str(archives))} {{}} +'
+
+
+def _mmdebstrap(out: Path, when: int, variant: str, options: Sequence[str], *, before: str, after: str) -> None:
+    listed = out.with_suffix(".sources.list")
+    listed.write_text("".join(f"deb {site} {rel} {component}\n" for site, rel, component in _targets()))
+    forget = 'rm -f "$1"/etc/apt/sources.list.d/0000* "$1"/etc/dpkg/dpkg.cfg.d/99mmdebstrap ' \
+             '"$1"/etc/apt/apt.conf.d/99mmdebstrap'
+    args = [_need("mmdebstrap", "mmdebstrap"), "--quiet", "--mode=auto", f"--variant={variant}", "--format=tar",
+            "--skip=essential/unlink", "--dpkgopt=force-unsafe-io",
+            *(f"--dpkgopt=path-exclude={pattern}" for pattern in _UNUSED),
+            "--dpkgopt=path-include=usr/share/doc/*/copyright", *options]
+    for stage, text in (("setup", before), ("customize", f"{after}\n{forget}")):
+        script = out.with_suffix(f".{stage}.sh")
+        script.write_text(f"#!/bin/sh\nset -eu\n{text}\n")
+        script.chmod(0o755)
+        args.append(f"--{stage}-hook={script}")
+    _run(*args, suite(), str(out), str(listed),
          env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "SOURCE_DATE_EPOCH": str(when), "LC_ALL": "C.UTF-8",
-              "TMPDIR": str(out.parent)})
+              "TMPDIR": str(out.parent), "DEBIAN_FRONTEND": "noninteractive"})
 
 
 def _public_sources(release: str) -> str:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import io
 import tarfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 _CHUNK = 1 << 20
@@ -42,8 +43,8 @@ class LayerTar:
     def directory(self, name: str, mode: int = 0o755, *, uid: int = 0, gid: int = 0) -> None:
         self._add(name, tarfile.DIRTYPE, mode, owner=(uid, gid))
 
-    def file(self, name: str, data: bytes, mode: int = 0o644) -> None:
-        self._add(name, tarfile.REGTYPE, mode, data)
+    def file(self, name: str, data: bytes, mode: int = 0o644, *, uid: int = 0, gid: int = 0) -> None:
+        self._add(name, tarfile.REGTYPE, mode, data, owner=(uid, gid))
 
     def symlink(self, name: str, target: str) -> None:
         self._add(name, tarfile.SYMTYPE, 0o777, target=target)
@@ -96,11 +97,13 @@ def _wanted(members: Iterable[tarfile.TarInfo], drop: tuple[str, ...]) -> dict[s
     return kept
 
 
-def settle_tar(raw: Path, out: Path, epoch: int, drop: tuple[str, ...] = (), base: Path | None = None) -> None:
+def settle_tar(raw: Path, out: Path, epoch: int, drop: tuple[str, ...] = (), base: Path | None = None,
+               without: Sequence[str] = ()) -> None:
     """Writes ``out``: the entries of ``raw`` in sorted order, settled.
 
     With ``base``, only what differs from it, and whiteouts for what ``raw`` lacks: the layer that
-    turns ``base`` into ``raw`` (image-spec 1.1, layer.md, "Change Types" and "Whiteouts").
+    turns ``base`` into ``raw`` (image-spec 1.1, layer.md, "Change Types" and "Whiteouts"). What matches
+    one of the ``without`` patterns (fnmatch) is no part of the difference.
     """
     with tarfile.open(raw) as source, LayerTar(out, epoch) as layer:
         have = _wanted(source, drop)
@@ -108,7 +111,8 @@ def settle_tar(raw: Path, out: Path, epoch: int, drop: tuple[str, ...] = (), bas
         if base is not None:
             with tarfile.open(base) as below:
                 old = {n: _fingerprint(below, m) for n, m in _wanted(below, ()).items()}
-        new = {n for n, m in have.items() if old.get(n) != _fingerprint(source, m)}
+        new = {n for n, m in have.items() if not any(fnmatchcase(n, pattern) for pattern in without)
+               and old.get(n) != _fingerprint(source, m)}
         for name in sorted(new | _parents(new)):
             if name in have:
                 layer.copy(source, have[name])

@@ -1,8 +1,8 @@
 """An image as an OCI image layout (image-spec 1.1, image-layout.md):
 
     DIR/oci-layout              {"imageLayoutVersion":"1.0.0"}
-    DIR/index.json              one manifest, annotated with its tag
-    DIR/blobs/sha256/<hex>      manifest, config, gzip layers
+    DIR/index.json              the image's manifest, annotated with its tag, and its bill of materials
+    DIR/blobs/sha256/<hex>      manifests, config, gzip layers, bill of materials
 """
 
 from __future__ import annotations
@@ -10,10 +10,12 @@ from __future__ import annotations
 import hashlib
 import json
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+from kist.hub.library.sbom import MEDIA_TYPE as SPDX
 
 _OCI = "application/vnd.oci.image."
 _CHUNK = 1 << 20
@@ -34,9 +36,12 @@ class LayoutWriter:
 
     def json(self, media_type: str, value: Any) -> dict[str, Any]:
         data = json.dumps(value, separators=(",", ":"), sort_keys=True).encode()
+        return self.blob(_OCI + media_type, data)
+
+    def blob(self, media_type: str, data: bytes) -> dict[str, Any]:
         hexdigest = hashlib.sha256(data).hexdigest()
         (self._blobs / hexdigest).write_bytes(data)
-        return {"mediaType": _OCI + media_type, "digest": f"sha256:{hexdigest}", "size": len(data)}
+        return {"mediaType": media_type, "digest": f"sha256:{hexdigest}", "size": len(data)}
 
     def layer(self, tar: Path) -> tuple[dict[str, Any], str]:
         """Compresses one layer; returns its descriptor and its diff id (the digest of the tar itself)."""
@@ -52,9 +57,9 @@ class LayoutWriter:
         descriptor = {"mediaType": _OCI + "layer.v1.tar+gzip", "digest": f"sha256:{packed.hexdigest()}", "size": size}
         return descriptor, f"sha256:{plain.hexdigest()}"
 
-    def index(self, manifest: dict[str, Any], tag: str) -> None:
+    def index(self, manifest: dict[str, Any], tag: str, referrers: Sequence[dict[str, Any]] = ()) -> None:
         entry = manifest | {"annotations": {"org.opencontainers.image.ref.name": tag}}
-        value = {"schemaVersion": 2, "mediaType": _OCI + "index.v1+json", "manifests": [entry]}
+        value = {"schemaVersion": 2, "mediaType": _OCI + "index.v1+json", "manifests": [entry, *referrers]}
         (self.folder / "index.json").write_text(json.dumps(value, indent=1))
 
 
@@ -65,8 +70,12 @@ def _put(out: Any, running: Any, data: bytes) -> int:
 
 
 def write_image(folder: Path, tag: str, layers: Sequence[tuple[Path, str]], config: dict[str, Any], *,
-                architecture: str, epoch: int, annotations: dict[str, str]) -> str:
-    """Writes an image of ``(tar, created-by)`` layers with the run configuration; returns its manifest digest."""
+                architecture: str, epoch: int, annotations: dict[str, str],
+                bill: Callable[[str], bytes] | None = None) -> str:
+    """Writes an image of ``(tar, created-by)`` layers with the run configuration; returns its manifest digest.
+
+    ``bill`` gives the SPDX document for that digest, which becomes a referrer (image-spec 1.1, manifest.md#subject).
+    """
     layout, created = LayoutWriter(folder), timestamp(epoch)
     packed = [layout.layer(tar) for tar, _ in layers]
     image = {
@@ -79,5 +88,16 @@ def write_image(folder: Path, tag: str, layers: Sequence[tuple[Path, str]], conf
         "config": layout.json("config.v1+json", image), "layers": [descriptor for descriptor, _ in packed],
         "annotations": annotations | {"org.opencontainers.image.created": created},
     })
-    layout.index(manifest | {"platform": {"architecture": architecture, "os": "linux"}}, tag)
+    referrers = [_bill(layout, manifest, bill(manifest["digest"]), created)] if bill else []
+    layout.index(manifest | {"platform": {"architecture": architecture, "os": "linux"}}, tag, referrers)
     return str(manifest["digest"])
+
+
+def _bill(layout: LayoutWriter, subject: dict[str, Any], document: bytes, created: str) -> dict[str, Any]:
+    """An artifact of one blob (image-spec 1.1, manifest.md#guidelines-for-artifact-usage)."""
+    found = layout.json("manifest.v1+json", {
+        "schemaVersion": 2, "mediaType": _OCI + "manifest.v1+json", "artifactType": SPDX,
+        "config": layout.blob("application/vnd.oci.empty.v1+json", b"{}"),
+        "layers": [layout.blob(SPDX, document)], "subject": subject,
+        "annotations": {"org.opencontainers.image.created": created}})
+    return found | {"artifactType": SPDX}
