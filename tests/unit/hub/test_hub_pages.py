@@ -14,7 +14,7 @@ import pytest
 from kist.hub import accounts as accounts_module
 from kist.hub.access import AccountAccess
 from kist.hub.accounts import Level
-from unit.hub.images import INDEX, Image, index_of, put_manifest
+from unit.hub.images import INDEX, Image, index_of, push_blob, put_manifest, sha256
 from unit.hub.served import Answer, Client
 from unit.hub.test_hub_accounts import PASSWORD, accounts, basic
 
@@ -75,7 +75,7 @@ def test_front_search_and_repository(filled: Client) -> None:
     assert "linux/amd64" in html
     assert "None yet." in html
     filled.get("/v2/team/app/manifests/v1")
-    assert "<title>1 pulls in 60 days" in page(filled, "/r/team/app")
+    assert "<title>1 pull in 60 days" in page(filled, "/r/team/app")
 
 
 def test_an_image(filled: Client) -> None:
@@ -291,3 +291,63 @@ def test_an_organisations_members_are_changed_by_those_who_look_after_it(secured
     assert secured.form("/o/acme", {"csrf": token_of(secured, other), "user": "bob", "level": "admin"},
                         **other).status == 404
     assert secured.form("/o/acme", {**csrf, "user": "nobody", "level": "read"}, **me).status == 400
+
+
+# --- what is attached to an image ------------------------------------------------------------------------------
+
+
+def _attach(client: Client, name: str, image: Image, title: str | None = None, **headers: str) -> str:
+    """The digest of a bill of materials that refers to the image."""
+    document = b'{"spdxVersion": "SPDX-2.3", "x": "<script>alert(1)</script>"}'
+    bill = Image([document], b"{}")
+    manifest = json.loads(bill.manifest) | {"artifactType": "application/spdx+json", "subject": image.descriptor}
+    manifest["config"]["mediaType"] = "application/vnd.oci.empty.v1+json"
+    manifest["layers"][0] |= {"mediaType": "application/spdx+json"}
+    if title is not None:
+        manifest["layers"][0]["annotations"] = {"org.opencontainers.image.title": title}
+    for blob in (document, b"{}"):
+        push_blob(client, name, blob, **headers)
+    body = json.dumps(manifest).encode()
+    answer = put_manifest(client, name, sha256(body), body, **headers)
+    assert answer.status == 201 and answer.headers["OCI-Subject"] == image.digest
+    return sha256(body)
+
+
+def test_a_bill_of_materials_is_on_the_images_page_and_can_be_downloaded(client: Client) -> None:
+    image = Image([tar(a=b"1")], config())
+    image.push(client, "team/app", "v1")
+    assert "Attached" not in page(client, "/r/team/app/-/image/v1")
+    digest = _attach(client, "team/app", image)
+    html = page(client, "/r/team/app/-/image/v1")
+    assert "Bill of materials (SPDX)" in html
+    link = re.findall(r'href="(/r/team/app/-/attached/[^"]+)"', html)
+    assert link == [f"/r/team/app/-/attached/{digest}/0"]
+    answer = client.get(link[0])
+    assert answer.status == 200 and json.loads(answer.body)["spdxVersion"] == "SPDX-2.3"
+    # What others have written is never a page of ours.
+    assert answer.headers["Content-Type"] == "application/octet-stream"
+    assert answer.headers["Content-Disposition"].startswith("attachment; filename*=UTF-8''app-")
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+
+
+def test_a_hostile_title_is_a_name_and_nothing_else(client: Client) -> None:
+    image = Image([tar(a=b"1")], config())
+    image.push(client, "app", "v1")
+    digest = _attach(client, "app", image, '../../\\x"><script>\r\nX: y')
+    html = page(client, "/r/app/-/image/v1")
+    assert "<script>\r" not in html and "&lt;script&gt;" in html
+    answer = client.get(f"/r/app/-/attached/{digest}/0")
+    assert answer.status == 200 and "X" not in answer.headers
+    assert "%22%3E%3Cscript%3E%0D%0AX%3A%20y" in answer.headers["Content-Disposition"]
+
+
+def test_only_what_is_attached_can_be_downloaded_and_only_by_readers(start: Callable[..., Client]) -> None:
+    client = start(accounts=True, private=True)
+    accounts(client).add_user("alice", PASSWORD)
+    image = Image([tar(a=b"1")], config())
+    image.push(client, "alice/app", "v1", **basic("alice"))
+    digest = _attach(client, "alice/app", image, **basic("alice"))
+    assert client.get(f"/r/alice/app/-/attached/{digest}/0").status == 404
+    assert client.get(f"/r/alice/app/-/attached/{digest}/0", **basic("alice")).status == 200
+    for wrong in (f"{image.digest}/0", f"{digest}/1", f"{digest}/-1", f"{digest}/x", f"{sha256(b'x')}/0"):
+        assert client.get(f"/r/alice/app/-/attached/{wrong}", **basic("alice")).status == 404, wrong

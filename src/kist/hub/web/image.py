@@ -14,6 +14,7 @@ from kist.hub.anatomy import Difference, LayerChanges, Listing, What
 from kist.hub.errors import HubError
 from kist.hub.hub import Hub, hub_of, in_thread
 from kist.hub.metadata import StoredManifest
+from kist.hub.web.attached import KINDS, attachments
 from kist.hub.web.read import image_size, parsed_manifest, read_config, readable
 from kist.hub.web.render import page
 from kist.oci.image import ImageConfig
@@ -78,9 +79,10 @@ async def image(request: Request, name: str, reference: str) -> Response:
     view = await hub.in_slow_thread(_view, hub, request, name, reference)
     tags = await in_thread(hub.metadata.tags, name, 200)
     largest = max((entry.size for entry in view.manifest.layers), default=0)
+    attached = await in_thread(attachments, hub, name, view.stored)
     return await page(request, "image.html", name=name, view=view, steps=steps(view), largest=largest,
-                      wasted=worst(view.known)[:WASTED], tags=[tag.name for tag in tags],
-                      facts=facts(view.config) if view.config else {})
+                      wasted=worst(view.known)[:WASTED], attached=attached, kinds=KINDS,
+                      tags=[tag.name for tag in tags], facts=facts(view.config) if view.config else {})
 
 
 async def layer(request: Request, name: str, reference: str, number: str) -> Response:

@@ -20,7 +20,7 @@ def bars(counts: Mapping[str, int], last: date, count: int = 60) -> Markup:
     days = days_until(last, count)
     values = [max(counts.get(day, 0), 0) for day in days]
     top, total = max(values, default=0), sum(values)
-    words = f"{total} pulls in {count} days" + (f", at most {top} a day" if top else "")
+    words = f"{total} pull{'' if total == 1 else 's'} in {count} days" + (f", at most {top} a day" if top else "")
     step = WIDTH / count
     shapes = [
         f'<rect x="{number * step:.2f}" y="{HEIGHT - height:.2f}" width="{step - GAP:.2f}" height="{height:.2f}" '

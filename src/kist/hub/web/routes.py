@@ -12,7 +12,7 @@ from starlette.staticfiles import StaticFiles
 
 from kist.hub import search
 from kist.hub.errors import HubError
-from kist.hub.web import browse, image, people
+from kist.hub.web import attached, browse, image, people
 from kist.hub.web.render import FOLDER, error_page
 
 Page = Callable[..., Awaitable[Response]]
@@ -21,6 +21,7 @@ _BOTH = ["GET", "POST"]
 REPOSITORY_PAGES: tuple[tuple[re.Pattern[str], Page, bool], ...] = (
     (re.compile(r"(?P<name>.+?)/-/image/(?P<reference>[^/]+)"), image.image, False),
     (re.compile(r"(?P<name>.+?)/-/image/(?P<reference>[^/]+)/layer/(?P<number>[^/]+)"), image.layer, False),
+    (re.compile(r"(?P<name>.+?)/-/attached/(?P<digest>[^/]+)/(?P<number>[^/]+)"), attached.download, False),
     (re.compile(r"(?P<name>.+?)/-/differences"), image.differences, False),
     (re.compile(r"(?P<name>.+?)/-/settings"), browse.settings, True),
     (re.compile(r"(?P<name>(?:(?!/-/).)+?)/?"), browse.repository, False),
