@@ -113,8 +113,10 @@ def test_node_runs_scripts_options_and_commands(
     daemon = make_daemon(mirror=full_hub.url)
     assert daemon.ok("run", "--rm", "node", "-p", "6 * 7", timeout=180) == "42"
     assert daemon.ok("run", "--rm", "node", "npm", "--version")[0].isdigit()
-    (tmp_path / "main.js").write_text("console.log(process.getuid(), process.argv.length)")
-    assert daemon.ok("run", "--rm", "-u", "node", "-v", f"{tmp_path}:/app:ro", "-w", "/app", "node", "main.js",
+    app = tmp_path / "app"
+    app.mkdir()
+    (app / "main.js").write_text("console.log(process.getuid(), process.argv.length)")
+    assert daemon.ok("run", "--rm", "-u", "node", "-v", f"{app}:/app:ro", "-w", "/app", "node", "main.js",
                      "x") == "1000 3"
     # A terminal gets the REPL.
     done = daemon.kist("run", "--rm", "-i", "node", "-i", input="1 + 1\n.exit\n")
@@ -163,7 +165,7 @@ def test_postgres_initialises_answers_and_keeps_its_data(
     daemon.ok("run", "-d", "--name", "db", "-e", "POSTGRES_PASSWORD=it's $ecret", *options, "postgres", timeout=240)
     query = ("exec", "-e", "PGPASSWORD=it's $ecret", "db", "psql", "-h", "127.0.0.1", "-U", "me", "-d", "mine", "-tAc",
              "SELECT sum(x) FROM t")
-    _until(lambda: daemon.kist(*query).stdout.strip() == "85", lambda: daemon.kist("logs", "db").stdout)
+    _until(lambda: daemon.kist(*query).stdout.strip() == "85", lambda: str(daemon.kist("logs", "db")))
     assert "ready for start up" in daemon.ok("logs", "db")
     daemon.ok("stop", "-t", "30", "db")
     assert json.loads(daemon.ok("inspect", "db"))[0]["State"]["ExitCode"] == 0
