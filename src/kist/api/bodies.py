@@ -168,6 +168,13 @@ class PortBinding(Body):
     HostPort: str = ""
 
 
+class NetworkRate(Body):
+    """Kist's own: bytes per second, 0 for no limit; in an update ``None`` leaves it as it is."""
+
+    Egress: UInt64 | None = None
+    Ingress: UInt64 | None = None
+
+
 class Resources(Body):
     """Limits. 0 and None mean "no limit of our own" (or "leave it" in an update), sizes are bytes."""
 
@@ -202,6 +209,7 @@ class Resources(Body):
     CpuPercent: Int64 = 0
     IOMaximumIOps: UInt64 = 0
     IOMaximumBandwidth: UInt64 = 0
+    NetworkRate: NetworkRate | None = None
 
 
 class HostConfig(Resources):

@@ -84,6 +84,7 @@ MADE: dict[str, tuple[str, str, str]] = {
     "link": ("HostConfig", "Links", "links"),
     "memory-swappiness": ("HostConfig", "MemorySwappiness", "swappiness"),
     "mount": ("HostConfig", "Mounts", "mounts"),
+    "network-rate": ("HostConfig", "NetworkRate", "network_rate"),
     "restart": ("HostConfig", "RestartPolicy", "restart_policy"),
     "storage-opt": ("HostConfig", "StorageOpt", "storage_options"),
     "sysctl": ("HostConfig", "Sysctls", "sysctls"),
@@ -175,7 +176,7 @@ def _add_streams(body: Body, args: Arguments) -> None:
     named = [word.lower() for word in args.list("attach")]
     for word in named:
         if word not in ("stdin", "stdout", "stderr"):
-            raise _bad_value(args, "attach", word, "valid streams are STDIN, STDOUT and STDERR")
+            raise bad_value(args, "attach", word, "valid streams are STDIN, STDOUT and STDERR")
     if args.flag("detach"):
         if named:
             raise CliError("conflicting options: cannot specify both --attach and --detach")
@@ -224,7 +225,7 @@ def _add_made(body: Body, name: str, value: Any, args: Arguments, settings: Sett
         else:
             raise problem(args, f"--{name} is not supported")
     except BadValue as bad:
-        raise _bad_value(args, name, bad.value, str(bad)) from None
+        raise bad_value(args, name, bad.value, str(bad)) from None
     except ValueError as error:
         raise problem(args, str(error)) from None
 
@@ -233,7 +234,7 @@ def problem(args: Arguments, text: str) -> CliError:
     return CliError(f"kist: {text}\n\n{see(args.path)}", 125)
 
 
-def _bad_value(args: Arguments, name: str, value: str, text: str) -> CliError:
+def bad_value(args: Arguments, name: str, value: str, text: str) -> CliError:
     short = next(row[1] for row in args.command.options if row[0] == name)
     shown = f"-{short}, --{name}" if short else f"--{name}"
     return CliError(f'invalid argument "{value}" for "{shown}" flag: {text}\n\n'

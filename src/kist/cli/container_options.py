@@ -80,6 +80,7 @@ CONTAINER_OPTIONS: tuple[Option, ...] = (
     ("net-alias", "", "=network-alias", ""),
     ("network", "", "network", "Connect to a network"),
     ("network-alias", "", "list", "Add a name in the network"),
+    ("network-rate", "", "string", "Limit of what it sends and receives (10mbit, or egress=…,ingress=…)"),
     ("no-healthcheck", "", "", "Don't check health, whatever the image says"),
     ("oom-kill-disable", "", "", "Don't kill it when memory runs out"),
     ("oom-score-adj", "", "int", "The host's readiness to kill it when memory runs out (-1000 to 1000)"),

@@ -66,6 +66,15 @@ def pairs(values: list[str]) -> dict[str, str]:
     return {key: value for key, _, value in (word.partition("=") for word in values)}
 
 
+def network_rate(value: str) -> dict[str, int]:
+    from kist.api import rates
+
+    try:
+        return rates.network_rate(value)
+    except ValueError as error:
+        raise BadValue(value, str(error)) from None
+
+
 def storage_options(values: list[str]) -> dict[str, str]:
     if any("=" not in value for value in values):
         raise ValueError("invalid storage option")

@@ -174,6 +174,11 @@ def _limit_rows(record: ContainerRecord) -> _Pairs:
             yield name, str(record.host[name])
 
 
+def _rate_rows(record: ContainerRecord) -> _Pairs:
+    for name, rate in (record.host.get("NetworkRate") or {}).items():
+        yield name.lower(), f"{rate * 8}bit"
+
+
 def _ulimit_rows(record: ContainerRecord) -> _Pairs:
     for entry in record.host["Ulimits"] or ():
         yield entry["Name"], f"{entry['Soft']}:{entry['Hard']}"
@@ -195,5 +200,6 @@ LIMITS = ("BlkioWeight", "CpuShares", "CpuPeriod", "CpuQuota", "CpusetCpus", "Cp
 _KINDS: tuple[tuple[str, Callable[[ContainerRecord], _Pairs], bool], ...] = (
     ("env ", _env_rows, True), ("label ", _label_rows, False), ("port ", _port_rows, False),
     ("volume ", _mount_rows, True), ("ulimit ", _ulimit_rows, True), ("", _limit_rows, False),
+    ("network rate ", _rate_rows, False),
     ("restart policy", _restart_rows, False), ("on failure of health", _health_rows, False),
 )

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from kist.api import bodies
-from kist.engine import logdrivers
+from kist.engine import logdrivers, rates
 from kist.engine.config import Config
 from kist.engine.limits import Machine, check_limits
 from kist.engine.spec import capabilities, device_rule, security_options
@@ -72,6 +72,7 @@ def normalize(body: bodies.HostConfig | None, config: Config, machine: Machine) 
     for field in GONE:
         del host[field]
     _fill(host, config)
+    rates.normalize(host)
     check_restart(host)
     _check_security(host)
     logdrivers.check(host["LogConfig"])

@@ -11,7 +11,7 @@ import msgspec
 
 from kist.api import bodies
 from kist.api.options import Filters
-from kist.engine import selection, times
+from kist.engine import rates, selection, times
 from kist.engine.container import Container
 from kist.engine.network import drawing
 from kist.engine.network.networks import Networks
@@ -87,6 +87,8 @@ class NetworkApi:
                 container.endpoint = await self._whole(self._networks.attach(
                     container.id, found["Id"], settings, container.record.config["Hostname"]))
                 self._prepare.renew_resolver(container, before)
+                if wanted := rates.to_set(container.record.host):
+                    await self._whole(self._networks.limit(container.id, wanted))
             container.record.networks = {**_networks(container), found["Name"]: settings}
             await self._save(container)
         self._publish("connect", found, container=container.id)

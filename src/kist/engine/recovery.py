@@ -19,7 +19,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
-from kist.engine import links, restarts, states, times
+from kist.engine import links, rates, restarts, states, times
 from kist.engine.container import Container
 from kist.engine.parts import Parts
 from kist.engine.records import ContainerRecord
@@ -98,6 +98,7 @@ class Recovery:
             container.endpoint = await self._parts.networks.adopt(record.id, record.endpoint, link.pid)
         if record.unapplied:  # an update was cut short
             await apply_limits(record, link)
+            await self._parts.networks.limit(record.id, rates.exact(record.host))
             record.unapplied = False
         self._execs.adopt(container)
         self._lifecycle.watch(container, adopted=True)

@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from kist.api import bodies
-from kist.engine import host, hostconfig, names
+from kist.engine import host, hostconfig, names, rates
 from kist.engine.alter import LIMITS, alter, changes, pending
 from kist.engine.container import Container
 from kist.engine.limits import check_limits
@@ -58,12 +58,13 @@ class Update:
     def _limits(self, record: ContainerRecord, body: bodies.ContainerUpdate) -> None:
         """Docker's part of it."""
         given: Json = msgspec.to_builtins(body)
-        policy = given.pop("RestartPolicy")
+        policy, rate = given.pop("RestartPolicy"), given.pop("NetworkRate")
         given.pop("Kist")
         _refuse_the_rest(given)
         after = {**record.host, **{name: given[name] for name in CHANGEABLE if given[name]}}
         _check(record.host, given, after)
         check_limits(after, self._parts.host.limits)
+        after["NetworkRate"] = rates.updated(record.host, rate)
         if policy and policy["Name"]:
             if after["AutoRemove"] and policy["Name"] != "no":
                 raise Conflict(f"Cannot update container {record.id}: Restart policy cannot be updated because "
@@ -81,11 +82,14 @@ class Update:
             _settle(record, after, alive=container.alive)
             undo.callback(_restore, record, old)
             limited = container.link is not None and any(record.host[name] != old["host"][name] for name in LIMITS)
-            record.unapplied = limited
+            rated = container.link is not None and rates.exact(record.host) != rates.exact(old["host"])
+            record.unapplied = limited or rated
             await self._parts.records.save(record)
-            if limited and container.link is not None:
+            if record.unapplied and container.link is not None:
                 undo.push_async_callback(self._save_again, container, old)
                 await apply_limits(record, container.link)
+                if rated:
+                    await self._parts.networks.limit(record.id, rates.exact(record.host))
                 record.unapplied = False
                 self._parts.records.save(record)
             undo.pop_all()

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import errno
 
-from kist.linux import tc
+from kist.linux.bandwidth import limit
 from kist.linux.netlink.channel import Netlink
 from kist.runtime.errors import SpecError, StepError
 from kist.runtime.step import Context, Step
@@ -19,7 +19,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-IFB_NAME = "kist-in{}"
 _KINDS = ("egress", "ingress")
 
 
@@ -52,25 +51,5 @@ def rates(section: dict[str, Any]) -> dict[str, int]:
 def set_rates(wanted: dict[str, int]) -> None:
     """For each device of the network namespace we are in, but the loopback."""
     with Netlink() as netlink:
-        devices = [link for link in netlink.links() if link.name != "lo" and not link.name.startswith("kist-in")]
-        if not devices:
+        if not limit(netlink, wanted):
             raise StepError("limit the network: the container has no network device", errno.ENODEV)
-        for link in devices:
-            if "egress" in wanted:
-                netlink.run(tc.token_bucket(link.index, wanted["egress"]))
-            if "ingress" in wanted:
-                _incoming(netlink, link.index, wanted["ingress"])
-
-
-def _incoming(netlink: Netlink, index: int, rate: int) -> None:
-    """At an update the way is there already, and only the bucket changes."""
-    name = IFB_NAME.format(index)
-    try:
-        detour = netlink.link(name).index
-    except OSError as error:
-        if error.errno != errno.ENODEV:
-            raise
-        netlink.run(tc.ifb(name))
-        detour = netlink.link(name).index
-        netlink.run(tc.ingress(index), tc.redirect(index, detour))
-    netlink.run(tc.token_bucket(detour, rate))

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from kist.cli.session import Session
 
 DOCKERS = ("blkio-weight", "cpu-period", "cpu-quota", "cpu-rt-period", "cpu-rt-runtime", "cpu-shares", "cpus",
-           "cpuset-cpus", "cpuset-mems", "memory", "memory-reservation", "memory-swap", "pids-limit", "restart")
+           "cpuset-cpus", "cpuset-mems", "memory", "memory-reservation", "memory-swap", "network-rate", "pids-limit",
+           "restart")
 ADDED = ("env", "env-file", "health-on-failure", "label", "label-file", "mount", "publish", "ulimit", "volume")
 REMOVED = {"env-rm": "EnvRemove", "label-rm": "LabelsRemove", "publish-rm": "PortsRemove", "volume-rm": "MountsRemove"}
 OWN_OPTIONS: tuple[Option, ...] = (
@@ -71,14 +72,17 @@ def _shown(name: str, changes: list[dict[str, Any]]) -> str:
 
 
 def _body(args: Arguments, session: Session) -> dict[str, Any]:
-    from kist.cli.container_body import COPIED
-    from kist.cli.container_values import restart_policy
+    from kist.cli import container_values
+    from kist.cli.container_body import COPIED, MADE, BadValue, bad_value
 
     body: dict[str, Any] = {}
     for name, value in args.values.items():
-        if name == "restart":
+        if name in MADE and name in DOCKERS:
+            _, field, maker = MADE[name]
             try:
-                body["RestartPolicy"] = restart_policy(value)
+                body[field] = getattr(container_values, maker)(value)
+            except BadValue as bad:
+                raise bad_value(args, name, bad.value, str(bad)) from None
             except ValueError as error:
                 raise CliError(str(error)) from None
         elif name in DOCKERS:

@@ -23,6 +23,7 @@ from kist.engine.network.firewall import ISOLATED, RELAY4, RELAY6, Port, Publish
 from kist.engine.network.ipam import Net, mac_for
 from kist.engine.network.model import BRIDGE, IPVLAN, RESOLVER, Attachment, Network
 from kist.engine.network.sandbox import NamespaceThread, Sandbox, read_sysctl, wire, write_sysctl
+from kist.linux.bandwidth import limit
 from kist.linux.netlink import Link, Netlink, Request, request
 from kist.linux.netlink.conntrack import Conntrack
 from kist.linux.netlink.nfelements import Element, Elements
@@ -305,6 +306,14 @@ class Host:
         interfaces.add(self.netlink, network, attachment, netns_fd, bridge, mtu=network.mtu or LOCAL_MTU)
         if network.guarded:
             self.elements(self.rules.guard(port_of(attachment)))
+
+    def limit(self, netns_fd: int, rates: dict[str, int], attachments: Iterable[Attachment]) -> None:
+        """The container's own rates, on all of its devices; where they end the network's hold again."""
+        with self.namespaces.inside(netns_fd) as netlink:
+            limit(netlink, rates)
+            for one in attachments:
+                if one.rate and rates.get("egress") == 0:
+                    netlink.run(request.limit_rate(netlink.link(one.interface).index, one.rate))
 
     def detach(self, netns_fd: int, interface: str) -> None:
         with self.namespaces.inside(netns_fd) as netlink:

@@ -305,6 +305,14 @@ class Networks:
         await self._changed(endpoint, [*endpoint.attachments, attachment])
         return endpoint
 
+    async def limit(self, container_id: str, rates: dict[str, int]) -> None:
+        """Hold a running container to ``egress`` and ``ingress`` bytes per second; 0 lifts a limit. One that shares
+        another's network is left to that one."""
+        endpoint = self._running(container_id)
+        netns, attachments = endpoint.netns_fd, list(endpoint.attachments)
+        if netns is not None and not endpoint.shared:
+            await self._thread.do(lambda host: host.limit(netns, rates, attachments))
+
     async def detach(self, container_id: str, network_name: str) -> Endpoint:
         """Take a running container off a network."""
         endpoint, network = self._running(container_id), self.named(network_name)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from kist.engine import rates
 from kist.engine.records import ContainerRecord
 from kist.engine.spec import capabilities as caps
 from kist.engine.spec import defaults, seccomp
@@ -82,6 +83,8 @@ def compile_spec(record: ContainerRecord, facts: Facts) -> Json:
         "linux": _linux(record, facts, granted, security),
         "kist": {"rootfs": facts.rootfs},
     }
+    if host.get("NetworkRate") and host["NetworkMode"] != "none":
+        spec["kist"]["networkRate"] = rates.to_set(host)
     if host["UTSMode"] != "host" and joined(host["UTSMode"]) is None:
         spec["hostname"] = record.config["Hostname"]
         if record.config.get("Domainname"):

@@ -14,7 +14,7 @@ from kist.engine.views.status import health_word, status
 Json = dict[str, Any]
 # What Docker's inspect leaves out of HostConfig while it is empty.
 _OMIT_EMPTY = frozenset({"Annotations", "HealthOnFailure", "Init", "KernelMemory", "KernelMemoryTCP", "Mounts",
-                         "StorageOpt", "Sysctls", "Tmpfs"})
+                         "NetworkRate", "StorageOpt", "Sysctls", "Tmpfs"})
 
 
 def inspect(record: ContainerRecord, *, data_dir: str, exec_ids: list[str], graph: Json,
