@@ -24,6 +24,7 @@ LIMITS: dict[str, str] = {
     "link-local-ip": "refused by the server: link-local addresses are not supported",
     "cgroup-parent": "a path with `..` is refused",
     "hostname": "at most 63 characters, no spaces",
+    "storage-opt": "`size` only; on any file system, where Docker needs XFS with project quotas",
     "stop-signal": "a signal that Linux has (Docker takes any number)",
     "blkio-weight": "checked even where the kernel has no weights (Docker warns and ignores it)",
 }
@@ -46,7 +47,7 @@ DIFFERENCES = (
 # HostConfig field → the option of `run` that sets it, where the refusal depends on the value.
 OPTION_OF = {
     "UsernsMode": "userns", "Isolation": "isolation", "Runtime": "runtime", "DeviceRequests": "gpus",
-    "Links": "link", "StorageOpt": "storage-opt", "CpuRealtimePeriod": "cpu-rt-period",
+    "Links": "link", "CpuRealtimePeriod": "cpu-rt-period",
     "CpuRealtimeRuntime": "cpu-rt-runtime", "CpuCount": "cpu-count", "CpuPercent": "cpu-percent",
     "IOMaximumIOps": "io-maxiops", "IOMaximumBandwidth": "io-maxbandwidth", "KernelMemory": "kernel-memory",
     "VolumeDriver": "volume-driver",

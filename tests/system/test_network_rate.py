@@ -82,8 +82,9 @@ def test_every_network_also_one_that_comes_later(daemon: Daemon, networks: tuple
 
 def test_update_changes_it_while_it_runs(daemon: Daemon) -> None:
     daemon.ok("run", "-d", "--name", "aa", *ASLEEP)
-    for words, sends, receives in (("3mbit", {"3Mbit"}, {"3Mbit"}), ("ingress=7mbit", {"3Mbit"}, {"7Mbit"}),
-                                   ("egress=0", set(), {"7Mbit"}), ("0", set(), set()), ("1mbit", {"1Mbit"}, {"1Mbit"})):
+    for words, sends, receives in (
+            ("3mbit", {"3Mbit"}, {"3Mbit"}), ("ingress=7mbit", {"3Mbit"}, {"7Mbit"}), ("egress=0", set(), {"7Mbit"}),
+            ("0", set(), set()), ("1mbit", {"1Mbit"}, {"1Mbit"})):
         daemon.ok("update", "--network-rate", words, "aa")
         assert by_kind(held(daemon, "aa")) == (sends, receives), words
     daemon.ok("update", "--memory", "64m", "aa")  # somebody else's update leaves it alone

@@ -183,11 +183,14 @@ class Containers:
         return found
 
     def _graph(self, record: ContainerRecord) -> Json:
+        snapshots = self._parts.store.snapshots
         try:
-            options = dict(option.partition("=")[::2] for option in
-                           self._parts.store.snapshots.mounts(record.id)[-1]["options"])
+            options = dict(option.partition("=")[::2] for option in snapshots.mounts(record.id)[-1]["options"])
+            quota = snapshots.quota(record.id)
         except NoSuchContent:
             return {}
+        if quota is not None:  # no directories of the host's
+            return {"LowerDir": options["lowerdir"], "Image": quota["image"], "Size": str(quota["size"])}
         lowers = list(reversed(options["lowerdir"].split(":")))
         return graph(lowers, options["upperdir"], options["workdir"])
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from kist.api import bodies
-from kist.engine import checks, hostconfig, links, merge, mountpoints, names, signals, times
+from kist.engine import checks, hostconfig, links, merge, mountpoints, names, signals, storageopt, times
 from kist.engine.container import Container
 from kist.engine.parts import Parts
 from kist.engine.records import ContainerRecord, Mount
@@ -121,7 +121,8 @@ class Create:
 
         def make() -> None:
             with storage_errors("create container"):
-                store.snapshots.prepare(key, image.chain, volatile=container.record.host["AutoRemove"])
+                store.snapshots.prepare(key, image.chain, volatile=container.record.host["AutoRemove"],
+                                        quota=storageopt.size(container.record.host))
                 places.make(key)
                 if not container.record.mounts:
                     self._start.compile(container)

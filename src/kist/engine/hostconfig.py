@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from kist.api import bodies
-from kist.engine import logdrivers, rates
+from kist.engine import logdrivers, rates, storageopt
 from kist.engine.config import Config
 from kist.engine.limits import Machine, check_limits
 from kist.engine.spec import capabilities, device_rule, security_options
@@ -35,7 +35,6 @@ REFUSED: dict[str, tuple[_Asked, type[KistError], str]] = {
                 "unknown or invalid runtime name: {value}"),
     "DeviceRequests": (bool, NotSupported,
                        'could not select device driver: Kist has no device drivers (use --device)'),
-    "StorageOpt": (bool, NotSupported, "--storage-opt is not supported by Kist's overlay storage"),
     "Cgroup": (bool, NotSupported, "HostConfig.Cgroup is not supported"),
     "CpuRealtimePeriod": (bool, NotSupported, "real-time CPU limits are not supported"),
     "CpuRealtimeRuntime": (bool, NotSupported, "real-time CPU limits are not supported"),
@@ -73,6 +72,7 @@ def normalize(body: bodies.HostConfig | None, config: Config, machine: Machine) 
         del host[field]
     _fill(host, config)
     rates.normalize(host)
+    storageopt.size(host)
     check_restart(host)
     _check_security(host)
     logdrivers.check(host["LogConfig"])

@@ -34,6 +34,7 @@ class Prepare:
         facts = Facts(
             root=parts.places.root,
             rootfs=[dict(mount) for mount in parts.store.snapshots.mounts(record.id)],
+            quota=parts.store.snapshots.quota(record.id),
             etc=etc_paths(parts.places, container),
             cgroup=cgroup_path(settings["CgroupParent"] or parts.config.cgroup_parent, record.id),
             user=self._accounts.user(container),

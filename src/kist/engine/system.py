@@ -14,6 +14,7 @@ from kist.engine.images import Images
 from kist.engine.parts import Parts
 from kist.engine.volumes import Volumes
 from kist.errors import InvalidParameter
+from kist.linux import ext4
 from kist.oci import platform as platforms
 from kist.version import API_VERSION, MIN_API_VERSION, VERSION
 
@@ -66,7 +67,9 @@ class System:
             "ContainersStopped": len(counted) - running - paused,
             "Images": len(images),
             "Driver": "overlay2",
-            "DriverStatus": [["Backing Filesystem", "overlay"], ["Native Overlay Diff", "true"]],
+            "DriverStatus": [["Backing Filesystem", "overlay"], ["Native Overlay Diff", "true"],
+                             ["Size Limit", "any file system" if ext4.usable() else
+                              f"none: package {ext4.PACKAGE} is missing"]],
             "Plugins": {"Volume": ["local"], "Network": ["bridge", "host", "ipvlan", "macvlan", "null"],
                         "Authorization": None, "Log": ["json-file", "none"]},
             **dict.fromkeys(("MemoryLimit", "SwapLimit", "CpuCfsPeriod", "CpuCfsQuota", "CPUShares", "CPUSet",

@@ -32,7 +32,7 @@ def limit(netlink: Netlink, wanted: dict[str, int]) -> int:
 
 def _outgoing(netlink: Netlink, index: int, rate: int) -> None:
     if rate:
-        netlink.run(tc.token_bucket(index, rate))
+        netlink.run(request.limit_rate(index, rate * 8))
         return
     try:
         netlink.run(tc.no_bucket(index))

@@ -1,4 +1,5 @@
-"""Traffic control (tc(8)) as rtnetlink requests: token buckets, and the way of incoming packets through one.
+"""Traffic control (tc(8)) as rtnetlink requests: the way of incoming packets through a token bucket
+(`netlink.request.limit_rate` makes it).
 
 What comes in can't be queued where it arrives: it is sent through an ifb device, whose *outgoing* queue is a token
 bucket. Pure: `netlink.Netlink.run` sends the requests.
@@ -18,40 +19,22 @@ from kist.linux.netlink.wire import (
     IFF_UP,
     NLM_F_CREATE,
     NLM_F_EXCL,
-    NLM_F_REPLACE,
     Request,
     attribute,
     nested,
     text,
-    u32,
 )
 
-RTM_NEWQDISC, RTM_DELQDISC, RTM_GETQDISC, RTM_NEWTFILTER = 36, 37, 38, 44
+RTM_NEWQDISC, RTM_DELQDISC, RTM_NEWTFILTER = 36, 37, 44
 TC_H_ROOT, TC_H_INGRESS, INGRESS_HANDLE = 0xFFFFFFFF, 0xFFFFFFF1, 0xFFFF0000
 TCA_KIND, TCA_OPTIONS = 1, 2
-TBF_PARMS, TBF_RATE64, TBF_BURST = 1, 4, 6
 U32_SEL, U32_ACT = 5, 7
 ACT_KIND, ACT_OPTIONS, MIRRED_PARMS = 1, 2, 2
-LINKLAYER_ETHERNET = 1
 REDIRECT_OUT, STOLEN = 1, 4
-LATENCY = 0.05  # seconds that a packet may wait in the queue before it is dropped
 
 
 def _tcmsg(index: int, handle: int, parent: int, info: int = 0) -> bytes:
     return struct.pack("=BBHiIII", 0, 0, 0, index, handle, parent, info)
-
-
-def token_bucket(index: int, rate: int) -> Request:
-    """``rate`` in bytes per second, as the device's outgoing queue; replaces the one before."""
-    burst = max(rate // 50, 32 * 1024)  # a tick's worth, and never less than a large segment offload
-    limit = int(rate * LATENCY) + burst
-    spec = struct.pack("=BBHhHI", 0, LINKLAYER_ETHERNET, 0, 0, 0, min(rate, 0xFFFFFFFF))
-    parms = spec + bytes(12) + struct.pack("=III", min(limit, 0xFFFFFFFF), 0, 0)
-    options = [attribute(TBF_PARMS, parms), u32(TBF_BURST, min(burst, 0xFFFFFFFF))]
-    if rate > 0xFFFFFFFF:
-        options.append(attribute(TBF_RATE64, struct.pack("=Q", rate)))
-    body = _tcmsg(index, 0x10000, TC_H_ROOT) + text(TCA_KIND, "tbf") + nested(TCA_OPTIONS, *options)
-    return Request(RTM_NEWQDISC, NLM_F_CREATE | NLM_F_REPLACE, body, f"limit device {index} to {rate} bytes/s")
 
 
 def no_bucket(index: int) -> Request:

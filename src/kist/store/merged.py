@@ -19,7 +19,7 @@ _ATTRIBUTES = (mount.MOUNT_ATTR_RDONLY | mount.MOUNT_ATTR_NOSUID | mount.MOUNT_A
 def merged(roots: Sequence[str], scratch: str) -> Iterator[int]:
     """A descriptor of the overlay of *roots*, the uppermost first; *scratch* is a directory for older kernels."""
     with storage_errors("read container's file system"):
-        fd = _plain(roots[0]) if len(roots) == 1 else _overlay(roots, scratch)
+        fd = _plain(roots[0]) if len(roots) == 1 else overlay(roots, scratch)
     try:
         yield fd
     finally:
@@ -30,7 +30,7 @@ def _plain(path: str) -> int:
     return os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
 
 
-def _overlay(roots: Sequence[str], scratch: str) -> int:
+def overlay(roots: Sequence[str], scratch: str) -> int:
     try:
         return mount.detached("overlay", [f"lowerdir+={root}" for root in roots], _ATTRIBUTES)
     except OSError:

@@ -23,10 +23,10 @@ PATHS = [(word, place) for word, place in MODULES.items() if word not in PROGRAM
     if f"{noun} {verb}" not in ("image tree", "network map", "system check", "system dial-stdio")]
 # What Docker's commands don't have.
 OURS = {
-    "create": {"health-on-failure"},
-    "run": {"health-on-failure"},
+    "create": {"health-on-failure", "network-rate"},
+    "run": {"health-on-failure", "network-rate"},
     "update": {"dry-run", "env", "env-file", "env-rm", "health-on-failure", "label", "label-file", "label-rm", "mount",
-               "publish", "publish-rm", "restart-now", "ulimit", "volume", "volume-rm"},
+               "network-rate", "publish", "publish-rm", "restart-now", "ulimit", "volume", "volume-rm"},
 }
 OPTION = re.compile(r"\s+(?:-(\w), )?--([\w-]+)(?: (\S+))?(?:  |$)", re.MULTILINE)
 

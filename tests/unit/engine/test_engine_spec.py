@@ -233,7 +233,11 @@ def test_an_exec_has_its_own_words_on_the_containers_ground() -> None:
     ("Sysctls", {"kernel.panic": "1"}, "is not in a separate kernel namespace"),
     ("DeviceCgroupRules", ["x"], "invalid device cgroup rule format"),
     ("DeviceRequests", [{"Count": -1}], "could not select device driver"),
-    ("StorageOpt", {"size": "1G"}, "--storage-opt"),
+    ("StorageOpt", {"size": "huge"}, "invalid size: 'huge'"),
+    ("StorageOpt", {"size": "-1"}, "invalid size: '-1'"),
+    ("StorageOpt", {"size": "1M"}, "at least 4MB"),
+    ("StorageOpt", {"dm.basesize": "1G"}, "unknown option dm.basesize"),
+    ("NetworkRate", {"Egress": 10}, "less than 1000 bytes per second"),
     ("UsernsMode", "remap", "invalid userns mode"),
     ("CpuCount", 3, "Windows"),
 ])

@@ -54,6 +54,7 @@ class Facts:
 
     root: str  # an empty directory that may be shared by all containers
     rootfs: list[Json]  # mounts that make up the root, done by init in its own mount namespace
+    quota: Any = None  # the store's `Quota` if the writable layer has a bound
     etc: dict[str, str] = field(default_factory=dict)
     cgroup: str = "/kist/x"
     user: User = User()
@@ -83,6 +84,8 @@ def compile_spec(record: ContainerRecord, facts: Facts) -> Json:
         "linux": _linux(record, facts, granted, security),
         "kist": {"rootfs": facts.rootfs},
     }
+    if facts.quota:
+        spec["kist"]["storageQuota"] = facts.quota
     if host.get("NetworkRate") and host["NetworkMode"] != "none":
         spec["kist"]["networkRate"] = rates.to_set(host)
     if host["UTSMode"] != "host" and joined(host["UTSMode"]) is None:

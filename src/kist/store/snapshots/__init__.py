@@ -17,7 +17,7 @@ from kist.store.tarread import Source
 from kist.store.tarwrite import Sink
 from kist.store.tree import Change, Usage
 
-__all__ = ["Driver", "Mount", "Sink", "Source"]
+__all__ = ["Driver", "Mount", "Quota", "Sink", "Source"]
 
 
 class Mount(TypedDict):
@@ -29,6 +29,14 @@ class Mount(TypedDict):
     destination: NotRequired[str]
 
 
+class Quota(TypedDict):
+    """The bound of a writable layer as the runtime takes it (`kist.storageQuota`): the overlay's options say ``QUOTA``
+    for where `image` is mounted. `size` in bytes."""
+
+    image: str
+    size: int
+
+
 class Driver(Protocol):
     """A kind of snapshots. *key* names one: the container's id. All methods may be called from any thread.
 
@@ -37,15 +45,22 @@ class Driver(Protocol):
 
     name: str
 
-    def prepare(self, key: str, chain_id: Digest | None, *, volatile: bool = False) -> list[Mount]:
+    def prepare(self, key: str, chain_id: Digest | None, *, volatile: bool = False, quota: int = 0) -> list[Mount]:
         """Make a snapshot on a stack of layers (None: on nothing); raises `Conflict` if there is one.
 
         *volatile*: its data needn't survive power loss (a container that is removed at its end anyway), so
-        that unmounting doesn't flush the disk.
+        that unmounting doesn't flush the disk. *quota*: as many bytes can be written to it, then comes ENOSPC;
+        raises `InvalidParameter` where that can't be had.
         """
+
+    def preview(self, chain_id: Digest | None) -> list[Mount]:
+        """What `prepare` would answer; nothing is made."""
 
     def mounts(self, key: str) -> list[Mount]:
         """The mounts that make up its root, for each start."""
+
+    def quota(self, key: str) -> Quota | None:
+        """Where its bounded layer is, if it was given a bound."""
 
     def view(self, key: str) -> AbstractContextManager[int]:
         """An O_PATH descriptor of the whole root file system, for reading; the container may run meanwhile."""

@@ -4,6 +4,7 @@
     snapshots/<key>/work    overlayfs' own
     snapshots/<key>/chain   a link whose target is the chain id (``-`` for none); it isn't meant to be followed
     snapshots/<key>/volatile   there if the snapshot needn't survive power loss
+    snapshots/<key>/quota.img  in place of fs and work if it has a bound, see store/bounded.py
 
 Layers that are EROFS files are mounted below it first, each at its own empty directory, in the container's own
 mount namespace.
@@ -18,17 +19,17 @@ import re
 import secrets
 import stat
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from kist.errors import Conflict, InvalidParameter
 from kist.linux import mount
 from kist.oci.digest import Digest
-from kist.store import tree
+from kist.store import bounded, tree
 from kist.store.errors import NoSuchContent, storage_errors
 from kist.store.layers import Layer, Layers, opened
 from kist.store.leases import Leases
-from kist.store.merged import merged
-from kist.store.snapshots import Mount, Sink
+from kist.store.merged import merged, overlay
+from kist.store.snapshots import Mount, Quota, Sink
 from kist.store.tarwrite import TarWriter
 from kist.store.trash import Trash, remove_tree
 from kist.store.tree import Change, Usage
@@ -53,19 +54,23 @@ class OverlaySnapshots:
         self._empty = f"{path}/.empty"      # overlayfs needs a lower directory, also for images without layers
         os.makedirs(self._empty, 0o755, exist_ok=True)
 
-    def prepare(self, key: str, chain_id: Digest | None, *, volatile: bool = False) -> list[Mount]:
+    def prepare(self, key: str, chain_id: Digest | None, *, volatile: bool = False, quota: int = 0) -> list[Mount]:
         if not _KEY.fullmatch(key):
             raise InvalidParameter(f"invalid snapshot key {key!r}")
         with self._leases.using(*([chain_id] if chain_id else [])):
-            return self._prepare(key, chain_id, volatile=volatile)
+            return self._prepare(key, chain_id, volatile=volatile and not quota, quota=quota)
 
-    def _prepare(self, key: str, chain_id: Digest | None, *, volatile: bool) -> list[Mount]:
+    def _prepare(self, key: str, chain_id: Digest | None, *, volatile: bool, quota: int) -> list[Mount]:
         stack = self._layers.stack(chain_id)
         aside = f"{self._staging}/{secrets.token_hex(8)}"
-        mounts = self._mounts(key, stack, volatile=volatile)
+        mounts = self._mounts(key, stack, volatile=volatile, quota=bool(quota))
+        if quota:
+            bounded.check_usable()
         with storage_errors("prepare container's file system"):
             try:
                 self._make(aside, stack[0].path if stack else self._empty, chain_id, volatile=volatile)
+                if quota:
+                    bounded.make(aside, quota)
                 try:
                     os.rename(aside, f"{self._path}/{key}")
                 except OSError as error:
@@ -76,26 +81,42 @@ class OverlaySnapshots:
                 self._trash.throw(aside)
         return mounts
 
+    def preview(self, chain_id: Digest | None) -> list[Mount]:
+        return self._mounts("new", self._layers.stack(chain_id), volatile=False, quota=False)
+
     def mounts(self, key: str) -> list[Mount]:
         stack = self._layers.stack(self.chain_id(key))
-        return self._mounts(key, stack, volatile=self._volatile(key))
+        return self._mounts(key, stack, volatile=self._volatile(key), quota=self.quota(key) is not None)
+
+    def quota(self, key: str) -> Quota | None:
+        size = bounded.size(f"{self._path}/{key}")
+        return {"image": f"{self._path}/{key}/{bounded.IMAGE}", "size": size} if size else None
 
     @contextmanager
     def view(self, key: str) -> Iterator[int]:
-        upper = self._upper(key)
-        with self._lowers(self.chain_id(key)) as lowers, merged([upper, *lowers], self._staging) as fd:
-            yield fd
+        chain_id = self.chain_id(key)
+        if self.quota(key):
+            with self._lowers(chain_id) as lowers, storage_errors("read container's file system"):
+                fd = bounded.overlay(f"{self._path}/{key}", self._staging,
+                                     lambda root: overlay([f"{root}/upper", *lowers], self._staging))
+            try:
+                yield fd
+            finally:
+                os.close(fd)
+        else:
+            with self._lowers(chain_id) as lowers, merged([f"{self._path}/{key}/fs", *lowers], self._staging) as fd:
+                yield fd
 
     @contextmanager
     def edit(self, key: str) -> Iterator[int]:
-        self._upper(key)
-        own = f"{self._path}/{key}"
-        more = [f"upperdir={own}/fs", f"workdir={own}/work", *_OPTIONS, *(["volatile"] if self._volatile(key) else [])]
-        with self._lowers(self.chain_id(key)) as lowers, storage_errors("open container's file system"):
-            try:
-                fd = mount.detached("overlay", [*(f"lowerdir+={root}" for root in lowers), *more])
-            except OSError:     # before Linux 6.5
-                fd = mount.detached("overlay", [f"lowerdir={':'.join(lowers)}", *more])
+        chain_id, own = self.chain_id(key), f"{self._path}/{key}"
+        more = [*_OPTIONS, *(["volatile"] if self._volatile(key) else [])]
+        with self._lowers(chain_id) as lowers, storage_errors("open container's file system"):
+            if self.quota(key):
+                fd = bounded.overlay(own, self._staging, lambda root: _writable(
+                    lowers, [f"upperdir={root}/upper", f"workdir={root}/work", *more]))
+            else:
+                fd = _writable(lowers, [f"upperdir={own}/fs", f"workdir={own}/work", *more])
         try:
             yield fd
         finally:
@@ -167,10 +188,11 @@ class OverlaySnapshots:
         with opened(self._layers.stack(chain_id)) as roots:
             yield roots or [self._empty]
 
-    def _mounts(self, key: str, stack: list[Layer], *, volatile: bool) -> list[Mount]:
+    def _mounts(self, key: str, stack: list[Layer], *, volatile: bool, quota: bool) -> list[Mount]:
         own = f"{self._path}/{key}"
+        upper, work = (f"{bounded.MOUNTED}/upper", f"{bounded.MOUNTED}/work") if quota else (f"{own}/fs", f"{own}/work")
         lowers = [layer.path for layer in stack] or [self._empty]
-        options = [f"lowerdir={':'.join(lowers)}", f"upperdir={own}/fs", f"workdir={own}/work", *_OPTIONS]
+        options = [f"lowerdir={':'.join(lowers)}", f"upperdir={upper}", f"workdir={work}", *_OPTIONS]
         if volatile:
             options.append("volatile")
         if len(",".join(options)) > MAX_OPTIONS:
@@ -188,14 +210,21 @@ class OverlaySnapshots:
             remove_tree(f"{self._path}/{key}/work/work/incompat")
         return volatile
 
-    def _upper(self, key: str) -> str:
-        self.chain_id(key)
-        return f"{self._path}/{key}/fs"
-
     @contextmanager
     def _open_upper(self, key: str) -> Iterator[int]:
-        fd = os.open(self._upper(key), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
+        self.chain_id(key)
+        with ExitStack() as stack:
+            own = f"{self._path}/{key}"
+            if self.quota(key):
+                with storage_errors("open container's file system"):
+                    own = stack.enter_context(bounded.opened(own))
+            fd = os.open(f"{own}/upper" if self.quota(key) else f"{own}/fs", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            stack.callback(os.close, fd)
             yield fd
-        finally:
-            os.close(fd)
+
+
+def _writable(lowers: list[str], more: list[str]) -> int:
+    try:
+        return mount.detached("overlay", [*(f"lowerdir+={root}" for root in lowers), *more])
+    except OSError:     # before Linux 6.5
+        return mount.detached("overlay", [f"lowerdir={':'.join(lowers)}", *more])
