@@ -21,8 +21,11 @@ from kist.errors import InvalidParameter
 from kist.store.tarread import Source
 
 igzip: Any
+isal_error: Any = zlib.error
 try:
-    from isal import igzip
+    from isal import igzip, igzip_lib
+
+    isal_error = igzip_lib.error
 except ImportError:     # no wheel for this machine
     igzip = None
 
@@ -31,7 +34,7 @@ MAX_ZSTD_WINDOW = 128 << 20
 _BUFFER = 256 << 10
 
 #: Errors that the decompressors raise for broken input.
-_BROKEN = (OSError, EOFError, zlib.error, lzma.LZMAError, zstandard.ZstdError, ValueError)
+_BROKEN = (OSError, EOFError, zlib.error, isal_error, lzma.LZMAError, zstandard.ZstdError, ValueError)
 
 
 class CompressionError(InvalidParameter):

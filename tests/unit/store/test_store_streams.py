@@ -71,6 +71,17 @@ def test_broken_streams_are_refused(form: str) -> None:
         read_all(decompress(io.BytesIO(bytes(broken[:-10]))))
 
 
+@pytest.mark.parametrize("form", ["gzip", "zstd", "bzip2", "xz"])
+def test_whatever_byte_is_wrong_it_is_the_stream_that_is_broken(form: str) -> None:
+    whole = FORMS[form]
+    for at in range(10, min(len(whole), 2000)):
+        wrong = whole[:at] + bytes([whole[at] ^ 0x55]) + whole[at + 1:]
+        try:
+            read_all(decompress(io.BytesIO(wrong)))
+        except CompressionError:
+            pass
+
+
 @pytest.mark.parametrize("form", ["gzip", "zstd"])
 def test_the_sources_own_errors_come_through(form: str) -> None:
     with pytest.raises(ConnectionError):
