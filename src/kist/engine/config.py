@@ -24,7 +24,7 @@ The file (``/etc/kist/config.toml``), all parts optional::
     max-file = 5
 
     [storage]
-    driver = "overlay"                  # or "erofs": a layer is one file (Linux 6.12, erofs-utils)
+    driver = "overlay"                  # or "erofs": a layer is one file (Linux 6.12)
     max = "50g"                         # images beyond it go, the least recently used first
 
     [registries."docker.io"]            # any registry host

@@ -18,6 +18,7 @@ from kist.errors import KistError
 from kist.oci import digest as digests
 from kist.oci.chainid import chain_ids
 from kist.oci.digest import Digest
+from kist.store import erofs
 from kist.store.compress import decompress
 from kist.store.errors import NoSuchContent, StorageFailure
 from kist.store.layers import Layer, opened
@@ -145,7 +146,8 @@ def _mend(store: Store, layer: Layer, blob: Digest, repair: bool) -> tuple[str |
 def _compare(store: Store, layer: Layer, blob: Digest, repair: bool) -> tuple[str | None, bool]:
     with store.content.open(blob) as file, store.layers.stage(decompress(file), layer.diff_id) as staged:
         store.layers.finish(staged, layer.parent)
-        problem = _damage(layer, f"{staged.path}/fs")
+        with erofs.opened([staged.path]) as [wanted]:
+            problem = _damage(layer, wanted)
         if problem and repair:
             store.layers.restore(staged, layer)
         return problem, bool(problem and repair)

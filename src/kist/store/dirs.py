@@ -7,6 +7,7 @@ in real archives, so nearly every look-up is a hit in a dict.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 from kist.linux.openat2 import Root
 
@@ -18,11 +19,11 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 class Directories:
     """Open directories below *root* by their cleaned relative path (``b""`` is the root).
 
-    `implied` holds the paths that had to be made because an entry lies in them.
+    `implied` holds the paths that had to be made because an entry lies in them; *count* is told of each before.
     """
 
-    def __init__(self, root: Root) -> None:
-        self._root = root
+    def __init__(self, root: Root, count: Callable[[], None]) -> None:
+        self._root, self._count = root, count
         self._open: dict[bytes, int] = {}
         self.implied: list[bytes] = []
 
@@ -59,6 +60,7 @@ class Directories:
     def _make(self, path: bytes) -> int:
         parent, _, name = path.rpartition(b"/")
         directory = self.open(parent)
+        self._count()
         try:
             os.mkdir(name, 0o755, dir_fd=directory)
         except FileExistsError:

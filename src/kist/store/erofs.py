@@ -1,6 +1,6 @@
 """Layers as one EROFS file each (Linux, Documentation/filesystems/erofs.rst), mounted straight from the file.
 
-    layers/<number>/layer.erofs    the layer, made by mkfs.erofs of its unpacked files
+    layers/<number>/layer.erofs    the layer, its tar with inodes behind it (`erofsimage`)
     layers/<number>/fs             an empty directory with the root's owner and mode: where a container mounts it
 
 A container mounts it in its own mount namespace. The server itself reads it by a detached mount, which no
@@ -11,30 +11,25 @@ namespace shows and which ends with its descriptor. Mounting from a file needs L
 from __future__ import annotations
 
 import os
-import shutil
 import stat
-import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
 from kist.errors import InvalidParameter
 from kist.linux import mount
-from kist.store.errors import StorageFailure, storage_errors
-from kist.store.trash import remove_tree
+from kist.store.errors import storage_errors
+from kist.store.inodes import Inodes
 
 IMAGE = "layer.erofs"
-_MKFS = "mkfs.erofs"
 _READ = mount.MOUNT_ATTR_RDONLY | mount.MOUNT_ATTR_NOSUID | mount.MOUNT_ATTR_NODEV | mount.MOUNT_ATTR_NOEXEC
 
 
 def check_usable() -> None:
-    """Raises `InvalidParameter` that says what is missing: the program, or the kernel's support."""
-    if shutil.which(_MKFS) is None:
-        raise InvalidParameter(f'storage.driver "erofs": {_MKFS} is missing (package erofs-utils)')
+    """Raises `InvalidParameter` if the kernel doesn't mount such files."""
     with tempfile.TemporaryDirectory(prefix="kist-erofs-") as folder:
-        os.mkdir(f"{folder}/fs")
-        seal(folder)
+        with Inodes(f"{folder}/{IMAGE}", bytes(16)) as inodes:
+            inodes.finish([])
         try:
             os.close(_detached(folder))
         except OSError as error:
@@ -47,20 +42,13 @@ def is_sealed(directory: str) -> bool:
     return os.path.exists(f"{directory}/{IMAGE}")
 
 
-def seal(directory: str) -> None:
-    """Let one EROFS file take the place of the tree ``<directory>/fs``."""
-    tree = f"{directory}/fs"
-    done = subprocess.run([_MKFS, f"{directory}/{IMAGE}", tree], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT, check=False)
-    if done.returncode:
-        lines = done.stdout.decode(errors="replace").strip().splitlines()
-        raise StorageFailure(f"{_MKFS}: {lines[-1] if lines else f'status {done.returncode}'}")
-    with storage_errors("seal layer"):
-        root = os.stat(tree)
-        remove_tree(tree)
-        os.mkdir(tree)
-        os.chown(tree, root.st_uid, root.st_gid)
-        os.chmod(tree, stat.S_IMODE(root.st_mode))
+def dress(directory: str) -> None:
+    """Give the empty directory ``fs`` the owner and mode of the EROFS file's root; nothing for plain files."""
+    if is_sealed(directory):
+        with opened([directory]) as [root], storage_errors("store layer"):
+            found = os.stat(root)
+            os.chown(f"{directory}/fs", found.st_uid, found.st_gid)
+            os.chmod(f"{directory}/fs", stat.S_IMODE(found.st_mode))
 
 
 @contextmanager

@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from kist.linux.sync import syncfs
 from kist.oci import chainid
@@ -28,10 +29,12 @@ from kist.store.content import fsync_directory
 from kist.store.db import Database
 from kist.store.errors import DigestMismatch, DiskFull, InvalidLayer, NoSuchContent, storage_errors
 from kist.store.extract import Extractor
+from kist.store.inodes import Inodes
 from kist.store.locks import KeyLocks
 from kist.store.streams import Ahead, Bounded, Hashed
 from kist.store.tarread import Source, TarError, TarReader
 from kist.store.trash import Trash
+from kist.store.unpacking import Unpacker
 
 #: Free bytes that unpacking leaves on the file system when the caller gives no limit.
 _RESERVE = 64 << 20
@@ -63,8 +66,8 @@ class Layer:
 class Staged:
     """An unpacked, verified layer without a place in a stack yet. Leaving the context throws it away."""
 
-    def __init__(self, path: str, diff_id: Digest, extractor: Extractor) -> None:
-        self.path, self.diff_id, self.extractor = path, diff_id, extractor
+    def __init__(self, path: str, diff_id: Digest, unpacker: Unpacker[Any]) -> None:
+        self.path, self.diff_id, self.unpacker = path, diff_id, unpacker
 
 
 class Layers:
@@ -146,9 +149,9 @@ class Layers:
             os.makedirs(f"{directory}/fs", 0o755)
             os.chmod(f"{directory}/fs", 0o755)
         try:
-            with Extractor(f"{directory}/fs", limit_entries=limit_entries) as extractor:
-                self._unpack(stream, diff_id, extractor, limit_bytes)
-                yield Staged(directory, diff_id, extractor)
+            with self._unpacker(directory, diff_id, limit_entries) as unpacker:
+                self._unpack(stream, diff_id, unpacker, limit_bytes)
+                yield Staged(directory, diff_id, unpacker)
         finally:
             self._trash.throw(directory)
 
@@ -160,15 +163,21 @@ class Layers:
                 self._publish(staged, parent, chain)
         return chain
 
-    def _unpack(self, stream: Source, diff_id: Digest, extractor: Extractor, limit: int | None) -> None:
+    def _unpacker(self, directory: str, diff_id: Digest, limit_entries: int | None) -> Unpacker[Any]:
+        if self._sealed:
+            return Inodes(f"{directory}/{erofs.IMAGE}", bytes.fromhex(digests.encoded(diff_id))[:16],
+                          limit_entries=limit_entries)
+        return Extractor(f"{directory}/fs", limit_entries=limit_entries)
+
+    def _unpack(self, stream: Source, diff_id: Digest, unpacker: Unpacker[Any], limit: int | None) -> None:
         hashed = digests.hasher(diff_id)
         source: Source = _Free(stream, self._path)
         if limit is not None:
             source = Bounded(source, limit)
-        with Ahead(Hashed(source, hashed)) as ahead:
+        with Ahead(unpacker.watch(Hashed(source, hashed))) as ahead:
             archive = TarReader(ahead)
             try:
-                extractor.unpack(archive)
+                unpacker.unpack(archive)
                 archive.drain()
             except TarError as error:
                 raise InvalidLayer(str(error)) from None
@@ -179,11 +188,11 @@ class Layers:
     def finish(self, staged: Staged, parent: Digest | None) -> None:
         """Do what only the layers below decide; `publish` does it itself."""
         with opened(self.stack(parent)) as roots:
-            staged.extractor.finish(roots)
+            staged.unpacker.finish(roots)
+        erofs.dress(staged.path)
 
     def restore(self, staged: Staged, layer: Layer) -> None:
         """Let the finished *staged* take the place of the damaged files of *layer*."""
-        self._seal(staged)
         with storage_errors("restore layer"):
             self._flush()
             self._trash.throw(layer.directory)
@@ -192,7 +201,6 @@ class Layers:
 
     def _publish(self, staged: Staged, parent: Digest | None, chain: Digest) -> None:
         self.finish(staged, parent)
-        self._seal(staged)
         with storage_errors("store layer"):
             self._flush()
             with self._guard:
@@ -203,13 +211,9 @@ class Layers:
         self._touch(chain)
         try:
             self._db.run("INSERT INTO layers VALUES (?, ?, ?, ?, ?, ?, ?)", chain, parent, staged.diff_id, number,
-                         staged.extractor.size, staged.extractor.entries, time.time())
+                         staged.unpacker.size, staged.unpacker.entries, time.time())
         except sqlite3.IntegrityError:
             raise NoSuchContent(f"layer {parent} not found") from None
-
-    def _seal(self, staged: Staged) -> None:
-        if self._sealed:
-            erofs.seal(staged.path)
 
     def _flush(self) -> None:
         fd = os.open(self._path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

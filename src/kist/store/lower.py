@@ -6,6 +6,7 @@ their own. Whiteouts and opaque directories in between are respected as overlayf
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Sequence
@@ -124,13 +125,22 @@ def _copy_data(source: Found, directory: int, name: bytes) -> int:
         flags = os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_WRONLY | os.O_CLOEXEC
         writer = os.open(name, flags, 0o600, dir_fd=directory)
         try:
-            while copied := os.copy_file_range(reader, writer, 1 << 30):
+            while copied := _copy_some(reader, writer):
                 size += copied
         finally:
             os.close(writer)
     finally:
         os.close(reader)
     return size
+
+
+def _copy_some(reader: int, writer: int) -> int:
+    try:
+        return os.copy_file_range(reader, writer, 1 << 30)
+    except OSError as error:
+        if error.errno not in (errno.EXDEV, errno.EINVAL, errno.EOPNOTSUPP):
+            raise
+        return os.sendfile(writer, reader, None, 1 << 30)  # from a layer that is a file system of its own
 
 
 def _copy_attributes(source: Found, fd: int) -> None:

@@ -62,6 +62,7 @@ class TarReader:
         self._source = source
         self._chunk = b""
         self._at = 0
+        self._delivered = 0     # bytes that the source gave
         self._left = 0          # data of the current entry not read yet
         self._padding = 0
         self._numbers: dict[bytes, int] = {}
@@ -97,6 +98,11 @@ class TarReader:
                 raise TarError(f"{show(_text(header[:100]))}: sparse files are not supported in archives")
             else:
                 raise TarError(f"{show(_text(header[:100]))}: unhandled tar header type {kind!r}")
+
+    @property
+    def position(self) -> int:
+        """The offset in the archive of what comes next: after an entry's header, of its data."""
+        return self._delivered - len(self._chunk) + self._at
 
     def read(self, size: int) -> memoryview:
         """At most *size* bytes of the current entry's data, empty at its end."""
@@ -187,6 +193,7 @@ class TarReader:
 
     def _fill(self) -> bool:
         self._chunk, self._at = self._source.read(CHUNK), 0
+        self._delivered += len(self._chunk)
         return bool(self._chunk)
 
     def _take(self, size: int, *, may_end: bool = False) -> bytes:

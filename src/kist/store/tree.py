@@ -14,7 +14,6 @@ from typing import NamedTuple
 
 from kist.linux.openat2 import RESOLVE_BENEATH, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, openat2
 from kist.store import lower
-from kist.store.extract import KEPT_ATTRIBUTES, OPAQUE, WHITEOUT
 from kist.store.tarformat import (
     BLOCKDEV,
     CHARDEV,
@@ -26,6 +25,7 @@ from kist.store.tarformat import (
     Entry,
 )
 from kist.store.tarwrite import TarWriter
+from kist.store.unpacking import KEPT_ATTRIBUTES, OPAQUE, WHITEOUT
 
 _INSIDE = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS
 _READ_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY

@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from kist.store.errors import InvalidLayer
-from kist.store.extract import Extractor, clean
+from kist.store.extract import Extractor
 from kist.store.tarformat import Entry
 from kist.store.tarread import TarReader
+from kist.store.unpacking import clean
 from support.tars import END, directory, file, hardlink, node, pax, raw_header, symlink, tar
 
 
