@@ -175,11 +175,11 @@ def test_any_archive_is_taken_or_refused_alike(entries: list[Any]) -> None:
         for unpack in (plain, sealed_at):
             try:
                 outcomes.append(unpack(Path(top, unpack.__name__), data, [str(lower)]))
-            except InvalidLayer as error:
-                outcomes.append(str(error))
+            except InvalidLayer:
+                outcomes.append(None)
         wanted, found = outcomes
-        assert isinstance(wanted, str) == isinstance(found, str), outcomes
-        if not isinstance(wanted, str):
+        assert (wanted is None) == (found is None)
+        if wanted is not None:
             with erofs.opened([found]) as [root]:
                 assert difference(str(wanted), root) is None
                 assert attributes(wanted) == attributes(Path(root))
