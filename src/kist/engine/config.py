@@ -31,6 +31,12 @@ The file (``/etc/kist/config.toml``), all parts optional::
     mirrors = ["http://127.0.0.1:5555"] # asked first, in this order
     insecure = false
     ca = "/etc/kist/ca.pem"
+    proxy = ""                          # "" to go straight; left out: as [proxies] says
+
+    [proxies]                           # wins over HTTP_PROXY, HTTPS_PROXY and NO_PROXY of the server's environment
+    http-proxy = "http://proxy.example:3128"
+    https-proxy = "http://proxy.example:3128"
+    no-proxy = "*.example,192.0.2.0/24"
 
     [hub]
     url = "http://127.0.0.1:5555"
@@ -50,7 +56,7 @@ from ipaddress import IPv6Network, ip_address, ip_network
 from typing import Any
 
 from kist.errors import InvalidParameter
-from kist.registry.settings import ClientConfig, RegistrySettings
+from kist.registry.settings import ClientConfig, Proxies, RegistrySettings
 
 DEFAULT_PATH = "/etc/kist/config.toml"
 LOG_DRIVERS = ("json-file", "none")
@@ -86,6 +92,9 @@ class Config:
     log_max_size: int = 20 << 20
     log_max_file: int = 5
     registries: Mapping[str, RegistrySettings] = field(default_factory=dict)
+    http_proxy: str = ""
+    https_proxy: str = ""
+    no_proxy: str = ""
     storage_driver: str = "overlay"
     storage_max: int = 0  # 0: as much as there is
     hub_url: str = ""
@@ -98,6 +107,7 @@ class Config:
             if not os.path.isabs(getattr(self, name)):
                 raise InvalidParameter(f"invalid configuration: {name} must be an absolute path")
         _check(self)
+        self.proxies  # noqa: B018 - raises for what is no proxy
 
     @classmethod
     def load(cls, path: str | None = None, **options: Any) -> Config:
@@ -107,6 +117,18 @@ class Config:
         """
         given = {name: value for name, value in options.items() if value is not None}
         return replace(cls(**_read(path)), **_moved_socket(given))
+
+    def with_environment(self, environment: Mapping[str, str]) -> Config:
+        """What the usual variables say about proxies, where the configuration says nothing."""
+        def said(name: str) -> str:
+            return environment.get(name.upper()) or environment.get(name) or ""
+
+        return replace(self, http_proxy=self.http_proxy or said("http_proxy"),
+                       https_proxy=self.https_proxy or said("https_proxy"), no_proxy=self.no_proxy or said("no_proxy"))
+
+    @property
+    def proxies(self) -> Proxies:
+        return Proxies(self.http_proxy, self.https_proxy, self.no_proxy)
 
     # The places below data and run; `engine` and `server` ask for them here only.
     @property
@@ -224,6 +246,9 @@ _KEYS: dict[tuple[str, str], tuple[str, Any]] = {
     ("log", "driver"): ("log_driver", _text),
     ("log", "max-size"): ("log_max_size", _size),
     ("log", "max-file"): ("log_max_file", _number),
+    ("proxies", "http-proxy"): ("http_proxy", _text),
+    ("proxies", "https-proxy"): ("https_proxy", _text),
+    ("proxies", "no-proxy"): ("no_proxy", _text),
     ("storage", "driver"): ("storage_driver", _text),
     ("storage", "max"): ("storage_max", _size),
     ("hub", "url"): ("hub_url", _text),

@@ -49,7 +49,7 @@ class Pull:
     def __init__(self, config: Config, store: Store) -> None:
         self._config = config
         self._store = store
-        self._client_config = ClientConfig(registries=config.registries)
+        self._client_config = ClientConfig(config.registries, config.proxies)
 
     def client(self, host: str, auth: bodies.AuthConfig | None) -> RegistryClient:
         return RegistryClient(host, self._client_config, credentials(auth))

@@ -16,6 +16,7 @@ from kist.engine.volumes import Volumes
 from kist.errors import InvalidParameter
 from kist.linux import ext4
 from kist.oci import platform as platforms
+from kist.registry.settings import without_password
 from kist.version import API_VERSION, MIN_API_VERSION, VERSION
 
 Json = dict[str, Any]
@@ -93,9 +94,9 @@ class System:
             "MemTotal": host.memory,
             "GenericResources": None,
             "DockerRootDir": config.data,
-            "HttpProxy": "",
-            "HttpsProxy": "",
-            "NoProxy": "",
+            "HttpProxy": without_password(config.http_proxy),
+            "HttpsProxy": without_password(config.https_proxy),
+            "NoProxy": config.no_proxy,
             "Name": host.name,
             "Labels": [],
             "ExperimentalBuild": False,

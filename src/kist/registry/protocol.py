@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from urllib.parse import quote, urlencode
 
 from kist.errors import EngineFailure, Forbidden, InvalidParameter, KistError, NotFound, Unauthorized, Unavailable
@@ -230,7 +231,7 @@ def error_for(status: int, body: bytes, subject: Subject, *, retry_after: str = 
         return _denied(status, first, subject)
     if status == 404:
         return NotFound(str(first) if first.code else f"{subject.name}: not found")
-    said = str(first) if first.code else f"received unexpected HTTP status: {status}"
+    said = str(first) if first.code else f"received unexpected HTTP status: {status_line(status)}"
     if status in (502, 503, 504):  # distribution-spec 1.1: a temporary condition
         return _waiting(Transient(said), retry_after)
     return Unavailable(said) if status >= 500 else EngineFailure(said)
@@ -259,3 +260,11 @@ def _waiting(error: Transient, retry_after: str) -> Transient:
     text = retry_after.strip()
     error.wait = float(text) if text.isascii() and text.isdigit() and len(text) < 7 else None
     return error
+
+
+def status_line(status: int) -> str:
+    """``502 Bad Gateway``, as Go writes a status."""
+    try:
+        return f"{status} {HTTPStatus(status).phrase}"
+    except ValueError:
+        return str(status)

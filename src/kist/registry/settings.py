@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from urllib.parse import urlsplit
 
 from kist.errors import InvalidParameter
 from kist.registry.protocol import DOCKER_HUB, Endpoint, api_host, mirror_endpoint
@@ -19,20 +20,28 @@ class RegistrySettings:
     ca: str | None = None  # PEM file that is trusted besides the system's
     cert: str | None = None  # client certificate, PEM
     key: str | None = None  # its key, PEM; may be within ``cert``
+    proxy: str | None = None  # URL; "" to go straight, None for what the server's ``[proxies]`` say
 
 
 @dataclass(frozen=True)
 class Proxies:
-    """As the usual environment variables say (read in ``__main__``, never here)."""
+    """As the configuration or the usual environment variables say (those are read in ``__main__``, never here)."""
 
     http: str = ""
     https: str = ""
     no_proxy: str = ""
 
+    def __post_init__(self) -> None:
+        for url in (self.http, self.https):
+            proxy_address(url)
+
     def url_for(self, scheme: str, host: str) -> str | None:
         """The proxy for a request to ``host`` (with port), None to go straight."""
         proxy = self.https if scheme == "https" else self.http
-        return proxy if proxy and not bypasses(self.no_proxy, host) else None
+        return proxy_address(proxy) if proxy and not bypasses(self.no_proxy, host) else None
+
+    def __repr__(self) -> str:
+        return f"Proxies(http={without_password(self.http)!r}, https={without_password(self.https)!r}, …)"
 
 
 @dataclass(frozen=True)
@@ -76,6 +85,11 @@ class ClientConfig:
                 return self.registries[name]
         return RegistrySettings()
 
+    def proxy(self, scheme: str, host: str) -> str | None:
+        """The proxy's URL for requests to ``host`` (with port), None to go straight."""
+        own = self.settings(host).proxy
+        return self.proxies.url_for(scheme, host) if own is None else proxy_address(own) or None
+
     def insecure(self, host: str) -> bool:
         """Configured so, or on this machine's loopback (as Docker has it), unless a CA is configured for it."""
         settings = self.settings(host)
@@ -89,7 +103,7 @@ class ClientConfig:
         return mirrors + upstream + ((Endpoint(f"http://{real}"),) if self.insecure(host) else ())
 
 
-_KEYS = frozenset({"mirrors", "insecure", "ca", "cert", "key"})
+_KEYS = frozenset({"mirrors", "insecure", "ca", "cert", "key", "proxy"})
 
 
 def _registry(host: str, table: Mapping[str, object]) -> RegistrySettings:
@@ -108,7 +122,36 @@ def _registry(host: str, table: Mapping[str, object]) -> RegistrySettings:
     for key, path in paths.items():
         if path is not None and not isinstance(path, str):
             raise InvalidParameter(f'registries."{host}".{key} must be a path')
-    return RegistrySettings(tuple(mirrors), insecure, **{key: str(path) for key, path in paths.items() if path})
+    proxy = table.get("proxy")
+    if proxy is not None and not isinstance(proxy, str):
+        raise InvalidParameter(f'registries."{host}".proxy must be a URL')
+    proxy_address(proxy or "")
+    return RegistrySettings(tuple(mirrors), insecure, **{key: str(path) for key, path in paths.items() if path},
+                            proxy=proxy)
+
+
+def proxy_address(url: str) -> str:
+    """A proxy as a URL with its scheme (http where none is written, as curl and Go have it)."""
+    if not url:
+        return ""
+    full = url if "://" in url else f"http://{url}"
+    try:
+        parts = urlsplit(full)
+        parts.port  # noqa: B018 - raises for what is no number
+    except ValueError:
+        raise InvalidParameter(f"invalid proxy: {without_password(url)}") from None
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise InvalidParameter(f"invalid proxy: {without_password(url)}: expected http://host:port")
+    return full
+
+
+def without_password(url: str) -> str:
+    """A proxy's URL for messages and `info`: Docker's word in place of name and password."""
+    head, at, rest = url.rpartition("@")
+    if not at:
+        return url
+    scheme, sep, _ = head.rpartition("://")
+    return f"{scheme}{sep}xxxxx:xxxxx@{rest}"
 
 
 def split_port(host: str) -> tuple[str, str]:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import Any, ClassVar
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import urllib3
 from urllib3 import exceptions
@@ -200,10 +200,19 @@ class Transport:
             options["ssl_context"] = tls_context(self._config.settings(host), verify=not insecure)
             if insecure:  # the user has said so; urllib3 would say it again with each request
                 urllib3.disable_warnings(exceptions.InsecureRequestWarning)
-        proxy = self._config.proxies.url_for(scheme, host)
-        manager = urllib3.ProxyManager(proxy, **options) if proxy else urllib3.PoolManager(**options)
+        proxy = self._config.proxy(scheme, host)
+        manager = _behind(proxy, options) if proxy else urllib3.PoolManager(**options)
         manager.pool_classes_by_scheme = _pool_classes(self._config.patience.head)
         return manager
+
+
+def _behind(proxy: str, options: dict[str, Any]) -> urllib3.PoolManager:
+    user = urlsplit(proxy)
+    if user.username is not None:
+        pair = f"{unquote(user.username)}:{unquote(user.password or '')}"
+        options["proxy_headers"] = urllib3.make_headers(proxy_basic_auth=pair)
+        proxy = proxy.replace(user.netloc, user.netloc.rpartition("@")[2], 1)
+    return urllib3.ProxyManager(proxy, **options)
 
 
 def _pool_classes(head: float) -> dict[str, Any]:
@@ -239,7 +248,7 @@ def tls_context(settings: RegistrySettings, *, verify: bool) -> ssl.SSLContext:
 def failure(error: Exception, verb: str, url: str) -> KistError:
     """``Get "https://host/v2/": dial tcp: lookup host: no such host`` and its kin."""
     words = _words(error, url)
-    if words.startswith(("dial ", "proxyconnect ", "tls: ", "http: server gave")):
+    if isinstance(error, exceptions.ProxyError) or words.startswith(("dial ", "tls: ", "http: server gave")):
         # Never got as far as the path. Docker's first request is the ping; its users know this sentence.
         problem = ConnectionFailed('Get "{0.scheme}://{0.netloc}/v2/": {1}'.format(urlsplit(url), words))
         problem.reached = False
@@ -251,7 +260,7 @@ def _words(error: Exception, url: str) -> str:
     host = urlsplit(url).hostname or ""
     address = urlsplit(url).netloc
     if isinstance(error, exceptions.ProxyError):
-        return f"proxyconnect tcp: {_words(error.original_error, url)}"
+        return _proxy_words(error.original_error, url)
     if isinstance(error, exceptions.NameResolutionError | socket.gaierror):
         return f"dial tcp: lookup {host}: no such host"
     if isinstance(error, exceptions.ConnectTimeoutError) and not isinstance(error, exceptions.NewConnectionError):
@@ -271,6 +280,15 @@ def _words(error: Exception, url: str) -> str:
     return f"malformed HTTP response: {text[:200]}"
 
 
+def _proxy_words(error: Exception, url: str) -> str:
+    """Go says what a proxy answers to CONNECT by that answer's words alone; `_TUNNEL` is http.client's text."""
+    text = str(error)
+    if _TUNNEL in text:
+        return text.partition(_TUNNEL)[2].partition(" ")[2] or "unknown status code"
+    return f"proxyconnect tcp: {_words(error, url)}"
+
+
+_TUNNEL = "Tunnel connection failed: "
 _PROTOCOL_WORDS = (
     ("Remote end closed", "EOF"),
     ("Connection reset", "read: connection reset by peer"),

@@ -36,7 +36,7 @@ def _run(options: argparse.Namespace) -> int:
     config = Config.load(options.config or env.get("KIST_CONFIG") or None,
                          data=options.data or env.get("KIST_DATA") or None,
                          run=options.run or env.get("KIST_RUN") or None,
-                         socket=options.socket)
+                         socket=options.socket).with_environment(env)
     if config.debug and not options.log_level:
         logs.set_up("debug")
     hosts = options.host or ([] if options.socket else _own_host(env.get("KIST_HOST", "")))

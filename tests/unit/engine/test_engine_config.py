@@ -8,6 +8,7 @@ import pytest
 
 from kist.engine.config import Config, parse_size
 from kist.errors import InvalidParameter
+from kist.registry.settings import ClientConfig
 
 
 def test_the_socket_lies_in_the_run_directory_unless_it_is_named() -> None:
@@ -26,6 +27,20 @@ def test_a_file_sets_fields_and_options_win(tmp_path: Path) -> None:
     assert (config.log_max_size, config.log_max_file, config.dns) == (1 << 20, 2, ("10.0.0.1",))
     assert config.registries["docker.io"].mirrors == ("http://127.0.0.1:5555",)
     assert config.hub_library == ("one",)
+
+
+def test_proxies_of_the_file_win_over_the_environment(tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text('[proxies]\nhttp-proxy = "one:3128"\n[registries."own.example"]\nproxy = ""\n')
+    config = Config.load(str(file)).with_environment({
+        "HTTP_PROXY": "http://two:1", "https_proxy": "http://three:1", "NO_PROXY": "in.example"})
+    client = ClientConfig(config.registries, config.proxies)
+    assert client.proxy("http", "r.example:80") == "http://one:3128"
+    assert client.proxy("https", "r.example") == "http://three:1"
+    assert client.proxy("https", "a.in.example") is None
+    assert client.proxy("https", "own.example") is None
+    with pytest.raises(InvalidParameter, match="invalid proxy: socks5://xxxxx:xxxxx@host"):
+        Config().with_environment({"HTTPS_PROXY": "socks5://me:secret@host"})
 
 
 def test_a_moved_run_directory_takes_the_socket_along(tmp_path: Path) -> None:

@@ -94,8 +94,8 @@ def body(code: str, message: str) -> bytes:
      "pull access denied for busybox, repository does not exist or may require 'docker login'"),
     (403, b"", Subject("x", action="push"), Forbidden, "denied: requested access to the resource is denied"),
     (401, b"", Subject("x", action="push"), Unauthorized, "denied: requested access to the resource is denied"),
-    (500, b"", BUSYBOX, Unavailable, "received unexpected HTTP status: 500"),
-    (418, b"", BUSYBOX, EngineFailure, "received unexpected HTTP status: 418"),
+    (500, b"", BUSYBOX, Unavailable, "received unexpected HTTP status: 500 Internal Server Error"),
+    (418, b"", BUSYBOX, EngineFailure, "received unexpected HTTP status: 418 I'm a Teapot"),
     (429, body("TOOMANYREQUESTS", "You have reached your limit."), BUSYBOX, Unavailable,
      "toomanyrequests: You have reached your limit. (it asks to wait 7 s). Signing in"),
 ])
