@@ -1,7 +1,6 @@
 """``kist oci`` and ``kist-runtime``: the runtime as a command that Podman, containerd and CRI-O can call.
 
-Options, exit statuses and log lines are runc's. The commands that put a process into a container run their
-interpreter sealed (linux/sealed.py): those start it anew once.
+Options, exit statuses and log lines are runc's. How the interpreter is started, and sealed: start.py.
 """
 
 from __future__ import annotations
@@ -13,27 +12,37 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from kist.runtime.cli.log import Log
     from kist.runtime.cli.options import Option, Parsed
+    from kist.runtime.start import Bundle
 
 VERBS = ("checkpoint", "create", "delete", "events", "exec", "explain", "features", "kill", "list", "pause", "ps",
          "restore", "resume", "run", "spec", "start", "state", "update")
-_ENTER_CONTAINERS = frozenset(("create", "exec", "run"))
-_PACKAGE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-
-def main(argv: list[str] | None = None) -> None:
+def main(argv: list[str] | None = None, bundle: Bundle | None = None) -> None:
     """Never returns."""
     words = sys.argv[1:] if argv is None else argv
-    if sys.path[0] != _PACKAGE and _PACKAGE not in sys.path:
-        sys.path.insert(0, _PACKAGE)
+    if bundle is None:
+        bundle = _begin(words)
     status = _main(words)
+    if bundle.stale:
+        from kist.runtime.bundle import make
+
+        make()
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)  # tearing the interpreter down would take as long as making a container
 
 
+def _begin(words: list[str]) -> Bundle:
+    """Called by a start script or as one."""
+    packages = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    if packages not in sys.path:
+        sys.path.append(packages)
+    from kist.runtime.start import begin
+
+    return begin(words)
+
+
 def _main(words: list[str]) -> int:
-    if not _ENTER_CONTAINERS.isdisjoint(words):
-        _seal(words)  # first: what is imported before is imported twice
     from kist.runtime.cli.log import Log
     from kist.runtime.cli.options import Usage, parse
 
@@ -78,16 +87,6 @@ def _call(verb: str, options: Parsed, arguments: list[str], log: Log) -> int:
         name = error_name(error.errno or errno.EIO)
         log.error(f"{verb}: {error.filename or ''}: {name}: {error.strerror}")
     return int(getattr(module, "STATUS", 1))
-
-
-def _seal(words: list[str]) -> None:
-    """Only root can; without privilege the interpreter could not be overwritten from a container either."""
-    from kist.linux.sealed import is_sealed, reexec
-
-    if os.geteuid() != 0 or is_sealed():
-        return
-    script = os.path.abspath(__file__)
-    reexec(sys.executable, ["-I", "-S", script, *words], dict(os.environ))
 
 
 def _version() -> int:

@@ -3,6 +3,7 @@ makes the test fail (the class and the guard are named in the docstring)."""
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -39,16 +40,19 @@ def test_overwrite_of_the_interpreter(tmp_path: Path) -> None:
     os.close(handle)
 
 
-def test_the_runtime_command_runs_sealed(tmp_path: Path) -> None:
-    """CVE-2019-5736, the command: what enters containers is started again from the sealed mount."""
-    code = (f"import sys, os; sys.path.insert(0, {str(SRC)!r})\n"
-            "from kist.linux.sealed import is_sealed, reexec\n"
-            "if not is_sealed(): reexec(sys.executable, ['-I', '-S', *sys.orig_argv[3:]], dict(os.environ))\n"
-            "print(is_sealed())")
-    script = tmp_path / "probe.py"
-    script.write_text(code)
-    done = subprocess.run([sys.executable, "-I", "-S", str(script)], capture_output=True, text=True, check=True)
-    assert done.stdout == "True\n"
+def test_the_runtime_command_runs_sealed(spec: dict[str, Any], tmp_path: Path, container_id: str) -> None:
+    """CVE-2019-5736, the command: whoever makes containers runs an interpreter on a read-only mount. A hook of it
+    looks at its parent's, and at that of the container's first process, which is a fork of it."""
+    probe = ("import json, os, sys; pid = json.load(sys.stdin)['pid']\n"
+             "sealed = [bool(os.statvfs(f'/proc/{one}/exe').f_flag & os.ST_RDONLY) for one in (os.getppid(), pid)]\n"
+             f"open({str(tmp_path / 'seen')!r}, 'w').write(repr(sealed))")
+    spec["hooks"] = {"createRuntime": [{"path": sys.executable, "args": ["python", "-I", "-S", "-c", probe]}]}
+    (tmp_path / "config.json").write_text(json.dumps(spec))
+    for entry in ("__main__.py", "start.py"):  # by hand and as `kist oci`; the start script is start.py's function
+        command = [sys.executable, "-I", "-S", str(SRC / "kist/runtime" / entry), "--root", str(tmp_path / "state")]
+        subprocess.run([*command, "run", "--bundle", str(tmp_path), container_id], check=True, timeout=60)
+        assert (tmp_path / "seen").read_text() == "[True, True]"
+        (tmp_path / "seen").unlink()
 
 
 def test_working_directory_through_a_descriptor(spec: dict[str, Any], run: Any) -> None:

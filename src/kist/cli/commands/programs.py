@@ -24,10 +24,19 @@ def _replaced_by(module: str) -> Callable[[Arguments, Session], int]:
     return run
 
 
+def _runtime(args: Arguments, session: Session) -> int:
+    """As the command of its own, kist-runtime: a start of the interpreter that reads no site directories."""
+    import kist
+
+    session.flush()
+    script = f"{kist.__path__[0]}/runtime/start.py"
+    os.execv(sys.executable, [sys.executable, "-I", "-S", script, *args.words])
+
+
 def _program(summary: str, usage: str, module: str) -> Command:
     return Command(summary, usage, _replaced_by(module), arity=(0, None), verbatim=True)
 
 
 SERVER = _program("Run the server (the Docker Engine API)", "[OPTIONS]", "kist.server")
 HUB = _program("Run a Hub (an image registry)", "[OPTIONS]", "kist.hub")
-OCI = _program("Run containers as an OCI runtime does", "COMMAND [ARG...]", "kist.runtime")
+OCI = Command("Run containers as an OCI runtime does", "COMMAND [ARG...]", _runtime, arity=(0, None), verbatim=True)

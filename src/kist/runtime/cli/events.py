@@ -44,12 +44,14 @@ def duration(text: str) -> float:
 
 def _follow(container: Container, interval: float) -> None:
     """Until the container ends: its pidfd says when, so nothing is polled for but the figures asked for."""
+    import gc
     import os
     import select
     import time
 
     from kist.linux.pidfd import pidfd_open
 
+    gc.enable()  # runtime/start.py: this may take days
     group = container.cgroup()
     ooms = group.oom_kills()
     pidfd = pidfd_open(container.pid)

@@ -7,11 +7,10 @@ ways until the other end closes.
 from __future__ import annotations
 
 import fcntl
+import gc
 import os
 import select
 import sys
-import termios
-import tty
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,11 +36,14 @@ class Foreground:
 
     def wait(self, pid: int, pidfd: int, console: int | None) -> int:
         """The exit status as a shell has it (128 + signal)."""
+        gc.enable()  # runtime/start.py: from here on it may take days
         attributes = _raw(console)
         try:
             self._loop(pid, pidfd, console)
         finally:
             if attributes is not None:
+                import termios
+
                 termios.tcsetattr(0, termios.TCSADRAIN, attributes)
         code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
         return 128 - code if code < 0 else code
@@ -83,6 +85,9 @@ def _noted(_number: int, _frame: Any) -> None:
 def _raw(console: int | None) -> Any:
     if console is None:
         return None
+    import termios
+    import tty
+
     _resize(console)
     if not sys.stdin.isatty():
         return None
@@ -92,6 +97,8 @@ def _raw(console: int | None) -> Any:
 
 
 def _resize(console: int) -> None:
+    import termios
+
     try:
         size = fcntl.ioctl(0, termios.TIOCGWINSZ, b"\0" * 8)
         fcntl.ioctl(console, termios.TIOCSWINSZ, size)
