@@ -25,6 +25,7 @@ import os
 import time
 from _socket import socket
 
+import kist.runtime.console  # noqa: F401 – for terminals: what is forked from here on has it already
 from kist.launcher import channel, protocol, state
 from kist.launcher.failures import failure
 from kist.launcher.pipes import Pipes

@@ -62,7 +62,7 @@ def is_sealed() -> bool:
     return bool(os.statvfs("/proc/self/exe").f_flag & os.ST_RDONLY)
 
 
-def reexec(executable: str, argv: list[str], env: dict[str, str]) -> None:
+def reexec(executable: str, argv: list[str]) -> None:
     """Replace this process by ``argv``, run by the sealed ``executable``. Returns only by an OSError."""
     fd = open_executable(executable)
-    os.execve(f"/proc/self/fd/{fd}", [executable, *argv], env)
+    os.execv(f"/proc/self/fd/{fd}", [executable, *argv])

@@ -19,7 +19,7 @@ from kist.runtime import cgroup as cgroups
 from kist.runtime import wire
 from kist.runtime.devices import cgroup_rules
 from kist.runtime.errors import ExecError, RuntimeFailure, StepError, step_error
-from kist.runtime.init import Init
+from kist.runtime.init import Init, trust_no_files
 from kist.runtime.init import main as init_main
 from kist.runtime.namespaces import Namespaces, NewTime
 from kist.runtime.plan import plan
@@ -216,6 +216,7 @@ def _stage(init: Init, ours: socket.socket, flags: int, group_fd: int | None) ->
 
 def _stage_main(init: Init, ours: socket.socket, flags: int, group_fd: int | None) -> None:
     try:
+        trust_no_files()
         ours.close()
         if group_fd is None:
             init.context.cgroup.join_self()

@@ -14,11 +14,8 @@ from kist.linux.openat2 import Root
 from kist.linux.pidfd import pidfd_open, pidfd_send_signal
 from kist.runtime import process as process_steps
 from kist.runtime import wire
-from kist.runtime.cgroup.base import Cgroup
-from kist.runtime.console import OpenConsole
-from kist.runtime.create import Stdio
 from kist.runtime.errors import RuntimeFailure, StepError, step_error
-from kist.runtime.init import default_signals, run, standard_streams
+from kist.runtime.init import default_signals, run, standard_streams, trust_no_files
 from kist.runtime.program import execute, find
 from kist.runtime.root import HostView
 from kist.runtime.step import Context, Step
@@ -27,6 +24,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal
     from typing import Any
+
+    from kist.runtime.cgroup.base import Cgroup
+    from kist.runtime.create import Stdio
 else:
     import _signal as signal  # the same, without the enums: they take 3 ms to make
 
@@ -56,7 +56,11 @@ class _Plan:
         affinity = process.get("execCPUAffinity") or {}
         if affinity.get("initial"):
             self.host.append(process_steps.Affinity(affinity["initial"]))
-        self.inside: list[Step] = [OpenConsole(process, bind=False)] if process.get("terminal") else []
+        self.inside: list[Step] = []
+        if process.get("terminal"):
+            from kist.runtime.console import OpenConsole
+
+            self.inside.append(OpenConsole(process, bind=False))
         self.early, self.last = process_steps.steps_for(process, spec.get("linux") or {}, container_id)
         if affinity.get("final"):
             self.early.insert(0, process_steps.Affinity(affinity["final"]))
@@ -179,6 +183,7 @@ def _main(todo: _Plan, ctx: Context, sync: socket.socket, target: int, flags: in
 
 def _enter(todo: _Plan, ctx: Context, sync: socket.socket, target: int, flags: int, own_cgroup: bool,
            preserve_fds: int) -> None:
+    trust_no_files()
     p.prctl(p.PR_SET_DUMPABLE, 0)
     default_signals()
     os.setsid()

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import _socket as socket
 import os
+import sys
 
 from kist.linux import process as p
 from kist.runtime import wire
-from kist.runtime.console import take_terminal
 from kist.runtime.errors import RuntimeFailure, StepError, step_error
 from kist.runtime.program import execute, find
 from kist.runtime.step import Context, Step
@@ -64,6 +64,7 @@ def main(init: Init) -> None:
 
 def _main(init: Init) -> None:
     ctx, plan = init.context, init.plan
+    trust_no_files()
     p.prctl(p.PR_SET_DUMPABLE, 0)  # /proc/PID of this process is root's on the host, not the container's
     default_signals()
     os.umask(0)
@@ -107,6 +108,13 @@ def run(steps: list[Step], ctx: Context) -> None:
             step.run(ctx)
         except OSError as error:
             raise step_error(step.describe(), error) from None
+
+
+def trust_no_files() -> None:
+    """Soon paths lead into the container, where an import would run what an image has put there. Modules that are
+    loaded, or built into the interpreter, stay within reach."""
+    sys.meta_path[:] = [finder for finder in sys.meta_path
+                        if getattr(finder, "__name__", "") in ("BuiltinImporter", "FrozenImporter")]
 
 
 def _become_user(init: Init) -> None:
@@ -175,6 +183,8 @@ def default_signals() -> None:
 def standard_streams(ctx: Context) -> None:
     """The terminal, or the descriptors given; they belong to the user, who may open /dev/stdout again."""
     if ctx.slave >= 0:
+        from kist.runtime.console import take_terminal  # here already, by the step that opened the terminal
+
         take_terminal(ctx.slave)
         return
     fds = [os.dup(fd) for fd in ctx.stdio or ()]

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from kist.runtime import kernel, process, root
 from kist.runtime.cgroup.mounts import CgroupMounts
-from kist.runtime.console import OpenConsole
 from kist.runtime.devices import Devices, Links
 from kist.runtime.errors import SpecError
 from kist.runtime.mounts import Bind, RemountReadonly, normal, steps_for
@@ -56,6 +55,8 @@ def plan(spec: dict[str, Any], namespaces: Namespaces, *, container_id: str, bun
     elif spec.get("mounts"):
         raise SpecError("mounts: they need a mount namespace")
     if terminal:
+        from kist.runtime.console import OpenConsole
+
         made.setup.append(OpenConsole(spec.get("process") or {}, bind=mounted))
     _finish_root(made, spec, linux, mounted=mounted, no_pivot=no_pivot)
     if spec.get("process"):

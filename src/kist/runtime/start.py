@@ -85,7 +85,7 @@ def _seal(words: list[str]) -> None:
         return
     from kist.linux.sealed import reexec
 
-    reexec(sys.executable, ["-I", "-S", _script(), *words], dict(os.environ))
+    reexec(sys.executable, ["-I", "-S", _script(), *words])
 
 
 def _script() -> str:

@@ -192,3 +192,37 @@ def test_the_joining_process_is_out_of_reach(spec: dict[str, Any], run: Any) -> 
     probe = {**spec["process"], "args": ["true"]}
     report = run(spec, "sh", "-c", watcher, execs=[probe] * 6)
     assert report["stdout"] == ""
+
+
+IMPORTING = """
+import json, sys
+sys.path.insert(0, {src!r})
+sys.path.append({planted!r})
+from kist.runtime.create import create
+from kist.runtime.exec import exec_process
+def hook():
+    try:
+        import planted
+    except ImportError:
+        return
+    planted.escape()
+spec = json.load(open({bundle!r} + "/config.json"))
+created = create(spec, container_id="importing", bundle={bundle!r}, stdio=None, start_hooks=hook)
+created.start()
+created.abort()
+print("fine")
+"""
+
+
+def test_nothing_is_imported_from_the_image(spec: dict[str, Any], tmp_path: Path, rootfs: Path,
+                                            container_id: str) -> None:
+    """The runtime's own modules looked for after the root has changed: an image that has a directory of the same path
+    would have its code run with all privilege. Guard: no finder but for what the interpreter has built in."""
+    place = f"/tmp/{container_id}"
+    (rootfs / place[1:]).mkdir(parents=True)
+    (rootfs / place[1:] / "planted.py").write_text("def escape():\n    raise RuntimeError('code of the image runs')\n")
+    (tmp_path / "config.json").write_text(json.dumps(spec))
+    code = IMPORTING.format(src=str(SRC), planted=place, bundle=str(tmp_path))
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, timeout=60,
+                          check=False)
+    assert done.stdout == "fine\n", done.stderr

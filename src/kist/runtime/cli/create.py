@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kist.runtime.cli.lifecycle import OPTIONS, create_container
+from kist.runtime.cli.creation import OPTIONS, create_container
 from kist.runtime.cli.options import Usage, parse
 
 TYPE_CHECKING = False

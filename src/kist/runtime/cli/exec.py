@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from kist.runtime import jsons
 from kist.runtime.cli.common import one, write_pid_file
-from kist.runtime.cli.lifecycle import send_console, send_fd, send_listener
 from kist.runtime.cli.options import FLAG, LIST, NUMBER, STRING, Option, Usage, parse
 from kist.runtime.cli.relay import Foreground
+from kist.runtime.cli.sending import send_console, send_fd, send_listener
 from kist.runtime.errors import SpecError
 from kist.runtime.exec import Execed, exec_process
 from kist.runtime.state import PAUSED, Container

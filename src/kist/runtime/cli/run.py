@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from kist.linux import process as p
-from kist.runtime.cli import lifecycle
+from kist.runtime.cli import creation, lifecycle
 from kist.runtime.cli.options import FLAG, Option, Usage, parse
 from kist.runtime.cli.relay import Foreground
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from kist.runtime.state import Container
 
 FAILED = "run failed: "
-_OPTIONS = {**lifecycle.OPTIONS, "detach": Option("d", FLAG), "keep": Option("", FLAG),
+_OPTIONS = {**creation.OPTIONS, "detach": Option("d", FLAG), "keep": Option("", FLAG),
             "no-subreaper": Option("", FLAG)}
 
 
@@ -31,7 +31,7 @@ def main(options: Parsed, words: list[str], log: Log) -> int:
         if not own.flag("no-subreaper"):
             p.prctl(p.PR_SET_CHILD_SUBREAPER, 1)
         foreground = Foreground()
-    container, created = lifecycle.create_container(options, own, own.rest[0], log)
+    container, created = creation.create_container(options, own, own.rest[0], log)
     try:
         lifecycle.start_container(container, log)
     except BaseException:
