@@ -1,4 +1,4 @@
-"""The one place of the front that reads the environment.
+"""The one place of the command line that reads the environment (the SDK has `client/environment.py`).
 
 =====================  ==========================================================================
 ``KIST_HOST``          the server: ``unix:///…``, ``tcp://…``, ``ssh://…`` (option ``-H`` wins)

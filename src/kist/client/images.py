@@ -79,6 +79,23 @@ class Images:
         """What its registry has under that name: `{"Ref", "Descriptor", "Raw": base64}`. Kist's own."""
         return dict(self._client.call("GET", f"/kist/manifests/{quote(image)}", None, None, auth_header(auth)))
 
+    def distribution(self, image: str, *, auth: JSON | None = None) -> JSON:
+        """What its registry has under that name: `{"Descriptor": …, "Platforms": […]}`."""
+        return dict(self._client.call("GET", f"/distribution/{quote(image)}/json", None, None, auth_header(auth)))
+
+    def build(self, context: Iterable[bytes], *, tags: Iterable[str] = (), dockerfile: str = "", target: str = "",
+              build_args: dict[str, str] | None = None, labels: dict[str, str] | None = None, platform: str = "",
+              no_cache: bool = False, pull: bool = False) -> Iterator[JSON]:
+        """Build an image of a tar archive; yields the progress. Docker's daemon does it; Kist's server refuses
+        (NotSupported)."""
+        query = {"t": [*tags], "dockerfile": dockerfile, "target": target, "buildargs": build_args,
+                 "labels": labels, "platform": platform, "nocache": no_cache or None, "pull": pull or None}
+        return self._client.stream("POST", "/build", query, context, {"Content-Type": "application/x-tar"})
+
+    def prune_builds(self, filters: Filters = None) -> JSON:
+        """Empty the build cache: `{"CachesDeleted": […], "SpaceReclaimed": n}`."""
+        return dict(self._client.call("POST", "/build/prune", {"filters": filters}))
+
     def prune(self, filters: Filters = None) -> JSON:
         """Remove unused ones: `{"ImagesDeleted": […], "SpaceReclaimed": n}`."""
         return dict(self._client.call("POST", "/images/prune", {"filters": filters}))

@@ -39,6 +39,10 @@ class System:
         """What takes how much room."""
         return dict(self._client.call("GET", "/system/df", {"type": [*types]}))
 
+    def plugins(self) -> list[JSON]:
+        """The plugins that the server has (Kist: none)."""
+        return list(self._client.call("GET", "/plugins") or [])
+
     def events(self, *, since: str = "", until: str = "", filters: Filters = None) -> Iterator[JSON]:
         """What happens, as it happens; from `since` on and up to `until`, when told."""
         return self._client.stream("GET", "/events", {"since": since, "until": until, "filters": filters})
