@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import kist.client
-from kist.errors import EngineFailure, NotFound
+from kist.errors import Conflict, EngineFailure, InvalidParameter, NotFound, NotSupported
 from support.daemon import Daemon
 from support.processes import ENVIRONMENT
 
@@ -75,3 +75,66 @@ def test_the_pytest_plugin(daemon: Daemon, tmp_path: Path) -> None:
                           capture_output=True, text=True, cwd=tmp_path, env=ENVIRONMENT, timeout=60, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert daemon.ok("ps", "-aq") == ""
+
+
+def test_files_go_in_and_out(k: kist.client.Kist, tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder/inner").write_text("inside")
+    with k.create("busybox", "true") as c:
+        c.write("/etc/motd", b"hello\n", mode=0o600)
+        assert c.read("/etc/motd") == b"hello\n"
+        c.put("/tmp", tmp_path / "folder")
+        assert c.read("/tmp/folder/inner") == b"inside"
+        assert b"inside" in b"".join(c.archive("/tmp/folder"))
+        with pytest.raises(InvalidParameter):
+            c.read("/tmp")
+        with pytest.raises(NotFound):
+            c.read("/nothing")
+        with pytest.raises(NotFound):
+            c.write("/nothing/here", b"")
+
+
+def test_a_command_to_talk_with(k: kist.client.Kist) -> None:
+    with k.run("busybox", "sleep 1000") as c:
+        with c.popen(["sh", "-c", "while read x; do echo got $x; done; echo over >&2; exit 5"]) as process:
+            process.write(b"one\n")
+            assert next(iter(process)) == (False, b"got one\n")
+            process.write(b"two\n")
+            process.close_stdin()
+            assert list(process) == [(False, b"got two\n"), (True, b"over\n")]
+            assert process.wait() == 5
+        with c.popen("sh", tty=True) as shell:
+            shell.resize(40, 100)
+            shell.write(b"stty size; exit\n")
+            assert b"40 100" in b"".join(data for _, data in shell)
+        with c.popen("true", stdin=False) as short:
+            assert short.communicate() == (0, b"", b"")
+
+
+def test_the_rest_of_a_containers_life(k: kist.client.Kist) -> None:
+    with k.run("busybox", ["sh", "-c", "echo a; echo b; exec sleep 1000"]) as c:
+        c.pause()
+        assert c.status == "paused"
+        c.unpause()
+        assert [row["CMD"] for row in c.top()] == ["sleep 1000"]
+        assert next(c.stats())["pids_stats"]["current"] == 1
+        assert list(c.logs(tail=1)) == [(False, b"b\n")]
+        image = c.commit("sdk-commit:v1")
+        assert k.images.inspect("sdk-commit:v1")["Id"] == image
+        k.images.remove("sdk-commit:v1")
+        c.restart(timeout=0)
+        assert c.status == "running"
+        c.stop(timeout=0)
+        assert c.wait() == 137
+
+
+def test_what_is_refused_is_typed(k: kist.client.Kist) -> None:
+    with pytest.raises(NotSupported):
+        list(k.images.build([b""]))
+    with k.run("busybox", "sleep 1000", name="taken"):
+        with pytest.raises(Conflict):
+            k.create("busybox", name="taken")
+        with pytest.raises(InvalidParameter):
+            k.create("busybox", memory=1)
+    with pytest.raises(kist.client.NoServer):
+        kist.connect("unix:///nowhere.sock").containers.list()

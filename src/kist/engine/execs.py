@@ -22,9 +22,9 @@ _FRAME = "OCI runtime exec failed: exec failed: unable to start container proces
 
 
 class Exec:
-    """One exec. `ended` is done when its process has exited."""
+    """One exec. `begun` is set when its process is there (or never will be), `ended` is done when it has exited."""
 
-    __slots__ = ("body", "container", "ended", "exit_code", "id", "pid", "running", "started")
+    __slots__ = ("begun", "body", "container", "ended", "exit_code", "id", "pid", "running", "started")
 
     def __init__(self, exec_id: str, container: Container, body: Json) -> None:
         self.id = exec_id
@@ -33,10 +33,12 @@ class Exec:
         self.started = self.running = False
         self.pid = 0
         self.exit_code: int | None = None
+        self.begun = asyncio.Event()
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def end(self, status: int) -> None:
         self.running, self.exit_code, self.pid = False, status, 0
+        self.begun.set()
         if not self.ended.done():
             self.ended.set_result(None)
 
@@ -115,6 +117,7 @@ class Execs:
             raise Conflict(f"container {found.container.id} is not running") from error
         if found.running:
             found.pid = pid
+        found.begun.set()
 
     def _process(self, found: Exec) -> Json:
         record = found.container.record
@@ -138,6 +141,7 @@ class Execs:
         for exec_id, pid in link.execs.items():
             found = self._add(container, exec_id, msgspec.to_builtins(bodies.ExecCreate(Cmd=[])))
             found.started = found.running = True
+            found.begun.set()
             found.pid = pid
         for exec_id, status in link.unseen.items():
             self._add(container, exec_id, msgspec.to_builtins(bodies.ExecCreate(Cmd=[]))).end(status)
@@ -163,6 +167,11 @@ class Execs:
 
     async def resize(self, id: str, height: int, width: int) -> None:
         found = self._get(id)
+        if found.running:  # a client asks as soon as its start is answered, which is before the process is there
+            try:
+                await asyncio.wait_for(found.begun.wait(), 10)  # as long as moby waits (daemon/resize.go)
+            except TimeoutError:
+                raise EngineFailure("timeout waiting for exec session ready") from None
         if not found.running:
             raise InvalidParameter(f"exec process {id} is not running")
         if not found.body["Tty"]:
