@@ -13,6 +13,7 @@ from support.processes import ENVIRONMENT, PYTHON, end, kill_and_wait, mentionin
 
 ROOT = Path(__file__).parents[2]
 KIST = ROOT / ".venv" / "bin" / "kist"
+CLIENT = [str(KIST)] if KIST.exists() else [PYTHON, "-m", "kist.cli"]  # in a virtual machine it isn't installed
 
 
 def docker_command() -> str:
@@ -79,7 +80,7 @@ class Daemon:
         return subprocess.run(args, capture_output=True, text=True, errors="replace", check=False, **options)
 
     def kist(self, *args: str, **options: Any) -> subprocess.CompletedProcess[str]:
-        return self.command(str(KIST), *args, **options)
+        return self.command(*CLIENT, *args, **options)
 
     def docker(self, *args: str, **options: Any) -> subprocess.CompletedProcess[str]:
         return self.command(docker_command(), *args, **options)
@@ -123,7 +124,7 @@ class Daemon:
         """The links, the tables and the parent cgroups belong to the machine until somebody removes them."""
         for link in (self.bridge, f"{self.bridge}-i"):  # the pair by which the host reaches its own published ports
             subprocess.run(["ip", "link", "delete", link], capture_output=True, check=False)
-        for family in ("inet", "ip", "ip6", "bridge"):
+        for family in ("inet", "ip", "ip6", "bridge") if shutil.which("nft") else ():  # else there was no network
             subprocess.run(["nft", "delete", "table", family, self.table], capture_output=True, check=False)
         for path in self._cgroups():
             path.rmdir()

@@ -11,7 +11,8 @@ from pathlib import Path
 
 PYTHON = sys.executable
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-ENVIRONMENT = {"PATH": _PATH, "HOME": "/root", "LANG": "C.UTF-8"}
+ENVIRONMENT = {"PATH": _PATH, "HOME": "/root", "LANG": "C.UTF-8",
+               **{name: os.environ[name] for name in ("PYTHONPATH",) if name in os.environ}}
 
 
 def end(process: subprocess.Popen[bytes], timeout: float = 15) -> int:

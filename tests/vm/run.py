@@ -22,27 +22,30 @@ from typing import BinaryIO
 REPO = Path(__file__).resolve().parents[2]
 CACHE = REPO / ".cache" / "vm"
 PACKAGE = "linux-image-cloud-amd64"
-MODULES = ("kernel/fs/overlayfs/overlay.ko",)
-SUITE = ("tests/kernel/linux", "tests/kernel/runtime")
+MODULES = ("overlay", "bridge", "veth", "nf_conntrack_netlink", "nft_chain_nat", "nft_ct", "nft_fib_inet", "nft_masq",
+           "nft_meta_bridge", "nft_nat", "nft_redir", "nft_reject_inet", "nft_reject_bridge")
+SUITE = ("tests/kernel/linux", "tests/kernel/runtime", "tests/kernel/engine/test_engine_cgroups.py")
 SKIP = frozenset({"__pycache__", "test", "tests", "idlelib", "tkinter", "lib2to3", "ensurepip", "turtledemo",
                   "site-packages", "dist-packages", "pydoc_data", "distutils"})
-LIBRARIES = ("libseccomp.so.2",)
+SITE = ("pytest", "_pytest", "pluggy", "iniconfig", "packaging", "pygments",  # the tests' …
+        "h11", "msgspec", "urllib3", "isal", "zstandard")  # … and the server's
+LIBRARIES = ("libseccomp.so.2", "libnftables.so.1")
 
 INIT = """#!/bin/busybox sh
 /bin/busybox mount -t proc proc /proc
 /bin/busybox mount -t tmpfs -o mode=755 tmpfs /new
-for d in bin lib lib64 usr etc init3 kist site overlay.ko init2; do /bin/busybox cp -a /$d /new/ 2>/dev/null; done
+for d in bin lib lib64 usr etc init3 kist site modules init2; do /bin/busybox cp -a /$d /new/ 2>/dev/null; done
 cd /new && /bin/busybox mkdir -p proc sys dev tmp run root var/tmp && /bin/busybox umount /proc
 exec /bin/busybox switch_root /new /init2
 """
 INIT2 = """#!/bin/busybox sh
-export PATH=/bin:/usr/bin HOME=/root PYTHONPATH=/kist/src:/site PYTHONDONTWRITEBYTECODE=1 TMPDIR=/tmp
+export PATH=/bin:/usr/bin HOME=/root PYTHONPATH=/kist/src:/kist/tests:/site PYTHONDONTWRITEBYTECODE=1 TMPDIR=/tmp
 /bin/busybox --install -s /bin
 mount -t proc proc /proc; mount -t sysfs sysfs /sys; mount -t devtmpfs dev /dev
 mkdir -p /dev/pts /dev/shm; mount -t devpts devpts /dev/pts; mount -t tmpfs tmpfs /dev/shm
 mount -t tmpfs tmpfs /tmp; mount -t tmpfs tmpfs /run
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
-insmod /overlay.ko; ip link set lo up
+for m in /modules/*; do insmod $m; done; ip link set lo up
 cd /kist
 @PYTHON@ -m pytest -p no:cacheprovider -c /dev/null --rootdir=/kist --import-mode=importlib --color=no \\
   --no-header -v -rs @ARGUMENTS@
@@ -161,12 +164,34 @@ def libraries(binary: Path) -> set[Path]:
     return {Path(path) for path in re.findall(r"(/\S+) \(0x", out)}
 
 
+def in_order(directory: Path) -> list[Path]:
+    """The files of MODULES, behind those that they need. The package has no modules.dep: that is made where it is
+    installed."""
+    files = {path.stem.replace("-", "_"): path for path in directory.rglob("*.ko")}
+    ordered: list[Path] = []
+
+    def add(name: str) -> None:
+        path = files.get(name)
+        if path is None or path in ordered:  # built in
+            return
+        found = re.search(rb"\0depends=([^\0]*)\0", path.read_bytes())
+        for needed in found[1].decode().split(",") if found else ():
+            add(needed.replace("-", "_"))
+        ordered.append(path)
+
+    for name in MODULES:
+        add(name)
+    return ordered
+
+
 def build(target: Path, modules: Path, arguments: list[str], *, systemd: bool) -> None:
     python = Path(sys.executable).resolve()
     standard = Path(sysconfig.get_path("stdlib"))
     needed = libraries(python)
-    for extension in (standard / "lib-dynload").glob("*.so"):
-        needed |= libraries(extension)
+    site = Path(sysconfig.get_path("purelib"))
+    for place in (standard / "lib-dynload", *(site / name for name in SITE)):
+        for extension in place.rglob("*.so"):
+            needed |= libraries(extension)
     for name in LIBRARIES:
         for directory in ("/usr/lib/x86_64-linux-gnu", "/lib/x86_64-linux-gnu", "/usr/lib64"):
             if (Path(directory) / name).exists():
@@ -188,14 +213,14 @@ def build(target: Path, modules: Path, arguments: list[str], *, systemd: bool) -
         for library in sorted(needed):
             archive.add(str(library), 0o100755, library.read_bytes())
         archive.tree(standard, str(standard), SKIP)
-        site = Path(sysconfig.get_path("purelib"))
-        for package in ("pytest", "_pytest", "pluggy", "iniconfig", "packaging", "pygments"):
+        for package in SITE:
             archive.tree(site / package, f"site/{package}", frozenset({"__pycache__"}))
         archive.file(site / "py.py", "site/py.py")
         archive.tree(REPO / "src", "kist/src", frozenset({"__pycache__"}))
-        archive.tree(REPO / "tests/kernel", "kist/tests/kernel", frozenset({"__pycache__"}))
-        for module in MODULES:
-            archive.file(modules / module, "overlay.ko")
+        for part in ("kernel", "support"):
+            archive.tree(REPO / "tests" / part, f"kist/tests/{part}", frozenset({"__pycache__"}))
+        for number, module in enumerate(in_order(modules)):
+            archive.file(module, f"modules/{number:02}.ko")
         archive.close()
 
 

@@ -79,7 +79,12 @@ class Elements:
     __slots__ = ("_sequence", "_socket")
 
     def __init__(self) -> None:
-        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_NETFILTER)
+        try:
+            self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_NETFILTER)
+        except OSError as error:
+            if error.errno == errno.EPROTONOSUPPORT:
+                raise OSError(error.errno, "the kernel has no nftables: load the module nf_tables") from None
+            raise
         self._socket.setsockopt(SOL_NETLINK, NETLINK_CAP_ACK, 1)
         for option in (SO_SNDBUFFORCE, SO_RCVBUFFORCE):
             self._socket.setsockopt(socket.SOL_SOCKET, option, LARGEST_BUFFER)

@@ -1,0 +1,124 @@
+"""The whole engine on the control groups that this machine has: `make test-vm` runs it on version 2.
+
+No network and nothing but busybox is needed. What a limit has become is read from inside the container.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from support.daemon import Daemon
+
+V2 = Path("/sys/fs/cgroup/cgroup.controllers").exists()
+RUN = ("run", "--network", "none")
+ASLEEP = ("box", "sleep", "1000")
+
+# option, file of version 2 and what it holds, file of version 1 and what it holds
+LIMITS = [
+    ("--memory=64m", "memory.max", "67108864", "memory/memory.limit_in_bytes", "67108864"),
+    ("--memory-reservation=32m", "memory.low", "33554432", "memory/memory.soft_limit_in_bytes", "33554432"),
+    ("--pids-limit=50", "pids.max", "50", "pids/pids.max", "50"),
+    ("--cpus=0.5", "cpu.max", "50000 100000", "cpu/cpu.cfs_quota_us", "50000"),
+    ("--cpu-shares=512", "cpu.weight", None, "cpu/cpu.shares", "512"),
+    ("--cpuset-cpus=0", "cpuset.cpus", "0", "cpuset/cpuset.cpus", "0"),
+]
+
+
+def archive() -> bytes:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as tar:
+        tar.add("/bin/busybox", "bin/busybox")
+        for name in ("sh", "sleep", "cat", "true", "tail", "echo", "ps", "ls", "kill"):
+            link = tarfile.TarInfo(f"bin/{name}")
+            link.type, link.linkname = tarfile.SYMTYPE, "busybox"
+            tar.addfile(link)
+    return out.getvalue()
+
+
+@pytest.fixture(scope="module")
+def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    running = Daemon(tmp_path_factory.mktemp("kist"))
+    subprocess.run([sys.executable, "-m", "kist.cli", "import", "-c", "ENV PATH=/bin", "-", "box"],
+                   input=archive(), env=running.env, check=True, stdout=subprocess.DEVNULL)
+    yield running
+    running.close()
+
+
+@pytest.fixture
+def daemon(machine: Daemon) -> Iterator[Daemon]:
+    yield machine
+    machine.clean()
+
+
+def seen(daemon: Daemon, name: str, v2: str, v1: str) -> str:
+    return daemon.ok("exec", name, "cat", f"/sys/fs/cgroup/{v2 if V2 else v1}")
+
+
+@pytest.mark.parametrize(("option", "v2", "value2", "v1", "value1"), LIMITS)
+def test_a_limit_is_the_kernels(daemon: Daemon, option: str, v2: str, value2: str | None, v1: str, value1: str) -> None:
+    daemon.ok(*RUN, "-d", "--name", "limited", option, *ASLEEP)
+    found = seen(daemon, "limited", v2, v1)
+    if V2 and value2 is None:  # shares and weights have other scales: less than the usual 100
+        assert 1 <= int(found) < 100
+    else:
+        assert found == (value2 if V2 else value1)
+
+
+def test_update_of_a_running_one_is_the_kernels_too(daemon: Daemon) -> None:
+    daemon.ok(*RUN, "-d", "--name", "updated", "-m", "64m", *ASLEEP)
+    daemon.ok("update", "--memory", "128m", "--memory-swap", "256m", "--pids-limit", "33", "updated")
+    assert seen(daemon, "updated", "memory.max", "memory/memory.limit_in_bytes") == str(128 << 20)
+    assert seen(daemon, "updated", "pids.max", "pids/pids.max") == "33"
+
+
+def test_memory_that_runs_out_is_told(daemon: Daemon) -> None:
+    done = daemon.kist(*RUN, "--name", "hungry", "-m", "16m", "--memory-swap", "16m", "box", "tail", "/dev/zero")
+    assert done.returncode == 137
+    assert daemon.ok("inspect", "-f", "{{.State.OOMKilled}} {{.State.ExitCode}}", "hungry") == "true 137"
+
+
+def test_a_fork_bomb_stays_small(daemon: Daemon) -> None:
+    done = daemon.kist(*RUN, "--rm", "--pids-limit", "10", "box", "sh", "-c", "while :; do sleep 1000 & done")
+    assert done.returncode == 2
+    assert "can't fork" in done.stderr
+
+
+def test_pause_and_stats(daemon: Daemon) -> None:
+    daemon.ok(*RUN, "-d", "--name", "busy", "-m", "64m", "box", "sh", "-c", "while :; do :; done")
+    daemon.ok("pause", "busy")
+    assert daemon.ok("inspect", "-f", "{{.State.Status}}", "busy") == "paused"
+    assert daemon.kist("exec", "busy", "true").returncode == 1
+    daemon.ok("unpause", "busy")
+    stats = json.loads(daemon.ok("stats", "--no-stream", "--format", "json", "busy"))
+    assert stats["MemUsage"].endswith("/ 64MiB")
+    assert int(stats["PIDs"]) >= 1
+    assert float(stats["CPUPerc"].rstrip("%")) > 1
+
+
+def test_a_killed_server_harms_nothing(daemon: Daemon) -> None:
+    daemon.ok(*RUN, "-d", "--name", "survivor", "-m", "64m", "box", "sh", "-c",
+              "trap 'exit 9' TERM; while :; do sleep 0.1; done")
+    daemon.ok(*RUN, "-d", "--name", "frozen", *ASLEEP)
+    daemon.ok("pause", "frozen")
+    daemon.restart()
+    assert daemon.ok("exec", "survivor", "echo", "here") == "here"
+    assert daemon.ok("inspect", "-f", "{{.State.Status}}", "frozen") == "paused"
+    daemon.ok("stop", "survivor")
+    assert daemon.ok("inspect", "-f", "{{.State.ExitCode}}", "survivor") == "9"
+    daemon.ok("rm", "-f", "frozen")
+
+
+def test_inside_the_group_is_the_root(daemon: Daemon) -> None:
+    groups = daemon.ok(*RUN, "--rm", "box", "cat", "/proc/self/cgroup").splitlines()
+    assert groups
+    assert all(line.endswith(":/") for line in groups)
+    parent = daemon.cgroup.lstrip("/")
+    assert not any(any(p.is_dir() for p in place.iterdir()) for place in Path("/sys/fs/cgroup").glob(f"**/{parent}"))
