@@ -82,6 +82,8 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/distribution/{name*}/json", "DistributionInspect", "images.distribution"),
     # -- Kist's own
     Route("POST", "/kist/check", "KistCheck", "system.check"),
+    Route("GET", "/kist/containers/{id}/explain", "KistExplain", "containers.explain"),
+    Route("GET", "/kist/images/{name*}/explain", "KistExplainImage", "containers.explain_image"),
     Route("GET", "/kist/manifests/{name*}", "KistManifest", "images.manifest"),
     Route("GET", "/kist/networks/map", "KistNetworkMap", "networks.map_"),
     # -- networks

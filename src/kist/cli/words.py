@@ -14,8 +14,9 @@ COMMON = {
 PROGRAMS = {"server": "programs:SERVER", "hub": "programs:HUB", "oci": "programs:OCI", "ui": "ui"}
 OTHERS = {
     "attach": "attach", "commit": "commit", "cp": "cp", "create": "create", "diff": "diff", "events": "events",
-    "export": "export", "history": "history", "import": "import_", "inspect": "inspect", "kill": "kill",
-    "load": "load", "logs": "logs", "pause": "pause", "port": "port", "rename": "rename", "restart": "restart",
+    "explain": "explain", "export": "export", "history": "history", "import": "import_", "inspect": "inspect",
+    "kill": "kill", "load": "load", "logs": "logs", "pause": "pause", "port": "port", "rename": "rename",
+    "restart": "restart",
     "rm": "rm", "rmi": "rmi", "save": "save", "start": "start", "stats": "stats", "stop": "stop", "tag": "tag",
     "top": "top", "unpause": "unpause", "update": "update", "wait": "wait",
 }
@@ -25,7 +26,8 @@ NOUNS: dict[str, tuple[str, dict[str, str]]] = {
     "container": ("Manage containers", {
         "attach": "attach", "commit": "commit", "cp": "cp", "create": "create", "diff": "diff", "exec": "exec",
         "export": "export", "inspect": "inspect:CONTAINER", "kill": "kill", "logs": "logs", "ls": "ps",
-        "pause": "pause", "port": "port", "prune": "prune:CONTAINER", "rename": "rename", "restart": "restart",
+        "pause": "pause", "port": "port", "prune": "prune:CONTAINER", "rename": "rename",
+    "restart": "restart",
         "rm": "rm", "run": "run", "start": "start", "stats": "stats", "stop": "stop", "top": "top",
         "unpause": "unpause", "update": "update", "wait": "wait"}),
     "image": ("Manage images", {

@@ -141,6 +141,10 @@ class Containers:
         path = f"/containers/{quote(container)}/top"
         return dict(self._client.call("GET", path, {"ps_args": arguments}))
 
+    def explain(self, container: str) -> JSON:
+        """What the kernel was asked for to make it, and what is the case: `{"plan", "now", …}`. Kist's own."""
+        return dict(self._client.call("GET", f"/kist/containers/{quote(container)}/explain"))
+
     def changes(self, container: str) -> Rows:
         """What its file system has that its image hasn't: Kind 0 changed, 1 added, 2 deleted."""
         return self._client.call("GET", f"/containers/{quote(container)}/changes") or []

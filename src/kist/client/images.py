@@ -96,6 +96,10 @@ class Images:
         """Empty the build cache: `{"CachesDeleted": […], "SpaceReclaimed": n}`."""
         return dict(self._client.call("POST", "/build/prune", {"filters": filters}))
 
+    def explain(self, image: str) -> JSON:
+        """What a run of it would ask of the kernel: `{"config", "layers", "plan", …}`. Kist's own."""
+        return dict(self._client.call("GET", f"/kist/images/{quote(image)}/explain"))
+
     def prune(self, filters: Filters = None) -> JSON:
         """Remove unused ones: `{"ImagesDeleted": […], "SpaceReclaimed": n}`."""
         return dict(self._client.call("POST", "/images/prune", {"filters": filters}))

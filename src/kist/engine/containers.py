@@ -12,6 +12,7 @@ from kist.engine import attach, files, links, logdrivers, logs, selection, state
 from kist.engine.container import Container
 from kist.engine.create import Create
 from kist.engine.execs import Execs
+from kist.engine.explain import Explain
 from kist.engine.health import Health
 from kist.engine.images import Images
 from kist.engine.lifecycle import Lifecycle
@@ -47,6 +48,7 @@ class Containers:
         self.remover = Remove(parts, volumes, execs)
         self.lifecycle = Lifecycle(parts, start, health, self.remover.auto)
         self._create = Create(parts, images, volumes, start)
+        self._explain = Explain(parts, images, volumes, self._create)
         self._update = Update(parts, volumes)
 
     def get(self, id: str) -> Container:
@@ -219,6 +221,12 @@ class Containers:
             raise EngineFailure(f"cannot list the processes of container {container.id}: {error}") from None
         self._parts.events.publish("container", "top", container.id, container.attributes())
         return await asyncio.to_thread(top, pids, ps_args)
+
+    async def explain(self, id: str) -> Json:
+        return await self._explain.container(self.get(id))
+
+    async def explain_image(self, name: str) -> Json:
+        return await self._explain.image(name)
 
     async def changes(self, id: str) -> Rows:
         return await files.changes(self._parts, self.get(id))

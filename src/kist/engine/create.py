@@ -52,6 +52,10 @@ class Create:
         self._parts.events.publish("container", "create", container_id, container.attributes())
         return {"Id": container_id, "Warnings": warnings}
 
+    def draft(self, container_id: str, body: bodies.ContainerCreate, image: Image) -> Container:
+        """The container that `run` would make; nothing is made, its volumes have no place yet."""
+        return Container(self._record(container_id, container_id, body, image)[0])
+
     def _record(self, container_id: str, name: str, body: bodies.ContainerCreate, image: Image,
                 ) -> tuple[ContainerRecord, list[str]]:
         parts = self._parts

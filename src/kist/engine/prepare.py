@@ -17,8 +17,10 @@ from kist.engine.spec import Facts, compile_spec
 from kist.engine.spec.mounts import ETC_FILES
 from kist.engine.spec.namespaces import joined
 from kist.errors import InvalidParameter
+from kist.store.snapshots import Quota
 
 Json = dict[str, Any]
+Root = tuple[list[Json], Quota | None]
 
 
 class Prepare:
@@ -29,12 +31,25 @@ class Prepare:
     def spec(self, container: Container, namespace_paths: dict[str, str] | None = None,
              linked: Sequence[Linked] = ()) -> None:
         """Compile the OCI configuration and write it where the monitor reads it."""
+        places, key = self._parts.places, container.id
+        compiled = self.compile(container, self.root(container), namespace_paths, linked)
+        places.make_run(key)
+        places.write_spec(key, compiled)
+
+    def root(self, container: Container) -> Root:
+        """What its root file system is made of."""
+        snapshots = self._parts.store.snapshots
+        return [dict(mount) for mount in snapshots.mounts(container.id)], snapshots.quota(container.id)
+
+    def compile(self, container: Container, root: Root, namespace_paths: dict[str, str] | None = None,
+                linked: Sequence[Linked] = ()) -> Json:
+        """The OCI configuration."""
         parts, record = self._parts, container.record
         settings = record.host
         facts = Facts(
             root=parts.places.root,
-            rootfs=[dict(mount) for mount in parts.store.snapshots.mounts(record.id)],
-            quota=parts.store.snapshots.quota(record.id),
+            rootfs=root[0],
+            quota=root[1],
             etc=etc_paths(parts.places, container),
             cgroup=cgroup_path(settings["CgroupParent"] or parts.config.cgroup_parent, record.id),
             user=self._accounts.user(container),
@@ -49,8 +64,7 @@ class Prepare:
             apparmor=parts.host.apparmor,
             variables=[variable for one in linked for variable in one.variables],
         )
-        parts.places.make_run(record.id)
-        parts.places.write_spec(record.id, compile_spec(record, facts))
+        return compile_spec(record, facts)
 
     def _init(self, settings: Json) -> str | None:
         if not settings["Init"]:

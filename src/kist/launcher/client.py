@@ -24,11 +24,12 @@ from typing import Any
 from kist.launcher import channel, state
 from kist.launcher.cleanup import cleanup
 from kist.launcher.ends import Ends
+from kist.launcher.explaining import explain
 from kist.launcher.failures import failure
 from kist.launcher.protocol import NOT_EXECUTABLE, NOT_FOUND, OTHER, STATUS_OF_KIND, Attach, ProtocolError
 
 __all__ = ["NOT_EXECUTABLE", "NOT_FOUND", "OTHER", "STATUS_OF_KIND", "AttachRequest", "Exit", "LaunchError", "Launcher",
-           "MonitorGone", "MonitorLink", "StartRequest", "cleanup", "read_exit"]
+           "MonitorGone", "MonitorLink", "StartRequest", "cleanup", "explain", "read_exit"]
 
 MAIN = os.path.join(os.path.dirname(os.path.abspath(__file__)), "__main__.py")
 

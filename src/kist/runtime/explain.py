@@ -11,11 +11,14 @@ import os
 from kist.linux import capabilities
 from kist.linux.namespaces import FLAG, ns_path
 from kist.runtime.errors import RuntimeFailure
+from kist.runtime.mounts import Bind, Mount
 from kist.runtime.namespaces import Namespaces
 from kist.runtime.plan import plan
+from kist.runtime.step import Step
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
     from kist.runtime.cgroup.base import Cgroup
@@ -27,6 +30,20 @@ WHY = {
     "cgroup": "its control group looks like the root", "user": "its root is an ordinary user outside",
     "time": "clocks with offsets of its own",
 }
+# what the mounts that every container has are good for
+PLACES = {
+    "/proc": "the processes of its pid namespace, as files; ps reads them",
+    "/dev": "an empty one: its own devices only",
+    "/dev/pts": "terminals of its own",
+    "/sys": "the kernel's devices, to look at",
+    "/dev/mqueue": "the message queues of its ipc namespace",
+    "/dev/shm": "shared memory of its own, of bounded size",
+    "/etc/resolv.conf": "whom it asks for names; written at each start",
+    "/etc/hostname": "its name; written at each start",
+    "/etc/hosts": "its own address and name; written at each start",
+}
+_FLAG_NAMES = {"mount": "CLONE_NEWNS", "cgroup": "CLONE_NEWCGROUP", "uts": "CLONE_NEWUTS", "ipc": "CLONE_NEWIPC",
+               "user": "CLONE_NEWUSER", "pid": "CLONE_NEWPID", "network": "CLONE_NEWNET", "time": "CLONE_NEWTIME"}
 # the files worth showing: controller → (limit, use)
 FILES_V1 = {"memory": (("memory.limit_in_bytes", "memory.usage_in_bytes"),
                        ("memory.memsw.limit_in_bytes", "memory.memsw.usage_in_bytes")),
@@ -38,19 +55,45 @@ FILES_V2 = {"": (("memory.max", "memory.current"), ("memory.swap.max", "memory.s
                  ("cpuset.cpus", "cpuset.cpus.effective"), ("io.max", ""), ("cgroup.freeze", ""))}
 
 
-def explain_plan(spec: dict[str, Any], container_id: str, bundle: str) -> dict[str, Any]:
-    """``steps``: [{"step", "syscall", "why"}…] in order; ``namespaces``; ``seccomp``."""
-    namespaces = Namespaces(spec.get("linux") or {}, None)
+def explain_plan(spec: dict[str, Any], container_id: str, bundle: str, *, netns: bool = False) -> dict[str, Any]:
+    """``steps``: [{"step", "syscall", "why"}…] in order; ``namespaces``; ``limits``; ``capabilities``; ``seccomp``.
+    ``netns``: the network namespace is given as a descriptor, as the engine does it."""
+    linux = spec.get("linux") or {}
+    namespaces = Namespaces(linux, -1 if netns else None)
     made = plan(spec, namespaces, container_id=container_id, bundle=bundle,
                 terminal=bool((spec.get("process") or {}).get("terminal")))
+    flags = " ".join(_FLAG_NAMES[kind] for kind, flag in FLAG.items() if namespaces.new & flag)
     steps = [{"step": "make the control group and set its limits", "syscall": "mkdir(2), write(2)",
               "why": "before there is a process, so that none is ever without limits"},
-             {"step": "make the process", "syscall": "clone3(2)", "why": "in its namespaces from the first moment"}]
-    steps += [{"step": step.describe(), "syscall": step.syscall, "why": step.why} for step in made.steps()]
+             {"step": "make the process", "syscall": f"clone3(2) {flags}".strip(),
+              "why": "in its namespaces from the first moment"}]
+    steps += [{"step": f"join the {kind} namespace", "syscall": f"setns(2) {_FLAG_NAMES[kind]}",
+               "why": f"another's, by {namespaces.paths[kind]}" if kind in namespaces.paths else
+               "made and wired before, so that the start need not wait for it"}
+              for kind in (*namespaces.joined, *namespaces.paths)]
+    steps += [{"step": step.describe(), "syscall": step.syscall, "why": _why(step, container_id)}
+              for step in made.steps()]
     steps.append({"step": "execute " + " ".join((spec.get("process") or {}).get("args") or []),
                   "syscall": "execve(2)", "why": "the program of the user"})
     return {"steps": steps, "namespaces": _asked(spec), "seccomp": _filter(spec),
+            "limits": dict(_limits(linux.get("resources") or {})),
             "capabilities": sorted(((spec.get("process") or {}).get("capabilities") or {}).get("bounding") or [])}
+
+
+def _why(step: Step, container_id: str) -> str:
+    """A user's own bind mount on such a place is the user's."""
+    if isinstance(step, Mount) or (isinstance(step, Bind) and container_id in step.source):
+        return PLACES.get(step.destination, step.why)
+    return step.why
+
+
+def _limits(resources: dict[str, Any], name: str = "") -> Iterator[tuple[str, Any]]:
+    """``memory.limit`` and so on, flat; the device rules are a list of their own kind, and left out."""
+    for key, value in resources.items():
+        if isinstance(value, dict):
+            yield from _limits(value, f"{name}{key}.")
+        elif key != "devices":
+            yield f"{name}{key}", value
 
 
 def _asked(spec: dict[str, Any]) -> list[dict[str, str]]:

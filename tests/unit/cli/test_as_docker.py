@@ -18,7 +18,7 @@ from support.fake_engine import FakeEngine
 
 pytestmark = needs.docker_28
 
-PATHS = [(word, place) for word, place in MODULES.items() if word not in PROGRAMS] + [
+PATHS = [(word, place) for word, place in MODULES.items() if word not in {*PROGRAMS, "explain"}] + [
     (f"{noun} {verb}", place) for noun, (_, verbs) in NOUNS.items() for verb, place in verbs.items()
     if f"{noun} {verb}" not in ("image tree", "network map", "system check", "system dial-stdio")]
 # What Docker's commands don't have.

@@ -236,6 +236,12 @@ class FakeContainers:
         self.find(id)
         return {"Titles": ["PID", "CMD"], "Processes": [["1", ps_args]]}
 
+    async def explain(self, id: str) -> Json:
+        return {"kind": "container", "id": self.find(id).id}
+
+    async def explain_image(self, name: str) -> Json:
+        return {"kind": "image", "id": name}
+
     async def changes(self, id: str) -> Rows:
         self.find(id)
         return [{"Path": "/etc", "Kind": 0}]

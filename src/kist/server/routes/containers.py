@@ -96,6 +96,14 @@ async def top(request: Request, engine: Engine) -> message.Response:
     return message.json(await engine.containers.top(request.args["id"], request.query.text("ps_args") or "-ef"))
 
 
+async def explain(request: Request, engine: Engine) -> message.Response:
+    return message.json(await engine.containers.explain(request.args["id"]))
+
+
+async def explain_image(request: Request, engine: Engine) -> message.Response:
+    return message.json(await engine.containers.explain_image(request.args["name"]))
+
+
 async def changes(request: Request, engine: Engine) -> message.Response:
     return message.json(await engine.containers.changes(request.args["id"]))
 
