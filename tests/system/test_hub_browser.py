@@ -172,7 +172,7 @@ PAGES = ["/", "/search?q=app", "/r/library/app", "/r/library/app/-/image/latest"
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_every_page_is_readable_and_fits(hub: str, browser: Browser, scheme: str) -> None:
-    for width in (360, 1200):
+    for width in (360, 390, 1280):
         browser.look(scheme, width)
         for path in PAGES:
             browser.go(hub + path)
@@ -183,7 +183,7 @@ def test_every_page_is_readable_and_fits(hub: str, browser: Browser, scheme: str
             unnamed = ("return [...document.querySelectorAll('input:not([type=hidden]), select, textarea')]"
                        ".filter((one) => !one.labels.length && !one.ariaLabel).length")
             assert browser.script(unnamed) == 0
-        if width == 1200:
+        if width == 1280:
             browser.go(hub)
             color = browser.script("return getComputedStyle(document.body).backgroundColor")
             assert (int(color[4:].partition(",")[0]) < 100) is (scheme == "dark")
@@ -225,7 +225,12 @@ def test_signing_in_making_a_token_changing_a_description(hub: str, browser: Bro
     assert browser.text(".note code").startswith("kist_")
     contrast, words = browser.script(CONTRAST)
     assert contrast >= 4.5, words
-    browser.go(f"{hub}/r/library/app/-/settings")
+    for path in ("/settings", "/r/library/app/-/settings"):
+        for width in (390, 1280):
+            browser.look("dark", width)
+            browser.go(hub + path)
+            assert browser.script("return document.documentElement.scrollWidth") <= width, f"{path} at {width}"
+    assert [line for line in browser.complaints() if "404" not in line] == []
     browser.type("textarea[name=description]", "\n\nMore words.")
     browser.click("button.main")
     browser.arrive(f"{hub}/r/library/app")

@@ -22,7 +22,7 @@ from kist.hub.web.read import image_size, parsed_manifest, read_config, readable
 from kist.hub.web.render import form, moved, page
 from kist.oci.manifest import Index, Manifest
 
-FRONT = 8
+FRONT = 6
 TAGS_PAGE = 50
 PLOT_DAYS = 60
 
@@ -68,6 +68,7 @@ async def repository(request: Request, name: str) -> Response:
     return await page(
         request, "repository.html", repository=found, rows=rows, first=not last,
         more=tags[TAGS_PAGE - 1].name if tags[TAGS_PAGE:] else "", pulls=total, days=PLOT_DAYS, counts=pulls,
+        since=_day(plot.days_until(today, PLOT_DAYS)[0]),
         plot=plot.bars(pulls, today, PLOT_DAYS),
         may_admin=level >= Level.ADMIN and not hub.cache.upstream_of(name), run=_run_line(request, name, rows))
 
@@ -75,6 +76,12 @@ async def repository(request: Request, name: str) -> Response:
 def _pulls(hub: Hub, name: str, today: date) -> tuple[dict[str, int], int]:
     hub.flush_pulls()
     return hub.metadata.pulls(name, plot.days_until(today, PLOT_DAYS)[0]), hub.metadata.total_pulls(name)
+
+
+def _day(iso: str) -> str:
+    """"2026-01-05" as "5 Jan"."""
+    found = date.fromisoformat(iso)
+    return f"{found.day} {found:%b}"
 
 
 def _run_line(request: Request, name: str, rows: list[TagRow]) -> str:
