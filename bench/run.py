@@ -19,6 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import crowd
+import hub
 import images
 import streams
 from engines import MARK, Bench, Engine, Failed, family, processes, pss
@@ -169,12 +170,19 @@ def crowds(bench: Bench, results: Results, reps: int) -> None:
           lambda engine, repetition: crowd.figures(bench, results, engine, repetition))
 
 
+def registry(bench: Bench, results: Results, reps: int) -> None:
+    """The Hub: a large blob in and out, and many pulls at once."""
+    for repetition in range(reps):
+        hub.cycle(bench, results, repetition)
+
+
 MEASURES: dict[str, tuple[Callable[[Bench, Results, int], None], int]] = {
     "server": (server, 5),
     "latency": (latency, 15),
     "api": (api, 15),
     "batch": (batch, 3),
     "images": (image_life, 3),
+    "hub": (registry, 3),
     "streams": (logs_and_pipes, 5),
     "crowd": (crowds, 2),
 }
