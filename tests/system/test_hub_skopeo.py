@@ -97,6 +97,45 @@ def test_a_round_trip_by_skopeo(hub: Hub, tmp_path: Path) -> None:
     assert "docker" in skopeo("list-tags", "--tls-verify=false", f"docker://{hub.host}/other/app")
 
 
+def index_layout(folder: Path) -> str:
+    """Two images of two platforms behind one index, tagged latest; the index' digest."""
+    one, two = layout(folder), layout(folder.with_name(f"{folder.name}-arm"))
+    blobs = folder / "blobs" / "sha256"
+    for blob in (two / "blobs" / "sha256").iterdir():
+        (blobs / blob.name).write_bytes(blob.read_bytes())
+    entries = []
+    for image, architecture in ((one, "amd64"), (two, "arm64")):
+        (entry,) = json.loads((image / "index.json").read_text())["manifests"]
+        entry.pop("annotations")
+        entries.append(entry | {"platform": {"os": "linux", "architecture": architecture}})
+    index = json.dumps({"schemaVersion": 2, "mediaType": OCI + "index.v1+json", "manifests": entries}).encode()
+    digest = hashlib.sha256(index).hexdigest()
+    (blobs / digest).write_bytes(index)
+    (folder / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [{
+        "mediaType": OCI + "index.v1+json", "digest": f"sha256:{digest}", "size": len(index),
+        "annotations": {"org.opencontainers.image.ref.name": "latest"}}]}))
+    return f"sha256:{digest}"
+
+
+def test_all_platforms_by_skopeo_copy_and_whole_repositories_by_sync(hub: Hub, tmp_path: Path) -> None:
+    digest = index_layout(tmp_path / "in")
+    target = f"docker://{hub.host}/team/multi"
+    skopeo("copy", "--all", "--dest-tls-verify=false", "--preserve-digests", f"oci:{tmp_path / 'in'}:latest",
+           f"{target}:v1")
+    raw = json.loads(skopeo("inspect", "--raw", "--tls-verify=false", f"{target}:v1"))
+    assert [entry["platform"]["architecture"] for entry in raw["manifests"]] == ["amd64", "arm64"]
+    skopeo("copy", "--all", "--src-tls-verify=false", "--preserve-digests", f"{target}:v1", f"oci:{tmp_path / 'out'}:v1")
+    assert digest_of(tmp_path / "out") == digest
+    skopeo("copy", "--all", "--src-tls-verify=false", "--dest-tls-verify=false", f"{target}:v1", f"{target}:v2")
+    skopeo("sync", "--all", "--src-tls-verify=false", "--src", "docker", "--dest", "dir", f"{hub.host}/team/multi",
+           str(tmp_path / "synced"))
+    assert {path.name for path in (tmp_path / "synced").iterdir()} == {"multi:v1", "multi:v2"}
+    skopeo("sync", "--all", "--dest-tls-verify=false", "--src", "dir", "--dest", "docker", str(tmp_path / "synced"),
+           f"{hub.host}/copy")
+    assert json.loads(skopeo("list-tags", "--tls-verify=false", f"docker://{hub.host}/copy/multi"))["Tags"] == [
+        "v1", "v2"]
+
+
 def test_kill_and_start_again(hub: Hub, tmp_path: Path) -> None:
     source = layout(tmp_path / "in")
     target = f"docker://{hub.host}/app:v1"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import socket
+import ssl
 import subprocess
 import time
 from collections.abc import Iterator
@@ -95,6 +97,28 @@ def test_our_client_trusts_only_whom_it_is_told_to(hub: SecureHub, tmp_path: Pat
         ping(RegistryClient(wrong_name, elsewhere))
     insecure = ClientConfig({wrong_name: RegistrySettings(insecure=True)}, patience=patience)
     ping(RegistryClient(wrong_name, insecure, Credentials("alice", PASSWORD)))
+
+
+def _presented(hub: SecureHub) -> str:
+    return ssl.get_server_certificate(("127.0.0.1", hub.port))
+
+
+def test_a_renewed_certificate_is_taken_without_a_restart_and_a_broken_one_is_not(hub: SecureHub) -> None:
+    old = _presented(hub)
+    SecureHub.certificate(hub.folder)
+    assert _presented(hub) == old
+    hub.process.send_signal(signal.SIGHUP)
+    deadline = time.monotonic() + 10
+    while _presented(hub) == old:
+        assert time.monotonic() < deadline, (hub.folder / "log").read_text()
+        time.sleep(0.05)
+    fresh = _presented(hub)
+    hub.key.write_text("nonsense")
+    hub.process.send_signal(signal.SIGHUP)
+    while "the old certificate stays" not in (hub.folder / "log").read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert _presented(hub) == fresh
 
 
 def test_missing_certificates_are_told() -> None:

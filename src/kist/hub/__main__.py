@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import logging.handlers
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -79,7 +80,7 @@ def _logs(config: HubConfig) -> None:
     access.setLevel(logging.INFO if config.access_log else logging.CRITICAL)
     if config.access_log:
         handler = (logging.StreamHandler(sys.stderr) if config.access_log == "-"
-                   else logging.FileHandler(config.access_log))
+                   else logging.handlers.WatchedFileHandler(config.access_log))
         handler.setFormatter(logging.Formatter("%(message)s"))
         access.addHandler(handler)
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import ipaddress
 import re
 import secrets
 import threading
@@ -35,6 +36,8 @@ RESERVED = frozenset({"library", "kist", "v1", "v2", "token", "healthz", "metric
                       "signout", "settings", "api", "r", "o"})
 # Wrong passwords: after so many within the window, nobody gets another try for this name from there.
 TRIES, TRIES_WINDOW = 10, 300.0
+#: The same for one address whatever the names, so that nobody tries one password with many of them.
+TRIES_OF_ADDRESS, MOST_REMEMBERED = 100, 100_000
 
 
 class Level(IntEnum):
@@ -156,17 +159,18 @@ class Accounts:
     def _check_tries(self, name: str, origin: str) -> None:
         now = self._metadata.clock()
         with self._lock:
-            recent = [moment for moment in self._failures.get((name, origin), []) if moment > now - TRIES_WINDOW]
-            if len(recent) >= TRIES:
-                raise TooManyTries
+            for key, most in ((_key(name, origin), TRIES), (_key("", origin), TRIES_OF_ADDRESS)):
+                if len([moment for moment in self._failures.get(key, []) if moment > now - TRIES_WINDOW]) >= most:
+                    raise TooManyTries
 
     def _note_failure(self, name: str, origin: str) -> None:
         now = self._metadata.clock()
         with self._lock:
-            if len(self._failures) > 10_000:
-                self._failures.clear()
-            recent = [moment for moment in self._failures.get((name, origin), []) if moment > now - TRIES_WINDOW]
-            self._failures[name, origin] = [*recent, now]
+            for key in (_key(name, origin), _key("", origin)):
+                recent = [moment for moment in self._failures.pop(key, []) if moment > now - TRIES_WINDOW]
+                self._failures[key] = [*recent, now]  # at the end: the longest idle ones are forgotten first
+            while len(self._failures) > MOST_REMEMBERED:
+                del self._failures[next(iter(self._failures))]
 
     # --- access tokens --------------------------------------------------------------------------------------
 
@@ -274,6 +278,17 @@ class Accounts:
     def signing_key(self) -> bytes:
         """The secret that bearer tokens are signed with; made at the first call, the same ever after."""
         return self._kept.secret("signing-key", secrets.token_bytes(32))
+
+
+def _key(name: str, origin: str) -> tuple[str, str]:
+    """Who is counted together: of IPv6, everybody in a /64, since whoever has one address there has them all."""
+    try:
+        address = ipaddress.ip_address(origin)
+    except ValueError:
+        return name[:100], origin
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is None:
+        return name[:100], str(ipaddress.ip_network((address, 64), strict=False))
+    return name[:100], origin
 
 
 def _user(found: UserRecord) -> User:

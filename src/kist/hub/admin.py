@@ -6,6 +6,7 @@
     repo  set NAME [--private|--public] [--immutable|--mutable] [--summary TEXT] [--description FILE]
     repo  grant NAME USER LEVEL | remove NAME | list
     gc    [--grace SECONDS] [--untagged]
+    backup DIR                                                          (a data folder; again: only what is new)
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from kist.errors import KistError, NotFound
-from kist.hub import gc
+from kist.hub import backup, gc
 from kist.hub.accounts import Accounts, Level
 from kist.hub.app import open_content
 from kist.hub.content import Content
@@ -36,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             run(content, Accounts(content.metadata), options)
         finally:
             content.metadata.close()
-    except (KistError, HubError, OSError) as error:
+    except (KistError, HubError, OSError, RuntimeError) as error:
         print(f"kist hub admin: {error}", file=sys.stderr)
         return 1
     return 0
@@ -111,6 +112,11 @@ def _gc(content: Content, accounts: Accounts, options: argparse.Namespace) -> No
     print(f"{swept.manifests} manifests, {swept.links} links, {swept.blobs} blobs: {swept.bytes} bytes freed")
 
 
+def _backup(content: Content, accounts: Accounts, options: argparse.Namespace) -> None:
+    copied = backup.backup(options.data, options.folder)
+    print(f"{copied.blobs} blobs, {copied.bytes} bytes copied")
+
+
 def _password() -> str:
     if sys.stdin.isatty():
         return getpass.getpass()
@@ -147,6 +153,9 @@ def _parser() -> argparse.ArgumentParser:
     collect.set_defaults(run=_gc)
     collect.add_argument("--grace", type=float, default=gc.GRACE, metavar="SECONDS")
     collect.add_argument("--untagged", action="store_true", help="also manifests without a tag that nothing names")
+    copy = nouns.add_parser("backup")
+    copy.set_defaults(run=_backup)
+    copy.add_argument("folder", type=Path)
     return parser
 
 

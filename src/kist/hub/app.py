@@ -77,6 +77,7 @@ def make_app(hub: Hub) -> Starlette:
 async def healthz(request: Request) -> Response:
     """200 when the metadata can be read and the blobs' folder is there."""
     hub = hub_of(request)
+    request.scope["kist.route"] = "health"
     try:
         await in_thread(hub.metadata.totals)
     except Exception:
@@ -88,6 +89,7 @@ async def healthz(request: Request) -> Response:
 async def metrics(request: Request) -> Response:
     """For everybody on an open Hub; with accounts for admins, and from this machine."""
     hub = hub_of(request)
+    request.scope["kist.route"] = "metrics"
     if not await in_thread(_may_see_metrics, hub, request):
         return PlainTextResponse("for admins\n", 403)
     totals = await in_thread(hub.metadata.totals)

@@ -148,6 +148,21 @@ class Database:
             raise
         connection.execute("COMMIT")
 
+    def copy_to(self, path: Path) -> None:
+        """Write the database as it is now into a file of its own, which appears when it is whole."""
+        partial = path.with_name(f"{path.name}.part")
+        partial.unlink(missing_ok=True)
+        os.close(os.open(partial, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        copy = sqlite3.connect(partial)
+        try:
+            self._connection().backup(copy)
+            copy.execute("PRAGMA journal_mode = DELETE")  # one file, without a log beside it
+        finally:
+            copy.close()
+        for stale in ("-wal", "-shm"):  # of the copy that was there before
+            path.with_name(path.name + stale).unlink(missing_ok=True)
+        partial.replace(path)
+
     def close(self) -> None:
         with self._lock:
             for connection in self._all:

@@ -52,6 +52,7 @@ def visible(hub: Hub, request: Request, query: str, *, order: str = "best") -> l
 
 
 async def docker_search(request: Request) -> Response:
+    request.scope["kist.route"] = "search"
     query = request.query_params.get("q", "")
     size, number = min(_number(request, "n", PAGE), MAX_PAGE), _number(request, "page", 1)
     found = await in_thread(visible, hub_of(request), request, query)
@@ -70,6 +71,7 @@ async def docker_ping(request: Request) -> Response:
 
 
 async def api_search(request: Request) -> Response:
+    request.scope["kist.route"] = "search"
     query, number = request.query_params.get("q", ""), _number(request, "page", 1)
     found = await in_thread(visible, hub_of(request), request, query)
     results = [{"name": one.name, "summary": one.summary, "private": one.private, "updated": one.updated,

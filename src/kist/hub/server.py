@@ -169,9 +169,25 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        if threading.current_thread() is threading.main_thread():
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self.reload)
         for server in self.servers:
             for sock in server.sockets:
                 log.info("listening on %s", _address(sock.getsockname()))
+
+
+    def reload(self) -> None:
+        """SIGHUP: new connections get the certificate that is there now; what is wrong with it is logged."""
+        if self.config.ssl is None:
+            return
+        try:
+            fresh = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)  # a broken pair must not take half of the old one's place
+            fresh.load_cert_chain(str(self.config.ssl_certfile), self.config.ssl_keyfile)
+            self.config.ssl.load_cert_chain(str(self.config.ssl_certfile), self.config.ssl_keyfile)
+        except OSError as error:
+            log.error("%s: %s; the old certificate stays", self.config.ssl_certfile, error)
+        else:
+            log.info("read %s again", self.config.ssl_certfile)
 
 
 def _address(name: Any) -> str:

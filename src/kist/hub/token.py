@@ -26,6 +26,7 @@ MAX_FORM = 64 << 10
 
 async def token(request: Request) -> Response:
     access = hub_of(request).access
+    request.scope["kist.route"] = "token"
     if not isinstance(access, AccountAccess):
         return JSONResponse(HubError("UNSUPPORTED", "this Hub has no accounts").body, 404)
     try:

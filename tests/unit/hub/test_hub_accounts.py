@@ -124,6 +124,34 @@ def test_wrong_passwords_run_out_of_tries(secured: Client) -> None:
     assert people.sign_in("alice", PASSWORD, "10.0.0.2") is not None
 
 
+def test_one_address_runs_out_of_names_too(secured: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(accounts_module, "TRIES_OF_ADDRESS", 15)
+    people = accounts(secured)
+    for number in range(15):
+        assert people.sign_in(f"name{number}", "one password", "192.0.2.1") is None
+    with pytest.raises(accounts_module.TooManyTries):
+        people.sign_in("alice", PASSWORD, "192.0.2.1")
+    user = people.sign_in("alice", PASSWORD, "192.0.2.2")
+    assert user is not None and user.name == "alice"
+    for number in range(15):
+        people.sign_in(f"name{number}", "one password", f"2001:db8::{number:x}")
+    with pytest.raises(accounts_module.TooManyTries):
+        people.sign_in("alice", PASSWORD, "2001:db8::ffff")
+    assert people.sign_in("alice", PASSWORD, "2001:db8:1::1") is not None
+
+
+def test_names_without_end_make_no_room_for_more_tries(secured: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(accounts_module, "MOST_REMEMBERED", 50)
+    people = accounts(secured)
+    for _ in range(accounts_module.TRIES):
+        people.sign_in("alice", "wrong password", "192.0.2.1")
+    for number in range(10):
+        people.sign_in(f"x{number}", "wrong password", f"198.51.100.{number}")
+    with pytest.raises(accounts_module.TooManyTries):
+        people.sign_in("alice", PASSWORD, "192.0.2.1")
+    assert len(people._failures) <= 50
+
+
 def test_access_tokens(secured: Client) -> None:
     people = accounts(secured)
     alice = people.user("alice")
