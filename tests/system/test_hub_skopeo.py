@@ -124,7 +124,8 @@ def test_all_platforms_by_skopeo_copy_and_whole_repositories_by_sync(hub: Hub, t
            f"{target}:v1")
     raw = json.loads(skopeo("inspect", "--raw", "--tls-verify=false", f"{target}:v1"))
     assert [entry["platform"]["architecture"] for entry in raw["manifests"]] == ["amd64", "arm64"]
-    skopeo("copy", "--all", "--src-tls-verify=false", "--preserve-digests", f"{target}:v1", f"oci:{tmp_path / 'out'}:v1")
+    skopeo("copy", "--all", "--src-tls-verify=false", "--preserve-digests", f"{target}:v1",
+           f"oci:{tmp_path / 'out'}:v1")
     assert digest_of(tmp_path / "out") == digest
     skopeo("copy", "--all", "--src-tls-verify=false", "--dest-tls-verify=false", f"{target}:v1", f"{target}:v2")
     skopeo("sync", "--all", "--src-tls-verify=false", "--src", "docker", "--dest", "dir", f"{hub.host}/team/multi",
