@@ -19,7 +19,7 @@ def pull(session: Session, image: str, *, platform: str = "", quiet: bool = Fals
          all_tags: bool = False) -> None:
     """Get an image; progress goes to stdout, for `run` and `create` to stderr (their stdout is the program's)."""
     name, tag = (image, "") if all_tags else split(image)
-    steps = session.client.images.pull(name, tag=tag, platform=platform, auth=for_image(session.settings, image))
+    steps = session.client.images.pull(name, tag=tag, platform=platform, auth=for_image(session, image))
     if quiet:
         for _ in steps:
             pass

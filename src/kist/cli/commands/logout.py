@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kist.cli.credentials import forget
+from kist.cli.credentials import DOCKER, forget, host_of
 from kist.cli.parser import Command
 
 TYPE_CHECKING = False
@@ -12,11 +12,9 @@ if TYPE_CHECKING:
 
 
 def run(args: Arguments, session: Session) -> int:
-    registry = args.words[0] if args.words else "docker.io"
-    if forget(session.settings, registry):
-        session.out(f"Removing login credentials for {registry}")
-    else:
-        session.out(f"Not logged in to {registry}")
+    registry = host_of(args.words[0] if args.words else DOCKER)
+    session.out(f"Removing login credentials for {registry}")
+    forget(session.settings, registry, session.warn)
     return 0
 
 

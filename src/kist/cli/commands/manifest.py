@@ -18,7 +18,7 @@ def _inspect(args: Arguments, session: Session) -> int:
     from binascii import a2b_base64
 
     image = args.words[-1]
-    told = session.client.images.manifest(image, auth=for_image(session.settings, image))
+    told = session.client.images.manifest(image, auth=for_image(session, image))
     document = json.loads(a2b_base64(told["Raw"]))
     if args.flag("verbose"):
         kind = "SchemaV2Manifest" if "docker" in told["Descriptor"]["mediaType"] else "OCIManifest"

@@ -26,7 +26,7 @@ def run(args: Arguments, session: Session) -> int:
     if not args.flag("quiet") and with_tag(image) != image and not args.flag("all-tags"):
         session.out("Using default tag: latest")
     steps = session.client.images.push(name, tag=tag, platform=args.text("platform"),
-                                       auth=for_image(session.settings, image))
+                                       auth=for_image(session, image))
     if args.flag("quiet"):
         for _ in steps:
             pass
