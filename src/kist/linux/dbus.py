@@ -251,7 +251,10 @@ class Bus:
 
     def _read(self, size: int, *, keep: bool = False) -> bytes:
         while len(self.buffer) < size:
-            chunk = self.sock.recv(65536)
+            try:
+                chunk = self.sock.recv(65536)
+            except TimeoutError:  # it has no number of its own
+                raise OSError(110, f"no answer within {self.sock.gettimeout():.0f} s") from None
             if not chunk:
                 raise OSError(104, "the bus closed the connection")
             self.buffer += chunk

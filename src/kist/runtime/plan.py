@@ -21,6 +21,9 @@ from kist.runtime.namespaces import Namespaces
 from kist.runtime.paths import MaskedPaths, ReadonlyPaths
 from kist.runtime.step import Step
 
+# With others some mounts of the host's tree are still shared: what holds the root, and what is let go of in the end.
+_FOR_EVERY_MOUNT = ("rslave", "rprivate")
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -94,8 +97,10 @@ def _root(made: Plan, spec: dict[str, Any], linux: dict[str, Any], bundle: str, 
     path = path if path.startswith("/") else f"{bundle}/{path}"
     if mounted:
         propagation = linux.get("rootfsPropagation") or "rslave"
+        if "unbindable" in propagation:
+            propagation = "rslave"  # until all that has to be bound is: RootPropagation
         made.root.append(root.Propagation(propagation))
-        if "shared" in propagation:
+        if propagation not in _FOR_EVERY_MOUNT:
             made.root.append(root.PrivateParent(path))
         own = spec.get("kist") or {}
         layers = own.get("rootfs") or []
@@ -155,6 +160,7 @@ def _finish_root(made: Plan, spec: dict[str, Any], linux: dict[str, Any], *, mou
     if not mounted:
         made.pivot.append(root.Chroot())
         return
-    made.pivot.append(root.MoveRoot() if no_pivot else root.PivotRoot(slave="shared" in propagation))
+    shared = propagation not in ("", *_FOR_EVERY_MOUNT)
+    made.pivot.append(root.MoveRoot() if no_pivot else root.PivotRoot(slave=shared))
     if "shared" in propagation or "unbindable" in propagation:
         made.pivot.append(root.RootPropagation(propagation))

@@ -66,7 +66,7 @@ class Propagation(Step):
 
 
 class PrivateParent(Step):
-    """With a shared tree: pivot_root(2) refuses a new root whose parent mount is shared."""
+    """With a tree that may be shared: pivot_root(2) refuses a new root whose parent mount is."""
 
     __slots__ = ("path",)
     syscall = "mount(2)"

@@ -65,6 +65,8 @@ def _scalar(value: Any, schema: dict[str, Any], path: str) -> None:
         wrong = not isinstance(value, _TYPES[expected])  # type: ignore[arg-type]
         if wrong or (isinstance(value, bool) and expected in ("integer", "number")):
             raise SpecError(f"{path or 'configuration'}: {jsons.dumps(value)[:60]} is not of type {expected}")
+    if path == "linux.rootfsPropagation" and isinstance(value, str):
+        value = value.removeprefix("r")  # rslave and so on, as Docker and Podman write it and runc takes it
     if "enum" in schema and value not in schema["enum"]:
         raise SpecError(f"{path}: {jsons.dumps(value)[:60]} is not one of {', '.join(map(str, schema['enum']))}")
     if isinstance(value, str) and "pattern" in schema and not _matches(schema["pattern"], value):

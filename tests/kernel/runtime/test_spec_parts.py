@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+SRC = Path(__file__).resolve().parents[3] / "src"
+
 IDS = [{"containerID": 0, "hostID": 200000, "size": 65536}]
 
 
@@ -182,6 +184,26 @@ def test_propagation(spec: dict[str, Any], sh: Any, data: Path, option: str, tag
 def test_rootfs_propagation(spec: dict[str, Any], sh: Any) -> None:
     spec["linux"]["rootfsPropagation"] = "rshared"
     assert "shared:" in sh("cat /proc/self/mountinfo").splitlines()[0]
+
+
+@pytest.mark.parametrize("word", ["private", "rprivate", "slave", "rslave", "shared", "rshared", "unbindable",
+                                  "runbindable"])
+def test_every_rootfs_propagation_leaves_a_shared_host_alone(spec: dict[str, Any], tmp_path: Path, container_id: str,
+                                                             word: str) -> None:
+    """The machine's mounts being shared, as systemd has them: what the container unmounts must not go there, too."""
+    spec["linux"]["rootfsPropagation"] = word
+    spec["process"]["args"] = ["head", "-n", "1", "/proc/self/mountinfo"]
+    (tmp_path / "config.json").write_text(json.dumps(spec))
+    script = ('mount --make-rshared / && cat /proc/self/mountinfo >before && "$@"; status=$?; '
+              "cat /proc/self/mountinfo >after; exit $status")
+    main = [sys.executable, "-I", "-S", str(SRC / "kist/runtime/start.py"), "--root", str(tmp_path / "state")]
+    done = subprocess.run(["unshare", "--mount", "--propagation", "private", "sh", "-c", script, "sh", *main, "run",
+                           "--bundle", str(tmp_path), container_id], cwd=tmp_path, capture_output=True, text=True,
+                          timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert ("shared:" in done.stdout) == (word in ("shared", "rshared"))
+    assert ("unbindable" in done.stdout) == (word in ("unbindable", "runbindable"))
+    assert (tmp_path / "after").read_text() == (tmp_path / "before").read_text()
 
 
 def test_tmpcopyup(spec: dict[str, Any], sh: Any, rootfs: Path) -> None:

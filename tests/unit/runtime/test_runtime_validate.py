@@ -25,6 +25,7 @@ def test_patterns(text: str, pattern: str) -> None:
 def test_what_is_fine() -> None:
     validate.check(MINIMAL)
     validate.check({**MINIMAL, "mounts": None, "linux": {"devices": None}, "unknown": {"x": 1}})
+    validate.check({**MINIMAL, "linux": {"rootfsPropagation": "rslave"}})  # the schema has "slave" only
     validate.check({**MINIMAL, "linux": {"devices": [{"path": "/d", "type": "c", "fileMode": 0o20644}]}})
 
 
@@ -35,6 +36,7 @@ def test_what_is_fine() -> None:
     ({"mounts": [{"type": "x"}]}, "mounts[0].destination: it is required"),
     ({"process": {"cwd": "/", "args": []}}, "process.args"),
     ({"annotations": {"a": 1}}, "annotations.a"),
+    ({"linux": {"rootfsPropagation": "rx"}}, "linux.rootfsPropagation"),
     ({"linux": {"resources": {"pids": {"limit": 1.5}}}}, "linux.resources.pids.limit"),
     ({"linux": {"resources": {"pids": {"limit": True}}}}, "linux.resources.pids.limit"),
     ({"linux": {"uidMappings": [{"containerID": 0, "hostID": -1, "size": 1}]}}, "hostID: -1 is out of range"),
