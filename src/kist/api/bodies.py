@@ -161,6 +161,7 @@ class Mount(Body):
     ImageOptions: ImageOptions | None = None
     TmpfsOptions: TmpfsOptions | None = None
     ClusterOptions: Empty | None = None
+    IDMap: str = ""  # Kist's own: "owner", or `uids=…;gids=…`
 
 
 class PortBinding(Body):

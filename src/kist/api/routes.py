@@ -85,6 +85,10 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/kist/containers/{id}/explain", "KistExplain", "containers.explain"),
     Route("GET", "/kist/images/{name*}/explain", "KistExplainImage", "containers.explain_image"),
     Route("GET", "/kist/manifests/{name*}", "KistManifest", "images.manifest"),
+    Route("GET", "/kist/volumes/{name}/export", "KistVolumeExport", "volumes.export"),
+    Route("POST", "/kist/volumes/{name}/import", "KistVolumeImport", "volumes.import_"),
+    Route("POST", "/kist/volumes/{name}/snapshot", "KistVolumeSnapshot", "volumes.snapshot"),
+    Route("POST", "/kist/volumes/{name}/restore", "KistVolumeRestore", "volumes.restore"),
     Route("GET", "/kist/networks/map", "KistNetworkMap", "networks.map_"),
     # -- networks
     Route("GET", "/networks", "NetworkList", "networks.list_"),

@@ -374,6 +374,10 @@ def add_volumes(body: Body, args: Arguments, _settings: Settings) -> None:
     """`[source:]target[:options]`; without a source it is an anonymous volume."""
     binds = []
     for value in args.list("volume"):
+        if not all(value.split(":")):
+            raise ValueError(f"invalid spec: {value}: empty section between colons")
+        if value.count(":") > 2:
+            raise ValueError(f"invalid spec: {value}: too many colons")
         source, mark, rest = value.partition(":")
         if not mark:
             if not value.startswith("/"):

@@ -28,11 +28,13 @@ FIELDS: dict[str, tuple[str, str, str]] = {
     "bind-propagation": ("BindOptions", "Propagation", "lower"),
     "bind-nonrecursive": ("BindOptions", "NonRecursive", "bool"),
     "bind-create-src": ("BindOptions", "CreateMountpoint", "bool"),
+    "create-mountpoint": ("BindOptions", "CreateMountpoint", "bool"),
     "volume-subpath": ("VolumeOptions", "Subpath", "text"),
     "volume-nocopy": ("VolumeOptions", "NoCopy", "bool"),
     "volume-label": ("VolumeOptions", "Labels", "pair"),
     "volume-driver": ("VolumeOptions", "DriverConfig.Name", "text"),
     "volume-opt": ("VolumeOptions", "DriverConfig.Options", "pair"),
+    "idmap": ("", "IDMap", "idmap"),
     "image-subpath": ("ImageOptions", "Subpath", "text"),
     "tmpfs-size": ("TmpfsOptions", "SizeBytes", "size"),
     "tmpfs-mode": ("TmpfsOptions", "Mode", "octal"),
@@ -41,7 +43,7 @@ OPTIONS_OF = {"BindOptions": "bind", "VolumeOptions": "volume", "ImageOptions": 
 # `bind-recursive`: what it means for the entry.
 RECURSIVE: dict[str, Body] = {"enabled": {}, "disabled": {"NonRecursive": True},
                               "writable": {"ReadOnlyNonRecursive": True}, "readonly": {"ReadOnlyForceRecursive": True}}
-SWITCHES = ("readonly", "ro", "volume-nocopy", "bind-nonrecursive")
+SWITCHES = ("readonly", "ro", "volume-nocopy", "bind-nonrecursive", "idmap")
 
 
 def mount(value: str) -> Body:
@@ -72,7 +74,9 @@ def _set(entry: Body, key: str, text: str, value: str) -> None:
     for step in [where] * bool(where) + name.split(".")[:-1]:
         entry = entry.setdefault(step, {})
     name = name.rpartition(".")[2]
-    if kind == "pair":
+    if kind == "idmap":
+        entry[name] = "owner" if text.lower() == "true" else text
+    elif kind == "pair":
         inner, _, content = text.partition("=")
         entry.setdefault(name, {})[inner] = content
     else:
@@ -98,7 +102,12 @@ def _check(entry: Body, value: str) -> None:
     for options, kind in OPTIONS_OF.items():
         if options in entry and entry["Type"] != kind:
             raise BadValue(value, f"cannot mix '{kind}-*' options with mount type '{entry['Type']}'")
+    options = entry.get("BindOptions", {})
+    for field, word in (("ReadOnlyNonRecursive", "writable"), ("ReadOnlyForceRecursive", "readonly")):
+        if options.get(field) and not entry.get("ReadOnly"):
+            raise BadValue(value, f"option 'bind-recursive={word}' requires 'readonly' to be specified in conjunction")
+    if options.get("ReadOnlyForceRecursive") and options.get("Propagation") != "rprivate":
+        raise BadValue(value, "option 'bind-recursive=readonly' requires 'bind-propagation=rprivate' to be specified "
+                              "in conjunction")
     if entry["Type"] == "bind" and entry.get("Source", "").startswith("."):
         entry["Source"] = os.path.abspath(entry["Source"])
-    if entry["Type"] == "tmpfs" and entry.get("Source"):
-        raise BadValue(value, 'invalid mount config for type "tmpfs": field Source must not be specified')

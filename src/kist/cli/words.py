@@ -40,8 +40,9 @@ NOUNS: dict[str, tuple[str, dict[str, str]]] = {
         "inspect": "inspect:NETWORK", "ls": "network:LS", "map": "network_map", "prune": "prune:NETWORK",
         "rm": "network:RM"}),
     "volume": ("Manage volumes", {
-        "create": "volume:CREATE", "inspect": "inspect:VOLUME", "ls": "volume:LS", "prune": "prune:VOLUME",
-        "rm": "volume:RM"}),
+        "create": "volume:CREATE", "export": "volume_content:EXPORT", "import": "volume_content:IMPORT",
+        "inspect": "inspect:VOLUME", "ls": "volume:LS", "prune": "prune:VOLUME", "restore": "volume_content:RESTORE",
+        "rm": "volume:RM", "snapshot": "volume_content:SNAPSHOT"}),
     "system": ("Manage Kist", {
         "check": "check", "df": "df", "dial-stdio": "dial_stdio", "events": "events", "info": "info",
         "prune": "prune:SYSTEM"}),

@@ -6,7 +6,10 @@ from kist.client.client import Client, quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any
+
+    from kist.client.transport import Response
 
     JSON = dict[str, Any]
     Filters = dict[str, list[str]] | None
@@ -31,6 +34,24 @@ class Volumes:
     def create(self, body: JSON) -> JSON:
         """Make one, or find the one of that name."""
         return dict(self._client.call("POST", "/volumes/create", None, body))
+
+    def export(self, volume: str) -> Response:
+        """Everything in it; `.chunks()` are a tar archive's bytes."""
+        return self._client.request("GET", f"/kist/volumes/{quote(volume)}/export")
+
+    def import_(self, volume: str, tar: Iterable[bytes]) -> None:
+        """Unpack a tar archive (also a compressed one) in it; a volume that isn't there is made."""
+        self._client.request("POST", f"/kist/volumes/{quote(volume)}/import", None, tar,
+                             {"Content-Type": "application/x-tar"}).read()
+
+    def snapshot(self, volume: str, name: str = "", *, pause: bool = True) -> JSON:
+        """A new volume with its present content; `Cloned` and `Copied` count the files by how they got there."""
+        query = {"name": name or None, "pause": None if pause else "0"}
+        return dict(self._client.call("POST", f"/kist/volumes/{quote(volume)}/snapshot", query))
+
+    def restore(self, volume: str, source: str) -> JSON:
+        """Its content becomes that of the volume `source`."""
+        return dict(self._client.call("POST", f"/kist/volumes/{quote(volume)}/restore", {"from": source}))
 
     def remove(self, volume: str, *, force: bool = False) -> None:
         """Remove one that no container uses; `force`: no error when there is none."""

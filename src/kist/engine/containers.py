@@ -42,11 +42,11 @@ class Containers:
         self._parts = parts
         self._images = images
         self._execs = execs
-        start = Start(parts)
+        start = Start(parts, volumes)
         health = Health(parts)
         health.probe = execs.probe
         self.remover = Remove(parts, volumes, execs)
-        self.lifecycle = Lifecycle(parts, start, health, self.remover.auto)
+        self.lifecycle = Lifecycle(parts, start, health, volumes, self.remover.auto)
         self._create = Create(parts, images, volumes, start)
         self._explain = Explain(parts, images, volumes, self._create)
         self._update = Update(parts, volumes)

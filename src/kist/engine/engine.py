@@ -63,6 +63,7 @@ class Engine:
             self.system = System(parts, self.containers, self.images, self.volumes)
             recovery = Recovery(parts, self.containers.lifecycle, self.containers.remover, self.execs)
             await recovery.run()
+            await self.volumes.recover()
             await parts.networks.ready()
             recovery.start_by_policy()
             self.images.housekeeping.start()

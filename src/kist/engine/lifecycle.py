@@ -19,6 +19,7 @@ from kist.errors import Conflict, EngineFailure, KistError, NotModified
 from kist.launcher.client import LaunchError
 
 if TYPE_CHECKING:
+    from kist.engine.volumes import Volumes
     from kist.launcher.client import Exit, MonitorLink
 
 KILL_PATIENCE = 10.0  # seconds that the kernel may take to end a killed process
@@ -27,11 +28,12 @@ KILL_PATIENCE = 10.0  # seconds that the kernel may take to end a killed process
 class Lifecycle:
     """`on_gone` removes a container that was started with --rm, once it has ended."""
 
-    def __init__(self, parts: Parts, start: Start, health: Health,
+    def __init__(self, parts: Parts, start: Start, health: Health, volumes: Volumes,
                  on_gone: Callable[[Container], Awaitable[None]]) -> None:
         self._parts = parts
         self._start = start
         self._health = health
+        self._volumes = volumes
         self._on_gone = on_gone
         health.on_failure = self.unhealthy
 
@@ -97,6 +99,8 @@ class Lifecycle:
         for running in container.execs.values():
             running.container_ended()
         self._release(container)
+        if record.mounts:
+            await self._volumes.release(record)
         if record.host["IpcMode"] == "shareable":
             await asyncio.to_thread(self._parts.places.unmount_shm, container.id)
         container.end_run(for_good=decision is None)

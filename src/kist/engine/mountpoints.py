@@ -11,8 +11,9 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from kist.engine import idmaps
 from kist.engine.records import Mount
-from kist.errors import InvalidParameter, NotSupported
+from kist.errors import InvalidParameter, NotFound, NotSupported
 
 Json = dict[str, Any]
 VOLUME_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
@@ -20,7 +21,13 @@ VOLUME_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
 _TMPFS = re.compile(r"size=\d+[kmgKMG%]?|mode=[0-7]+|[ug]id=\d+|nr_(inodes|blocks)=\d+[kmgKMG]?|mpol=.+|defaults|r[ow]"
                     r"|(no)?(suid|dev|exec|atime|diratime|relatime|strictatime|mand)|a?sync|dirsync")
 _PROPAGATIONS = frozenset({"private", "rprivate", "slave", "rslave", "shared", "rshared"})
-_MODES = frozenset({"ro", "rw", "z", "Z", "nocopy", "cached", "delegated", "consistent"}) | _PROPAGATIONS
+_CONSISTENCIES = frozenset({"cached", "delegated", "consistent", "default"})
+_MODES = frozenset({"ro", "rro", "rw", "z", "Z", "nocopy", "idmap"}) | _CONSISTENCIES | _PROPAGATIONS
+_EXCLUSIVE = (frozenset({"ro", "rro", "rw"}), frozenset({"z", "Z"}), _CONSISTENCIES, _PROPAGATIONS)
+_OPTIONS_OF = {"BindOptions": "bind", "VolumeOptions": "volume", "ImageOptions": "image", "TmpfsOptions": "tmpfs"}
+_INVALID = 'invalid mount config for type "{}": '
+_BAD_NAME = ('"{}" includes invalid characters for a local volume name, only "[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed. '
+             "If you intended to pass a host directory, use absolute path")
 
 
 def mount_points(host: Json, image_volumes: Iterable[str], from_containers: Iterable[Mount],
@@ -28,13 +35,14 @@ def mount_points(host: Json, image_volumes: Iterable[str], from_containers: Iter
     """All mounts of a container; `new_name` makes the name of an anonymous volume."""
     found: dict[str, Mount] = {mount.target: mount for mount in from_containers}
     asked: set[str] = set()
-    for mount in [*_binds(host, new_name), *_mounts(host, new_name), *_tmpfs(host)]:
+    for mount in [*_binds(host, new_name), *_mounts(host, new_name)]:
         if mount.target in asked:
             raise InvalidParameter(f"Duplicate mount point: {mount.target}")
         asked.add(mount.target)
         found[mount.target] = mount
+    found |= {mount.target: mount for mount in _tmpfs(host)}
     for path in image_volumes:
-        target = _target(path, path)
+        target = _target(path, "volume", path)
         if target not in found:
             found[target] = _anonymous(target, new_name())
     return list(found.values())
@@ -44,16 +52,21 @@ def parse_bind(text: str, new_name: Callable[[], str]) -> Mount:
     """`/host:/target[:mode]`, `name:/target[:mode]` or `/target`."""
     parts = text.split(":")
     if len(parts) == 1:
-        return _anonymous(_target(parts[0], text), new_name())
+        return _anonymous(_target(parts[0], "volume", text), new_name())
     if len(parts) > 3 or not all(parts):
         raise InvalidParameter(f"invalid volume specification: '{text}'")
-    modes = parts[2].split(",") if len(parts) == 3 else []
-    if not set(modes) <= _MODES or {"ro", "rw"} <= set(modes) or len(set(modes) & _PROPAGATIONS) > 1:
+    words = parts[2].split(",") if len(parts) == 3 else []
+    modes = {word for word in words if not word.startswith("idmap=")}
+    is_bind = parts[0].startswith("/")
+    if not modes <= _MODES or any(len(modes & group) > 1 for group in _EXCLUSIVE) or len(modes) < len(
+            [word for word in words if not word.startswith("idmap=")]):
         raise InvalidParameter(f"invalid mode: {parts[2]}")
-    mount = Mount(type="bind", target=_target(parts[1], text), rw="ro" not in modes,
-                  mode=parts[2] if len(parts) == 3 else "",
-                  propagation=next(iter(set(modes) & _PROPAGATIONS), ""))
-    if parts[0].startswith("/"):
+    _check_mode(modes, "bind" if is_bind else "volume", text)
+    mount = Mount(type="bind", target=_target(parts[1], "bind" if is_bind else "volume", text),
+                  rw=not modes & {"ro", "rro"}, mode=parts[2] if len(parts) == 3 else "",
+                  propagation=next(iter(modes & _PROPAGATIONS), ""), idmap=_idmap_word(words),
+                  recursion="readonly" if "rro" in modes else "")
+    if is_bind:
         mount.source, mount.create_source = posixpath.normpath(parts[0]), True
         mount.propagation = mount.propagation or "rprivate"
         return mount
@@ -62,11 +75,25 @@ def parse_bind(text: str, new_name: Callable[[], str]) -> Mount:
     return mount
 
 
-def check_volume_name(name: str) -> str:
+def _check_mode(modes: set[str], kind: str, text: str) -> None:
+    """Words that belong to the other kind of mount (moby: the parser's validateMountConfigImpl)."""
+    wrong = "VolumeOptions" if kind == "bind" and "nocopy" in modes else \
+        "BindOptions" if kind == "volume" and modes & _PROPAGATIONS else ""
+    if wrong:
+        raise InvalidParameter(f"invalid volume specification: '{text}': invalid mount config for type \"{kind}\": "
+                               f"field {wrong} must not be specified")
+
+
+def _idmap_word(words: list[str]) -> str:
+    given = [word for word in words if word == "idmap" or word.startswith("idmap=")]
+    if len(given) > 1:
+        raise InvalidParameter(f"invalid mode: {','.join(words)}")
+    return idmaps.check(given[0].removeprefix("idmap").removeprefix("=") or idmaps.OWNER) if given else ""
+
+
+def check_volume_name(name: str, doing: str = "") -> str:
     if not VOLUME_NAME.fullmatch(name):
-        raise InvalidParameter(
-            f'"{name}" includes invalid characters for a local volume name, only "[a-zA-Z0-9][a-zA-Z0-9_.-]" '
-            "are allowed. If you intended to pass a host directory, use absolute path")
+        raise InvalidParameter((f"{doing} {name}: " if doing else "") + _BAD_NAME.format(name))
     return name
 
 
@@ -88,29 +115,45 @@ def _mounts(host: Json, new_name: Callable[[], str]) -> list[Mount]:
 
 def _mount(entry: Json, new_name: Callable[[], str]) -> Mount:
     kind, target = entry["Type"], entry["Target"]
-    if not target:
-        raise InvalidParameter("invalid mount config for type \"" + kind + "\": field Target must not be empty")
-    mount = Mount(type=kind, target=_target(target, target), rw=not entry.get("ReadOnly"))
     make = _KINDS.get(kind)
     if make is None:
-        if kind in ("image", "npipe", "cluster"):
+        if kind in ("npipe", "cluster"):
             raise NotSupported(f"mount type {kind} is not supported by Kist")
-        raise InvalidParameter(f'invalid mount config for type "{kind}": mount type unknown')
+        raise InvalidParameter(_INVALID.format(kind) + "mount type unknown")
+    if not target:
+        raise InvalidParameter(_INVALID.format(kind) + "field Target must not be empty")
+    for field, owner in _OPTIONS_OF.items():
+        if entry.get(field) is not None and owner != kind:
+            raise InvalidParameter(_INVALID.format(kind) + f"field {field} must not be specified")
+    mount = Mount(type=kind, target=_target(target, kind), rw=not entry.get("ReadOnly"))
+    if entry.get("IDMap"):
+        if kind not in ("bind", "volume"):
+            raise InvalidParameter(_INVALID.format(kind) + "idmap is for binds and volumes")
+        mount.idmap = idmaps.check(entry["IDMap"])
     make(mount, entry, new_name)
     return mount
 
 
 def _bind_mount(mount: Mount, entry: Json, new_name: Callable[[], str]) -> None:
     source, options = entry.get("Source", ""), entry.get("BindOptions") or {}
+    invalid = _INVALID.format("bind")
     if not source:
-        raise InvalidParameter('invalid mount config for type "bind": field Source must not be empty')
+        raise InvalidParameter(f"{invalid}field Source must not be empty")
     if not source.startswith("/"):
-        raise InvalidParameter('invalid mount config for type "bind": invalid mount path: '
-                               f"'{source}' mount path must be absolute")
+        raise InvalidParameter(f"{invalid}invalid mount path: '{source}' mount path must be absolute")
     propagation = options.get("Propagation") or "rprivate"
     if propagation not in _PROPAGATIONS:
-        raise InvalidParameter('invalid mount config for type "bind": invalid propagation mode: ' + propagation)
+        raise InvalidParameter(f"{invalid}invalid propagation mode: {propagation}")
+    below, force = options.get("ReadOnlyNonRecursive"), options.get("ReadOnlyForceRecursive")
+    if (below or force) and mount.rw:
+        raise InvalidParameter(f"{invalid}mount must be read-only for ReadOnly{'Non' if below else 'Force'}Recursive")
+    if below and force:
+        raise InvalidParameter(f"{invalid}ReadOnlyForceRecursive can't be given together with ReadOnlyNonRecursive")
+    if force and (propagation != "rprivate" or options.get("NonRecursive")):
+        raise InvalidParameter(f"{invalid}ReadOnlyForceRecursive requires Propagation to be rprivate, and a recursive "
+                               "mount")
     mount.source, mount.propagation = posixpath.normpath(source), propagation
+    mount.recursion = "writable" if below else "readonly" if force else ""
     mount.create_source = bool(options.get("CreateMountpoint"))
     if options.get("NonRecursive"):
         mount.mode = "bind-nonrecursive"
@@ -118,36 +161,54 @@ def _bind_mount(mount: Mount, entry: Json, new_name: Callable[[], str]) -> None:
 
 def _volume_mount(mount: Mount, entry: Json, new_name: Callable[[], str]) -> None:
     options = entry.get("VolumeOptions") or {}
-    driver = (options.get("DriverConfig") or {}).get("Name") or "local"
+    chosen = options.get("DriverConfig") or {}
+    driver, source = chosen.get("Name") or "local", entry.get("Source", "")
     if driver != "local":
-        raise NotSupported(f'error looking up volume plugin {driver}: plugin "{driver}" not found')
-    if (options.get("DriverConfig") or {}).get("Options") or options.get("Subpath"):
-        raise NotSupported("volume driver options and subpaths in --mount are not supported by Kist")
-    source = entry.get("Source", "")
+        raise NotFound(f'error looking up volume plugin {driver}: plugin "{driver}" not found')
     mount.name, mount.driver, mount.mode = source or new_name(), "local", "z"
     mount.anonymous = not source
-    check_volume_name(mount.name)
+    if source and not VOLUME_NAME.fullmatch(source):
+        raise InvalidParameter(f"create {source}: {_BAD_NAME.format(source)}")
+    mount.subpath = _subpath(mount.type, options)
+    if mount.subpath and not source:
+        raise InvalidParameter(_INVALID.format("volume") + "must not set Subpath when using anonymous volumes")
     if options.get("NoCopy"):
         mount.mode = "z,nocopy"
+    mount.volume_labels, mount.volume_options = options.get("Labels") or None, chosen.get("Options") or None
+
+
+def _subpath(kind: str, options: Json) -> str:
+    asked = options.get("Subpath") or ""
+    if asked and (asked.startswith("/") or posixpath.normpath(asked).split("/")[0] == ".." or "\0" in asked):
+        raise InvalidParameter(_INVALID.format(kind) + f"subpath must be a relative path within the {kind}")
+    return posixpath.normpath(asked) if asked else ""
+
+
+def _image_mount(mount: Mount, entry: Json, new_name: Callable[[], str]) -> None:
+    """Always read-only, as Docker's: an image never changes."""
+    if not entry.get("Source"):
+        raise InvalidParameter(_INVALID.format("image") + "field Source must not be empty")
+    mount.source, mount.rw, mount.mode = entry["Source"], False, "ro"
+    mount.subpath = _subpath(mount.type, entry.get("ImageOptions") or {})
 
 
 def _tmpfs_mount(mount: Mount, entry: Json, new_name: Callable[[], str]) -> None:
     if entry.get("Source"):
-        raise InvalidParameter('invalid mount config for type "tmpfs": field Source must not be specified')
+        raise InvalidParameter(_INVALID.format("tmpfs") + "field Source must not be specified")
     options = entry.get("TmpfsOptions") or {}
     if (options.get("SizeBytes") or 0) < 0:
-        raise InvalidParameter('invalid mount config for type "tmpfs": size must not be negative')
+        raise InvalidParameter(_INVALID.format("tmpfs") + "size must not be negative")
     mount.options = [f"size={options['SizeBytes']}"] if options.get("SizeBytes") else []
     if options.get("Mode"):
         mount.options.append(f"mode={options['Mode']:o}")
     mount.options += ["=".join(pair) for pair in options.get("Options") or ()]
 
 
-_KINDS = {"bind": _bind_mount, "volume": _volume_mount, "tmpfs": _tmpfs_mount}
+_KINDS = {"bind": _bind_mount, "volume": _volume_mount, "tmpfs": _tmpfs_mount, "image": _image_mount}
 
 
 def _tmpfs(host: Json) -> list[Mount]:
-    return [Mount(type="tmpfs", target=_target(path, path), options=_tmpfs_options(options))
+    return [Mount(type="tmpfs", target=_target(path, ""), options=_tmpfs_options(options))
             for path, options in (host.get("Tmpfs") or {}).items()]
 
 
@@ -163,12 +224,13 @@ def _anonymous(target: str, name: str) -> Mount:
     return Mount(type="volume", target=target, name=name, driver="local", anonymous=True)
 
 
-def _target(path: str, whole: str) -> str:
+def _target(path: str, kind: str, whole: str = "") -> str:
+    """The clean path; `whole`: the specification of a `-v` that it is from. `--tmpfs` has no kind to name."""
+    invalid = f"invalid volume specification: '{whole}': " if whole else ""
+    invalid += _INVALID.format(kind) if kind else ""
     if not path.startswith("/"):
-        raise InvalidParameter(f"invalid volume specification: '{whole}': invalid mount config for type "
-                               f"\"bind\": invalid mount path: '{path}' mount path must be absolute")
+        raise InvalidParameter(f"{invalid}invalid mount path: '{path}' mount path must be absolute")
     clean = posixpath.normpath("/" + path.lstrip("/"))
     if clean == "/":
-        raise InvalidParameter(f"invalid volume specification: '{whole}': invalid mount config for type "
-                               "\"bind\": invalid specification: destination can't be '/'")
+        raise InvalidParameter(f"{invalid}invalid specification: destination can't be '/'")
     return clean

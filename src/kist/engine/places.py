@@ -5,6 +5,7 @@
     <data>/containers/<id>/   hostname hosts resolv.conf exit.json <id>-json.log*      lives as long as the record
     <run>/containers/<id>/    config.json monitor.sock state.json                      vanishes with a reboot
     <run>/containers/<id>/shm a tmpfs, while a container with --ipc shareable runs: the one mount on the host
+    <run>/images/<n>/         empty; an image that is mounted into a container lies there, in that namespace
     <run>/root/               empty; each container's init mounts its root there, in its own mount namespace
 
 A directory here without a record in the database is a leftover of a create or remove that was cut short.
@@ -32,6 +33,7 @@ class Places:
         self.containers = config.containers_dir
         self.runs = config.containers_run_dir
         self.root = os.path.join(config.run, "root")
+        self._images = os.path.join(config.run, "images")
         self.log_of_launcher = os.path.join(config.run, "launcher.log")
         for path in (config.data, config.run):
             os.makedirs(path, 0o711, exist_ok=True)
@@ -64,6 +66,11 @@ class Places:
         for name, text in files.items():
             with open(f"{self.data_dir(container_id)}/{name}", "w", encoding="utf-8") as file:
                 file.write(text)
+
+    def image_root(self, number: int) -> str:
+        path = f"{self._images}/{number}"
+        os.makedirs(path, 0o711, exist_ok=True)
+        return path
 
     def shm(self, container_id: str) -> str:
         return f"{self.run_dir(container_id)}/shm"

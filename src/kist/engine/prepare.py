@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import os
+import zlib
 from collections.abc import Sequence
 from typing import Any
 
-from kist.engine import host, init, links
+from kist.engine import host, idmaps, init, links
 from kist.engine.container import Container
 from kist.engine.links import Linked
 from kist.engine.network import files as network_files
 from kist.engine.network.model import Endpoint
 from kist.engine.parts import Parts
 from kist.engine.places import Places
+from kist.engine.records import ContainerRecord, Mount
 from kist.engine.rootview import Accounts
 from kist.engine.spec import Facts, compile_spec
 from kist.engine.spec.mounts import ETC_FILES
 from kist.engine.spec.namespaces import joined
-from kist.errors import InvalidParameter
+from kist.errors import EngineFailure, InvalidParameter
+from kist.linux import openat2
 from kist.store.snapshots import Quota
 
 Json = dict[str, Any]
@@ -45,14 +49,16 @@ class Prepare:
                 linked: Sequence[Linked] = ()) -> Json:
         """The OCI configuration."""
         parts, record = self._parts, container.record
-        settings = record.host
+        settings, user = record.host, self._accounts.user(container)
         facts = Facts(
             root=parts.places.root,
             rootfs=root[0],
             quota=root[1],
             etc=etc_paths(parts.places, container),
             cgroup=cgroup_path(settings["CgroupParent"] or parts.config.cgroup_parent, record.id),
-            user=self._accounts.user(container),
+            user=user,
+            images=self._images(record),
+            owners=_owners(record, (user.uid, user.gid)),
             devices=host.devices(settings),
             numbers=host.block_numbers(settings),
             namespace_paths=namespace_paths or {},
@@ -65,6 +71,18 @@ class Prepare:
             variables=[variable for one in linked for variable in one.variables],
         )
         return compile_spec(record, facts)
+
+    def _images(self, record: ContainerRecord) -> dict[str, list[Json]]:
+        """Images that are mounted: each has a snapshot of its own, which keeps its layers, and a place of its own."""
+        found: dict[str, list[Json]] = {}
+        for key, mount in image_mounts(record):
+            if mount not in record.mounts:  # not before the next start
+                continue
+            made: list[Json] = [dict(one) for one in self._parts.store.snapshots.mounts(key)]
+            made[-1] |= {"destination": self._parts.places.image_root(len(found)),
+                         "options": ["ro", *made[-1]["options"]]}
+            found[mount.target] = made
+        return found
 
     def _init(self, settings: Json) -> str | None:
         if not settings["Init"]:
@@ -121,6 +139,26 @@ class Prepare:
                                          nameservers=servers, search=search or None, options=options,
                                          ipv6=endpoint is not None and endpoint.ipv6,
                                          internal=endpoint.resolver if endpoint is not None else "")
+
+
+def image_mounts(record: ContainerRecord) -> list[tuple[str, Mount]]:
+    """(key of its snapshot, mount)"""
+    return [(f"{record.id}.{zlib.crc32(mount.target.encode()):08x}", mount)
+            for mount in record.all_mounts if mount.type == "image"]
+
+
+def _owners(record: ContainerRecord, user: tuple[int, int]) -> dict[str, Json]:
+    """Id mappings by what is there now: the owner of the directory that is mounted."""
+    found = {}
+    for mount in record.mounts:
+        if mount.idmap:
+            try:
+                with openat2.Root(os.open(mount.source, os.O_PATH | os.O_CLOEXEC)) as source:
+                    info = source.stat(mount.subpath) if mount.subpath else os.fstat(source.fd)
+            except OSError as error:
+                raise EngineFailure(f"idmap of {mount.source}: {error.strerror}") from error
+            found[mount.target] = idmaps.mappings(mount.idmap, owner=(info.st_uid, info.st_gid), user=user)
+    return found
 
 
 def _addresses(container: Container) -> list[str]:

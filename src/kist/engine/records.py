@@ -31,7 +31,7 @@ Json = dict[str, Any]
 
 
 class Mount(msgspec.Struct, omit_defaults=True):
-    """One mount of a container as resolved at create (`type`: bind, volume or tmpfs)."""
+    """One mount of a container as resolved at create (`type`: bind, volume, tmpfs or image)."""
 
     type: str
     target: str
@@ -44,6 +44,11 @@ class Mount(msgspec.Struct, omit_defaults=True):
     anonymous: bool = False
     options: list[str] = []  # mount options, tmpfs only
     create_source: bool = False  # `-v /host:/x` makes a missing directory, `--mount` refuses
+    recursion: str = ""  # of a read-only bind: "" what is mounted below as well, "writable" not, "readonly" or refuse
+    subpath: str = ""  # of a volume or an image: what in it is mounted
+    idmap: str = ""  # "": none; "owner"; or the words behind `idmap=`
+    volume_labels: dict[str, str] | None = None  # of a volume that is made for it
+    volume_options: dict[str, str] | None = None
 
 
 class HealthResult(msgspec.Struct):
@@ -120,6 +125,7 @@ class VolumeRecord(msgspec.Struct, omit_defaults=True):
     labels: dict[str, str] | None = None
     options: dict[str, str] | None = None
     anonymous: bool = False
+    removing: bool = False
 
 
 _encode = msgspec.json.Encoder().encode

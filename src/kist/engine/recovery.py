@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 from kist.engine import links, rates, restarts, states, times
 from kist.engine.container import Container
 from kist.engine.parts import Parts
+from kist.engine.prepare import image_mounts
 from kist.engine.records import ContainerRecord
 from kist.engine.start import failure_words
 from kist.engine.update import apply_limits
@@ -57,7 +58,8 @@ class Recovery:
     def _clear_leftovers(self, known: set[str]) -> None:
         """Directories and snapshots without a record."""
         parts = self._parts
-        for container_id in (parts.places.known() | set(parts.store.snapshots.chains())) - known:
+        kept = known | {key for container in parts.register.all() for key, _ in image_mounts(container.record)}
+        for container_id in (parts.places.known() | set(parts.store.snapshots.chains())) - kept:
             try:
                 cleanup(parts.places.run_dir(container_id))
                 parts.store.snapshots.remove(container_id)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from kist.engine import states
 from kist.engine.container import Container
 from kist.engine.parts import Parts
+from kist.engine.prepare import image_mounts
 from kist.errors import EngineFailure, KistError, Unavailable
 
 if TYPE_CHECKING:
@@ -52,8 +53,8 @@ class Remove:
         container.cancel_restart()
         container.drop_parked()
         try:
-            await self._forget(container.id)
-            await asyncio.to_thread(self._discard, container.id)
+            await self._forget(container)
+            await asyncio.to_thread(self._discard, container)
         except (KistError, OSError) as error:
             record.state = states.DEAD if before != states.DEAD else before
             record.error = f"cannot remove container \"/{record.name}\": {error}"
@@ -68,16 +69,18 @@ class Remove:
         if not container.removed.done():
             container.removed.set_result(None)
 
-    async def _forget(self, container_id: str) -> None:
+    async def _forget(self, container: Container) -> None:
         """On a full disk what the container holds goes first: that makes the room to write that it is gone."""
         try:
-            await self._parts.records.forget(container_id)
+            await self._parts.records.forget(container.id)
         except Unavailable:
-            await asyncio.to_thread(self._discard, container_id)
+            await asyncio.to_thread(self._discard, container)
             await asyncio.to_thread(self._parts.store.wait_for_trash)
             await asyncio.to_thread(self._parts.places.trash.wait)
-            await self._parts.records.forget(container_id)
+            await self._parts.records.forget(container.id)
 
-    def _discard(self, container_id: str) -> None:
-        self._parts.store.snapshots.remove(container_id)
-        self._parts.places.discard(container_id)
+    def _discard(self, container: Container) -> None:
+        self._parts.store.snapshots.remove(container.id)
+        for key, _ in image_mounts(container.record):
+            self._parts.store.snapshots.remove(key)
+        self._parts.places.discard(container.id)

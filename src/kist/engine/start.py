@@ -24,6 +24,7 @@ from kist.errors import Conflict, EngineFailure, InvalidParameter, KistError
 from kist.launcher.client import NOT_EXECUTABLE, NOT_FOUND, STATUS_OF_KIND, LaunchError, StartRequest
 
 if TYPE_CHECKING:
+    from kist.engine.volumes import Volumes
     from kist.launcher.client import AttachRequest, MonitorLink
 
 Json = dict[str, Any]
@@ -36,14 +37,16 @@ _FRAME = "failed to create task for container: failed to create shim task: OCI r
 
 
 class Start:
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Parts, volumes: Volumes) -> None:
         self._parts = parts
+        self._volumes = volumes
         self._prepare = Prepare(parts)
 
     def compile(self, container: Container) -> None:
         """At create: do what start would have to do. What can't be done yet is left to start, which will say why.
         Blocking."""
-        if is_late(container.record.host):
+        record = container.record
+        if is_late(record.host) or any(mount.idmap for mount in record.mounts):  # whose files they are is seen at start
             return
         try:
             self._prepare.spec(container)
@@ -57,6 +60,8 @@ class Start:
         attaches = container.take_parked()
         try:
             async with AsyncExitStack() as undo:
+                if container.record.mounts:
+                    await self._volumes.hold(container.record, undo)
                 endpoint = await self._connect(container, undo)
                 await self._files(container, links.linked(container.record, self._parts.register))
                 if container.record.host["IpcMode"] == "shareable":

@@ -76,6 +76,12 @@ def parse_timestamp(text: str | None) -> int:
     return int(seconds) * 1_000_000_000 + int(fraction[:9].ljust(9, "0") or 0)
 
 
+def stamp() -> str:
+    """The present second (UTC) as a part of a name: 20260131-235959."""
+    text = rfc3339(now() // 1_000_000_000 * 1_000_000_000).rstrip("Z")
+    return text.replace("-", "").replace(":", "").replace("T", "-")
+
+
 def human_duration(seconds: float) -> str:
     """Docker's rough words: `Less than a second`, `5 minutes`, `About an hour`, `3 weeks`."""
     whole = int(seconds)

@@ -19,6 +19,7 @@ from kist.linux.libc import (
     SYS_open_tree,
     fail,
     libc,
+    libc_blocking,
     number,
     syscall,
 )
@@ -89,6 +90,17 @@ _umount2.argtypes = (ctypes.c_char_p, ctypes.c_int)
 def mount(source: str, target: str, fstype: str | None, flags: int = 0, data: str | None = None) -> None:
     if _mount(os.fsencode(source), os.fsencode(target), fstype.encode() if fstype else None, flags,
               os.fsencode(data) if data else None) < 0:
+        raise fail(target)
+
+
+_mount_waiting = libc_blocking.mount
+_mount_waiting.argtypes = _mount.argtypes
+
+
+def mount_waiting(source: str, target: str, fstype: str | None, flags: int = 0, data: str | None = None) -> None:
+    """`mount` for what may take long (a network's file system): other threads go on meanwhile."""
+    if _mount_waiting(os.fsencode(source), os.fsencode(target), fstype.encode() if fstype else None, flags,
+                      os.fsencode(data) if data else None) < 0:
         raise fail(target)
 
 

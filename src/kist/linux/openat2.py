@@ -39,6 +39,18 @@ def openat2(dirfd: int, path: str, flags: int, mode: int = 0, resolve: int = 0) 
     raise AssertionError
 
 
+def chmod_node(name: str | bytes, mode: int, dir_fd: int) -> None:
+    """chmod(2) of what goes by that name in the directory, but never of what a link there leads to, also when the
+    name becomes a link meanwhile (fchmodat2(2) came with Linux 6.6 only). Raises OSError(ELOOP) for a link."""
+    fd = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=dir_fd)
+    try:
+        if stat.S_ISLNK(os.fstat(fd).st_mode):
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), name)
+        os.chmod(f"/proc/self/fd/{fd}", mode)
+    finally:
+        os.close(fd)
+
+
 class Root:
     """A directory that is "/" for every path given to it. Paths may be absolute or relative to it.
 

@@ -12,7 +12,7 @@ import stat
 
 from kist.linux import mount as m
 from kist.linux.namespaces import CLONE_NEWUSER, clone3, ns_path
-from kist.linux.openat2 import RESOLVE_IN_ROOT, RESOLVE_NO_SYMLINKS, openat2
+from kist.linux.openat2 import RESOLVE_IN_ROOT, RESOLVE_NO_SYMLINKS, Root, openat2
 from kist.runtime.copyup import copy_up
 from kist.runtime.errors import SpecError
 from kist.runtime.options import SUPERBLOCK, Options, parse
@@ -102,7 +102,7 @@ def finish(tree: int, options: Options) -> None:
 class Bind(Step):
     """A tree of the host, or a file of it, inside the container."""
 
-    __slots__ = ("destination", "idmap", "index", "options", "source")
+    __slots__ = ("destination", "idmap", "index", "options", "source", "subpath")
     syscall = "open_tree(2), mount_setattr(2), move_mount(2)"
     why = "a bind mount asked for by the specification's mounts"
 
@@ -111,18 +111,20 @@ class Bind(Step):
         if not mount.get("source"):
             raise SpecError(f"mount {self.destination}: a bind mount needs a source")
         self.source = os.path.join(bundle, mount["source"])
+        self.subpath: str = (mount.get("kist") or {}).get("subpath") or ""
         self.options = options
         self.index = index
         self.idmap = idmap(mount, options)
 
     def describe(self) -> str:
-        return f"bind {self.source} on {self.destination}"
+        source = f"{self.subpath} of {self.source}" if self.subpath else self.source
+        return f"bind {source} on {self.destination}"
 
     def prepare(self, ctx: Context) -> None:
         """In a user namespace the source may be out of reach, and id mappings take the host's privilege."""
         if not ctx.in_user and self.idmap is None:
             return
-        tree = open_outside(self.source, recursive=self.options.recursive)
+        tree = open_outside(self.open_source())
         ctx.sources[self.index] = tree
         if self.idmap is not None:
             linux = ctx.spec.get("linux") or {}
@@ -150,8 +152,17 @@ class Bind(Step):
         os.close(tree)
 
     def open_source(self) -> int:
+        """A clone of the tree. Kist's own ``kist.subpath`` is looked up inside of the source as if that were "/":
+        others who may write there can't lead it out by a link."""
         flags = m.OPEN_TREE_CLONE | (m.AT_RECURSIVE if self.options.recursive else 0)
-        return m.open_tree(m.AT_FDCWD, self.source, flags)
+        if not self.subpath:
+            return m.open_tree(m.AT_FDCWD, self.source, flags)
+        with Root.at(self.source) as source:
+            found = source.resolve(self.subpath)
+        try:
+            return m.open_tree(found, "", flags | m.AT_EMPTY_PATH)
+        finally:
+            os.close(found)
 
 
 def idmap(mount: dict[str, Any], options: Options) -> tuple[str, str] | tuple[()] | None:

@@ -169,9 +169,8 @@ def root_tree(mount: dict[str, Any]) -> int:
     return m.detached(mount["type"], [f"source={mount.get('source') or mount['type']}", *data], options.set)
 
 
-def open_outside(path: str, *, recursive: bool) -> int:
+def open_outside(tree: int) -> int:
     """A clone made with the creator's privilege and in its mount namespace, so it must not propagate back."""
-    tree = m.open_tree(m.AT_FDCWD, path, m.OPEN_TREE_CLONE | (m.AT_RECURSIVE if recursive else 0))
     m.mount_setattr(tree, propagation=m.MS_SLAVE, recursive=True)
     return tree
 
@@ -191,7 +190,8 @@ class BindRoot(Step):
 
     def prepare(self, ctx: Context) -> None:
         if ctx.in_user:
-            ctx.sources[-1] = open_outside(self.path, recursive=True)
+            ctx.sources[-1] = open_outside(
+                m.open_tree(m.AT_FDCWD, self.path, m.OPEN_TREE_CLONE | m.AT_RECURSIVE))
 
     def run(self, ctx: Context) -> None:
         tree = ctx.sources.get(-1)
@@ -245,9 +245,12 @@ class PivotRoot(Step):
         return "pivot_root into the container's root"
 
     def run(self, ctx: Context) -> None:
+        old = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         os.fchdir(ctx.root.fd)
         m.pivot_root(".", ".")
-        if self.slave:  # a shared tree would take the host's mounts with it
+        os.fchdir(old)  # "." would be the new root, to all but umount2(2)
+        os.close(old)
+        if self.slave:  # mounts that are shared with the host's would be taken off there, too
             m.mount("", ".", None, m.MS_SLAVE | m.MS_REC)
         m.umount2(".", m.MNT_DETACH)
         os.chdir("/")

@@ -19,7 +19,7 @@ import os
 import stat
 from collections.abc import Callable, Sequence
 
-from kist.linux.openat2 import Root
+from kist.linux.openat2 import Root, chmod_node
 from kist.store import lower
 from kist.store.dirs import Directories
 from kist.store.errors import InvalidLayer
@@ -29,14 +29,16 @@ from kist.store.trash import remove_tree
 from kist.store.unpacking import KEPT_ATTRIBUTES, OPAQUE_ATTRIBUTE, Unpacker, bounded_time, clean, device_of
 
 _OWN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+_ZEROS = memoryview(bytes(CHUNK))
 _CREATE = os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_WRONLY | os.O_CLOEXEC
 
 
 class Extractor(Unpacker[int]):
-    """Unpacks one layer below *root*; a directory is a descriptor."""
+    """Unpacks one layer below *root*; a directory is a descriptor. With *plain* it is a tree like any other: zeros
+    become holes, too."""
 
-    def __init__(self, root: str, *, limit_entries: int | None = None) -> None:
-        super().__init__(limit_entries)
+    def __init__(self, root: str, *, limit_entries: int | None = None, plain: bool = False) -> None:
+        super().__init__(limit_entries, plain=plain)
         self._root = Root.at(root)
         self._dirs = Directories(self._root, self._count_implied)
         self._times: dict[bytes, int] = {}                      # directories' times, set at the very end
@@ -96,6 +98,10 @@ class Extractor(Unpacker[int]):
             while size:
                 piece = archive.read(CHUNK)
                 size -= len(piece)
+                if self._plain and piece == _ZEROS[:len(piece)]:
+                    os.lseek(fd, len(piece), os.SEEK_CUR)
+                    os.ftruncate(fd, entry.size - size)
+                    continue
                 while (written := os.write(fd, piece)) < len(piece):
                     piece = piece[written:]
             self._dress(fd, entry)
@@ -135,8 +141,7 @@ class Extractor(Unpacker[int]):
         os.mknod(name, kind | 0o600, device, dir_fd=directory)
         if (entry.uid, entry.gid) != self._me:
             os.chown(name, entry.uid, entry.gid, dir_fd=directory, follow_symlinks=False)
-        # The node was just made by this name, in a directory that only this thread changes: not a link.
-        os.chmod(name, entry.mode, dir_fd=directory)
+        chmod_node(name, entry.mode, directory)
         mtime = bounded_time(entry.mtime)
         os.utime(name, ns=(mtime, mtime), dir_fd=directory, follow_symlinks=False)
 

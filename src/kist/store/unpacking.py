@@ -50,10 +50,11 @@ class Unpacker(ABC, Generic[D]):
     """Takes in one layer: `unpack` its archive, then `finish` once the lower layers are there.
 
     After it, `size` is the sum of the files' and links' sizes in bytes and `entries` the number of entries.
-    *D* is what an unpacker calls a directory.
+    *D* is what an unpacker calls a directory. *plain*: a tree that is no layer, names with ``.wh.`` mean nothing in it.
     """
 
-    def __init__(self, limit_entries: int | None = None) -> None:
+    def __init__(self, limit_entries: int | None = None, *, plain: bool = False) -> None:
+        self._plain = plain
         self._limit_entries = DEFAULT_LIMIT_ENTRIES if limit_entries is None else limit_entries
         self._links: list[tuple[bytes, bytes]] = []     # hard links whose target isn't in this layer
         self._implied_count = 0
@@ -154,10 +155,10 @@ class Unpacker(ABC, Generic[D]):
         parent, _, name = path.rpartition(b"/")
         if len(name) > NAME_MAX or len(path) > PATH_MAX:
             raise InvalidLayer("name too long", entry.name)
-        if name.startswith(WHITEOUT):
+        if not self._plain and name.startswith(WHITEOUT):
             self._whiteout(parent, name, entry)
             return
-        if parent.startswith(WHITEOUT_META) or b"/" + WHITEOUT_META in parent:
+        if not self._plain and (parent.startswith(WHITEOUT_META) or b"/" + WHITEOUT_META in parent):
             return
         if not (entry.uid <= _LARGEST_ID and entry.gid <= _LARGEST_ID and entry.uid >= 0 and entry.gid >= 0):
             raise InvalidLayer(f"owner {entry.uid}:{entry.gid} out of range", entry.name)

@@ -20,7 +20,9 @@ pytestmark = needs.docker_28
 
 PATHS = [(word, place) for word, place in MODULES.items() if word not in {*PROGRAMS, "explain"}] + [
     (f"{noun} {verb}", place) for noun, (_, verbs) in NOUNS.items() for verb, place in verbs.items()
-    if f"{noun} {verb}" not in ("image tree", "network map", "system check", "system dial-stdio")]
+    if f"{noun} {verb}" not in (
+        "image tree", "network map", "system check", "system dial-stdio", "volume export", "volume import",
+        "volume restore", "volume snapshot")]
 # What Docker's commands don't have.
 OURS = {
     "create": {"health-on-failure", "network-rate"},

@@ -60,7 +60,7 @@ def test_the_defaults_are_dockers() -> None:
     assert linux["sysctl"]["net.ipv4.ip_unprivileged_port_start"] == "0"
     assert linux["seccomp"]["defaultAction"] == "SCMP_ACT_ERRNO"
     assert linux["resources"]["devices"][0] == {"allow": False, "access": "rwm"}
-    assert linux["rootfsPropagation"] == "private"
+    assert linux["rootfsPropagation"] == "rslave"
 
 
 def test_the_default_mounts_come_before_the_etc_files() -> None:
@@ -82,7 +82,7 @@ def test_a_users_mount_replaces_a_default_one_and_parents_come_first() -> None:
     assert places.count("/dev/shm") == places.count("/etc/hosts") == 1
     assert places.index("/a") < places.index("/a/b")
     by_place = {mount["destination"]: mount for mount in mounts}
-    assert by_place["/a/b"]["options"] == ["rbind", "rprivate", "ro"]
+    assert by_place["/a/b"]["options"] == ["rbind", "rprivate", "rro"]
     assert by_place["/etc/hosts"]["source"] == "/mine"
 
 

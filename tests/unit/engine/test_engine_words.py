@@ -143,7 +143,12 @@ def test_one_place_twice_is_refused() -> None:
     {"Type": "bind", "Source": "rel", "Target": "/x"},
     {"Type": "tmpfs", "Source": "/y", "Target": "/x"},
     {"Type": "what", "Target": "/x"},
-    {"Type": "image", "Source": "i", "Target": "/x"},
+    {"Type": "image", "Source": "", "Target": "/x"},
+    {"Type": "image", "Source": "i", "Target": "/x", "ImageOptions": {"Subpath": "../up"}},
+    {"Type": "volume", "Source": "vv", "Target": "/x", "TmpfsOptions": {"SizeBytes": 1}},
+    {"Type": "bind", "Source": "/a", "Target": "/x", "IDMap": "uids=0-1-0;gids=0-1-1"},
+    {"Type": "bind", "Source": "/a", "Target": "/x", "IDMap": "uids=0-1-1"},
+    {"Type": "bind", "Source": "/a", "Target": "/x", "IDMap": "uids=0-1-5#4-9-1;gids=0-1-1"},
     {"Type": "volume", "Target": ""},
     {"Type": "bind", "Source": "/a", "Target": "/x", "BindOptions": {"Propagation": "up"}},
 ])

@@ -509,6 +509,27 @@ class FakeVolumes:
         made = {"Name": name, "Driver": "local", "Mountpoint": "/", "Labels": {}, "Options": {}, "Scope": "local"}
         return self.all.setdefault(name, made)
 
+    async def export(self, name: str) -> AsyncIterator[bytes]:
+        await self.inspect(name)
+
+        async def pieces() -> AsyncIterator[bytes]:
+            yield bytes(1024)
+
+        return pieces()
+
+    async def import_(self, name: str, chunks: AsyncIterator[bytes]) -> None:
+        async for _ in chunks:
+            pass
+        await self.create(bodies.VolumeCreate(Name=name))
+
+    async def snapshot(self, name: str, target: str, *, pause: bool = True) -> Json:
+        await self.inspect(name)
+        return await self.create(bodies.VolumeCreate(Name=target))
+
+    async def restore(self, name: str, source: str) -> Json:
+        await self.inspect(source)
+        return await self.inspect(name)
+
     async def remove(self, name: str, *, force: bool = False) -> None:
         await self.inspect(name)
         del self.all[name]

@@ -67,6 +67,8 @@ class Facts:
     kernel: str = "5.10"
     known_capabilities: frozenset[str] | None = None
     apparmor: bool = False
+    images: dict[str, list[Json]] = field(default_factory=dict)  # target → mounts, the last with its `destination`
+    owners: dict[str, Json] = field(default_factory=dict)  # target → id mappings
     variables: list[str] = field(default_factory=list)  # of legacy links; the container's own come behind them
 
 
@@ -80,9 +82,10 @@ def compile_spec(record: ContainerRecord, facts: Facts) -> Json:
         "ociVersion": OCI_VERSION,
         "process": _process(record, facts, granted, security),
         "root": {"path": facts.root, "readonly": host["ReadonlyRootfs"]},
-        "mounts": mounts(host, record.mounts, etc=facts.etc, shm=facts.shm),
+        "mounts": mounts(host, record.mounts, etc=facts.etc, shm=facts.shm, owners=facts.owners,
+                         images={target: made[-1]["destination"] for target, made in facts.images.items()}),
         "linux": _linux(record, facts, granted, security),
-        "kist": {"rootfs": facts.rootfs},
+        "kist": {"rootfs": _rootfs(facts)},
     }
     if facts.quota:
         spec["kist"]["storageQuota"] = facts.quota
@@ -98,6 +101,16 @@ def compile_spec(record: ContainerRecord, facts: Facts) -> Json:
         spec["mounts"].append({"destination": INIT_TARGET, "type": "bind", "source": facts.init,
                                "options": ["bind", "ro", "exec"]})  # /run may be noexec
     return spec
+
+
+def _rootfs(facts: Facts) -> list[Json]:
+    """All that is mounted before the root, each place once: an image may be there twice."""
+    places: dict[str, Json] = {mount["destination"]: mount for made in facts.images.values() for mount in made}
+    for mount in facts.rootfs:
+        if "destination" in mount:
+            places.setdefault(mount["destination"], mount)
+    return [*sorted(places.values(), key=lambda mount: mount["type"] == "overlay"),
+            *(mount for mount in facts.rootfs if "destination" not in mount)]
 
 
 def is_late(host: Json) -> bool:

@@ -6,7 +6,7 @@ depth), so `-v /a:/x -v /b:/x/y` gives what one expects in either order.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from kist.engine.records import Mount
@@ -19,15 +19,17 @@ MOUNT_POINTS = ("dev", "proc", "sys", *(f"etc/{name}" for name in ETC_FILES))
 _PROPAGATIONS = frozenset({"private", "rprivate", "slave", "rslave", "shared", "rshared"})
 
 
-def mounts(host: Json, user: Iterable[Mount], *, etc: dict[str, str], shm: str | None) -> list[Json]:
-    """`etc`: file name → host path of the generated file; `shm`: host path of a shared /dev/shm, or None."""
+def mounts(host: Json, user: Iterable[Mount], *, etc: dict[str, str], shm: str | None,
+           images: Mapping[str, str] | None = None, owners: Mapping[str, Json] | None = None) -> list[Json]:
+    """`etc`: file name → host path of the generated file; `shm`: host path of a shared /dev/shm, or None; `images`:
+    target → where an image's files are mounted before the root is; `owners`: target → its id mappings."""
     asked = sorted(user, key=lambda mount: mount.target.rstrip("/").count("/"))
     taken = {mount.target.rstrip("/") or "/" for mount in asked}
     found = [_default(*entry, host=host, shm=shm) for entry in MOUNTS
              if entry[0] not in taken and not _left_out(entry[0], host)]
     found += [{"destination": f"/etc/{name}", "type": "bind", "source": path, "options": ["rbind", "rprivate"]}
               for name, path in etc.items() if f"/etc/{name}" not in taken]
-    return found + [_asked(mount, read_only_root=host["ReadonlyRootfs"]) for mount in asked]
+    return found + [_asked(mount, images or {}, owners or {}) for mount in asked]
 
 
 def _left_out(target: str, host: Json) -> bool:
@@ -49,15 +51,20 @@ def _default(target: str, kind: str, source: str, options: tuple[str, ...], *, h
     return {"destination": target, "type": kind, "source": source, "options": wanted}
 
 
-def _asked(mount: Mount, *, read_only_root: bool) -> Json:
+def _asked(mount: Mount, images: Mapping[str, str], owners: Mapping[str, Json]) -> Json:
     if mount.type == "tmpfs":
         return {"destination": mount.target, "type": "tmpfs", "source": "tmpfs",
                 "options": tmpfs_options(mount.options, read_only=not mount.rw)}
     modes = set(mount.mode.split(",")) if mount.mode else set()
     propagation = mount.propagation or next(iter(modes & _PROPAGATIONS), "rprivate")
-    recursive = "bind" if "bind-nonrecursive" in modes else "rbind"
-    return {"destination": mount.target, "type": "bind", "source": mount.source,
-            "options": [recursive, propagation] + ([] if mount.rw else ["ro"])}
+    options = ["bind" if "bind-nonrecursive" in modes else "rbind", propagation]
+    if not mount.rw:  # rro: what is mounted below, too (Docker since 25)
+        options.append("ro" if mount.recursion == "writable" else "rro")
+    found: Json = {"destination": mount.target, "type": "bind", "source": images.get(mount.target, mount.source),
+                   "options": options, **owners.get(mount.target, {})}
+    if mount.subpath:
+        found["kist"] = {"subpath": mount.subpath}
+    return found
 
 
 def tmpfs_options(asked: Iterable[str], *, read_only: bool = False) -> list[str]:
@@ -73,6 +80,6 @@ def tmpfs_options(asked: Iterable[str], *, read_only: bool = False) -> list[str]
 
 
 def root_propagation(user: Iterable[Mount]) -> str:
-    """The weakest propagation of `/` under which every asked one works (runtime-spec: rootfsPropagation)."""
-    kinds = {mount.propagation.removeprefix("r") for mount in user}
-    return "shared" if "shared" in kinds else "slave" if "slave" in kinds else "private"
+    """The weakest propagation of `/` under which every asked one works (runtime-spec: rootfsPropagation). By rslave the
+    host's mounts come in, nothing goes out; each mount of the container has its own word besides."""
+    return "shared" if any(mount.propagation.endswith("shared") for mount in user) else "rslave"
