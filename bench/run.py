@@ -21,6 +21,7 @@ from pathlib import Path
 import crowd
 import hub
 import images
+import networks
 import streams
 from engines import MARK, Bench, Engine, Failed, family, processes, pss
 
@@ -183,6 +184,8 @@ MEASURES: dict[str, tuple[Callable[[Bench, Results, int], None], int]] = {
     "batch": (batch, 3),
     "images": (image_life, 3),
     "hub": (registry, 3),
+    "network": (networks.network, 9),
+    "bridge": (networks.crowd, 1),
     "streams": (logs_and_pipes, 5),
     "crowd": (crowds, 2),
 }

@@ -6,6 +6,7 @@ Containers run in their monitors: closing the engine, or killing it, does them n
 from __future__ import annotations
 
 import asyncio
+import resource
 from contextlib import AsyncExitStack
 
 from kist.engine.background import Background
@@ -79,6 +80,7 @@ class Engine:
         stack.callback(places.trash.close)
         launcher = await Launcher.spawn(seccomp_cache=config.seccomp_cache, log=places.log_of_launcher)
         stack.push_async_callback(launcher.close)
+        _allow_many_files()
         networks = Networks(data=config.data, run=config.run, bridge=config.bridge, table=config.nft_table,
                             subnet=config.subnet, pools=config.pools or DEFAULT_POOLS,
                             respect_host_firewall=not config.ports_bypass_input_rules, ipv6=config.ipv6,
@@ -100,6 +102,13 @@ class Engine:
         stack.callback(_let_go, register)
         return Parts(config=config, host=host, places=places, records=records, register=register, events=events,
                      background=background, store=store, networks=networks, launcher=launcher)
+
+
+def _allow_many_files() -> None:
+    """A container costs the server some descriptors (its namespace, its monitor, one per published port), and the
+    soft limit is 1024 on many machines. Behind the launcher's start: containers get what the server was given."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _let_go(register: Register) -> None:

@@ -6,13 +6,20 @@ The library is loaded when the first `Nftables` is made. Most commands make it r
 its cache: with a hundred tables a call costs 10 ms and up to 100 MiB, which a context keeps until it is closed.
 So make one for each use. Elements that change often go by `netlink/nfelements.py`.
 
+The library waits for the kernel by select(2), which knows descriptors below 1024 only, and glibc ends the whole process
+for one above: a server with five hundred containers has more than that open. So places below are kept for it.
+
 Source: libnftables(3), libnftables-json(5), nft(8) (nftables 1.0.6).
 """
 
 from __future__ import annotations
 
 import ctypes
+import errno
+import fcntl
 import json
+import os
+import socket
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,9 +43,7 @@ class Nftables:
 
     def __init__(self) -> None:
         self._library = _load()
-        self._context: int | None = self._library.nft_ctx_new(0)
-        if not self._context:
-            raise NftablesError("libnftables: no context (is the netfilter netlink socket there?)")
+        self._context: int | None = _new_context(self._library)
         self._library.nft_ctx_buffer_output(self._context)
         self._library.nft_ctx_buffer_error(self._context)
 
@@ -46,6 +51,7 @@ class Nftables:
         if self._context:
             self._library.nft_ctx_free(self._context)
             self._context = None
+            _keep_places()
 
     def __enter__(self) -> Nftables:
         return self
@@ -84,6 +90,50 @@ class Nftables:
         if failed:
             raise NftablesError(_first_error(library.nft_ctx_get_error_buffer(context).decode("utf-8", "replace")))
         return answer.decode()
+
+
+FD_SETSIZE, PLACES = 1024, 8
+NETLINK_NETFILTER, SO_DOMAIN, SO_PROTOCOL = 12, 39, 38
+_places: list[int] = []  # low descriptors that are kept for the library's socket
+
+
+def _keep_places() -> None:
+    """Fill the kept places up again, as far as there are low descriptors."""
+    while len(_places) < PLACES:
+        if not _places:
+            made = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        else:
+            made = fcntl.fcntl(_places[0], fcntl.F_DUPFD_CLOEXEC, 3)
+        if made >= FD_SETSIZE:
+            os.close(made)
+            return
+        _places.append(made)
+
+
+def _new_context(library: ctypes.CDLL) -> int:
+    """A context whose socket is a low descriptor: it takes the place that was left for it, unless another thread was
+    faster; then the next."""
+    _keep_places()
+    while _places:
+        place = _places.pop()
+        os.close(place)
+        context: int | None = library.nft_ctx_new(0)
+        if not context:
+            raise NftablesError("libnftables: no context (is the netfilter netlink socket there?)")
+        if _is_netfilter_socket(place):
+            return context
+        library.nft_ctx_free(context)
+    raise OSError(errno.EMFILE, "no descriptor below 1024 is free for libnftables")
+
+
+def _is_netfilter_socket(descriptor: int) -> bool:
+    try:
+        one = socket.socket(fileno=os.dup(descriptor))
+    except OSError:
+        return False
+    with one:
+        return (one.getsockopt(socket.SOL_SOCKET, SO_DOMAIN), one.getsockopt(socket.SOL_SOCKET, SO_PROTOCOL)) == (
+            socket.AF_NETLINK, NETLINK_NETFILTER)
 
 
 def _first_error(text: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from kist.linux import nftables
@@ -45,3 +47,30 @@ def test_check_changes_nothing(world: World) -> None:
             nft.check("add chain inet missing c")
         nft.run("add table inet t")
         assert nft.tables() == [("inet", "t")]
+
+
+CROWDED = """
+import os, resource, sys
+from kist.linux.nftables import Nftables
+resource.setrlimit(resource.RLIMIT_NOFILE, (3000, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+if sys.argv[1] == "known before":
+    Nftables().close()
+held = [os.open("/dev/null", os.O_RDONLY) for _ in range(2000)]
+for number in range(30):
+    with Nftables() as nft:
+        nft.run(f"add table inet t{number}")
+        os.close(held.pop(0))  # a descriptor below 1024 that another one takes at once
+        held.append(os.open("/dev/null", os.O_RDONLY))
+with Nftables() as nft:
+    print(len(nft.tables()))
+"""
+
+
+@pytest.mark.parametrize(("when", "status", "said"), [
+    ("known before", 0, "30\n"), ("too late", 1, "no descriptor below 1024 is free"),
+])
+def test_a_process_with_thousands_of_descriptors(world: World, when: str, status: int, said: str) -> None:
+    """glibc would end it: "bit out of range 0 - FD_SETSIZE on fd_set"."""
+    done = world.run(sys.executable, "-c", CROWDED, when)
+    assert done.returncode == status, done.stderr
+    assert said in done.stdout + done.stderr
