@@ -148,7 +148,8 @@ def crowd(bench: Bench, results: Any, _: int) -> None:
     try:
         for number in range(CROWD):
             ports = {f"{80 + one}/tcp": [{"HostPort": str(20000 + 2 * number + one)}] for one in (0, 1)}
-            body = {"Image": "busybox", "Cmd": ["sleep", MARK], "HostConfig": {"PortBindings": ports, "NetworkMode": NETWORK},
+            host = {"PortBindings": ports, "NetworkMode": NETWORK}
+            body = {"Image": "busybox", "Cmd": ["sleep", MARK], "HostConfig": host,
                     "ExposedPorts": {port: {} for port in ports}}
             cid = str(connection.call("POST", "/containers/create", body)["Id"])
             ids.append(cid)
