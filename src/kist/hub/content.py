@@ -23,7 +23,7 @@ from kist.hub.names import is_upload
 from kist.oci import digest as digests
 from kist.oci import manifest as manifests
 from kist.oci.digest import Digest
-from kist.oci.manifest import Index, Manifest
+from kist.oci.manifest import Descriptor, Index, Manifest
 
 if TYPE_CHECKING:
     from hashlib import _Hash as Hash
@@ -258,6 +258,12 @@ class Content:
             self.metadata.untag(repository, reference)
         else:
             self.metadata.delete_manifest(repository, found.digest)
+
+
+def as_referrer(found: StoredManifest) -> Descriptor:
+    """The manifest as a list of referrers has it (distribution-spec 1.1, #listing-referrers)."""
+    return Descriptor(media_type=found.media_type, digest=found.digest, size=len(found.content),
+                      artifact_type=found.artifact_type, annotations=found.annotations or None)
 
 
 def too_large(limit: int) -> HubError:

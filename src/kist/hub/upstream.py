@@ -17,8 +17,8 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from kist.errors import KistError, NotFound, Unauthorized, Unavailable
-from kist.hub.content import Content
+from kist.errors import KistError, NotFound, Unauthorized
+from kist.hub.content import Content, as_referrer
 from kist.hub.errors import HubError
 from kist.hub.metadata import StoredManifest
 from kist.oci import manifest as manifests
@@ -203,6 +203,36 @@ class Cache:
             log.warning("%s: %s; listing what is here of %s", upstream.host, error, name)
             return None
 
+    def referrers(self, names: list[str], digest: Digest, kind: str) -> list[Descriptor]:
+        """What refers to the digest in the first of the repositories where anything does."""
+        for name in names:
+            upstream = self.upstream_of(name)
+            asked = self._asked_referrers(upstream, name, digest) if upstream else None
+            here = [as_referrer(one) for one in self._content.metadata.referrers(name, digest)]
+            found = [one for one in (here if asked is None else asked) if kind in ("", one.artifact_type)]
+            if found:
+                return found
+        return []
+
+    def _asked_referrers(self, upstream: Upstream, name: str, digest: Digest) -> list[Descriptor] | None:
+        """None where the upstream can't be asked: then what has been pulled through is all that is known."""
+        try:
+            return list(pull.list_referrers(upstream.client, _reference(upstream, name, "latest"), digest).manifests)
+        except NotFound:
+            return self._tagged_referrers(upstream, name, digest)
+        except KistError as error:
+            log.warning("%s: %s; listing what is here of %s", upstream.host, error, name)
+            return None
+
+    def _tagged_referrers(self, upstream: Upstream, name: str, digest: Digest) -> list[Descriptor] | None:
+        """Registries without the API have the list under a tag (distribution-spec 1.1, #referrers-tag-schema)."""
+        try:
+            found = self._cached_manifest(upstream, name, digest.replace(":", "-")[:128])
+        except HubError:
+            return None
+        parsed = manifests.parse(found.content, found.media_type)
+        return list(parsed.manifests) if isinstance(parsed, manifests.Index) else None
+
     # --- blobs ----------------------------------------------------------------------------------------------
 
     def blob(self, names: list[str], digest: Digest, *, for_push: bool = False) -> str | Fetch:
@@ -260,15 +290,12 @@ class Cache:
 
     def _receive(self, upstream: Upstream, name: str, descriptor: Descriptor, fetch: Fetch) -> None:
         reference = _reference(upstream, name, "latest")
-        last: KistError = Unavailable(f"{upstream.host} can't be asked")
-        for endpoint in upstream.client.endpoints:
-            try:
-                for chunk in pull.stream_blob(upstream.client, endpoint, reference, descriptor, fetch.offset):
-                    fetch.advance(self._content.append(fetch.upload, fetch.offset, [chunk]))
-                return
-            except KistError as error:
-                last = error
-        raise last
+
+        def act(endpoint: Endpoint) -> None:
+            for chunk in pull.stream_blob(upstream.client, endpoint, reference, descriptor, fetch.offset):
+                fetch.advance(self._content.append(fetch.upload, fetch.offset, [chunk]))
+
+        upstream.client.ask(act)  # which knows the endpoints that have not answered before
 
 
 def _reference(upstream: Upstream, name: str, reference: str) -> Reference:

@@ -118,6 +118,43 @@ def test_an_index_is_cached_without_what_nobody_asked_for(start: Start, upstream
     assert cache.get("/v2/up.example/app/tags/list").json["tags"] == ["all"]
 
 
+def test_what_refers_to_an_image_comes_through_too(
+        start: Start, upstream: tuple[Client, ExitStack]) -> None:
+    up, stack = upstream
+    image = Image()
+    image.push(up, "app", "v1")
+    signature = Image([b"signature"], more={"subject": image.descriptor, "artifactType": "application/x-signature"})
+    signature.push(up, "app", signature.digest)
+    cache = caching(start, up.host)
+    path = f"/v2/up.example/app/referrers/{image.digest}"
+    (found,) = cache.get(path).json["manifests"]
+    assert (found["digest"], found["artifactType"]) == (signature.digest, "application/x-signature")
+    assert cache.get(f"/v2/app/referrers/{image.digest}?ns=up.example").json["manifests"] == [found]
+    filtered = cache.get(f"{path}?artifactType=application/x-other")
+    assert (filtered.json["manifests"], filtered.headers["OCI-Filters-Applied"]) == ([], "artifactType")
+    pull(cache, signature, "up.example/app", signature.digest)
+    stack.close()  # an outage: what was pulled is still known
+    assert [one["digest"] for one in cache.get(path).json["manifests"]] == [signature.digest]
+
+
+def test_an_upstream_without_the_referrers_api_is_asked_for_the_tag(start: Start) -> None:
+    image, signature = Image(), Image([b"signature"])
+    index = index_of(signature)
+
+    def handler(request: Request) -> Reply:
+        """As registries of the specification's version 1.0."""
+        if request.path.endswith(f"/manifests/{image.digest.replace(':', '-')}"):
+            return reply(200, index, **{"Content-Type": INDEX})
+        return reply(200, b"{}") if request.path == "/v2/" else reply(404)
+
+    server = Server(handler)
+    try:
+        answer = caching(start, server.host).get(f"/v2/up.example/app/referrers/{image.digest}")
+        assert [one["digest"] for one in answer.json["manifests"]] == [signature.digest]
+    finally:
+        server.close()
+
+
 def test_nobody_pushes_into_a_cache(start: Start, upstream: tuple[Client, ExitStack]) -> None:
     cache = caching(start, upstream[0].host)
     answer = cache("POST", "/v2/up.example/app/blobs/uploads/", b"")

@@ -12,9 +12,8 @@ from kist.hub import names
 from kist.hub.content import MAX_MANIFEST
 from kist.hub.errors import HubError
 from kist.hub.hub import hub_of, in_thread
-from kist.hub.metadata import StoredManifest
 from kist.hub.v2.bodies import receive_bounded
-from kist.oci.manifest import INDEXES, OCI_INDEX, Descriptor
+from kist.oci.manifest import INDEXES, OCI_INDEX
 
 #: So many referrers go into one answer, whose body must stay a manifest's size.
 REFERRERS_PAGE = 1000
@@ -53,7 +52,7 @@ async def delete(request: Request, name: str, reference: str) -> Response:
 async def referrers(request: Request, name: str, digest: str) -> Response:
     wanted = names.digest(digest)
     kind, last = request.query_params.get("artifactType", ""), request.query_params.get("last", "")
-    found = await in_thread(hub_of(request).metadata.referrers, name, wanted, kind)
+    found = await in_thread(hub_of(request).cache.referrers, request.scope["kist.names"], wanted, kind)
     position = next((number + 1 for number, one in enumerate(found) if one.digest == last), 0)
     page = found[position:position + REFERRERS_PAGE]
     headers = {"Content-Type": OCI_INDEX}
@@ -62,10 +61,5 @@ async def referrers(request: Request, name: str, digest: str) -> Response:
     if len(found) > position + REFERRERS_PAGE:
         query = urlencode({"last": page[-1].digest, **({"artifactType": kind} if kind else {})}, safe=":")
         headers["Link"] = f'</v2/{name}/referrers/{digest}?{query}>; rel="next"'
-    body = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [_descriptor(one) for one in page]}
+    body = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": page}
     return Response(msgspec.json.encode(body), headers=headers)
-
-
-def _descriptor(found: StoredManifest) -> Descriptor:
-    return Descriptor(media_type=found.media_type, digest=found.digest, size=len(found.content),
-                      artifact_type=found.artifact_type, annotations=found.annotations or None)
