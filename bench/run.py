@@ -151,10 +151,13 @@ def batch(bench: Bench, results: Results, reps: int) -> None:
 
 
 def image_life(bench: Bench, results: Results, reps: int) -> None:
-    """Pull, first run, push, rmi."""
+    """Pull, first run, push, rmi; the list of many."""
+    own = [e for e in bench.engines if "→" not in e.name]
+    turns(own, 1, lambda engine, repetition: images.listing(bench, results, engine, repetition))
     if images.there():
-        turns([e for e in bench.engines if "→" not in e.name], reps,
-              lambda engine, repetition: images.cycle(bench, results, engine, repetition))
+        with images.of_erofs(bench) as more:
+            bench.engines += more
+            turns(own + more, reps, lambda engine, repetition: images.cycle(bench, results, engine, repetition))
 
 
 def logs_and_pipes(bench: Bench, results: Results, reps: int) -> None:

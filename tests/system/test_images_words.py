@@ -187,3 +187,23 @@ def make(daemon: Daemon, name: str, content: bytes) -> str:
     path = Path(daemon.folder) / "made.tar"
     path.write_bytes(out.getvalue())
     return daemon.ok("import", str(path), f"{name}:1")
+
+
+def test_refusals_say_what_docker_says(command: Command, hub: Hub, name: str, tmp_path: Path) -> None:
+    assert said(command("manifest", "inspect", "--insecure", f"{name}:none")) == (1, f"no such manifest: {name}:none\n")
+    status, text = said(command("pull", "-a", f"{hub.host}/never/seen"))
+    assert status == 1
+    assert text.startswith(f"Error response from daemon: repository {hub.host}/never/seen not found: ")
+    with tarfile.open(tmp_path / "root.tar", "w"):
+        pass
+    assert said(command("import", "-c", "RUN x", str(tmp_path / "root.tar"))) == (
+        1, "Error response from daemon: RUN is not a valid change command\n")
+
+
+def test_an_import_keeps_its_message(command: Command, daemon: Daemon, tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "root.tar", "w"):
+        pass
+    image = command("import", "-m", "by hand", str(tmp_path / "root.tar")).stdout.strip()
+    assert command("image", "inspect", "-f", "{{.Comment}}", image).stdout == "by hand\n"
+    assert command("history", "--format", "{{.Comment}}", image).stdout == "by hand\n"
+    daemon.ok("rmi", image)

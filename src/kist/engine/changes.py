@@ -23,7 +23,7 @@ def apply(config: Json, changes: list[str]) -> Json:
         word, _, rest = line.strip().partition(" ")
         make = _WORDS.get(word.upper())
         if make is None:
-            raise InvalidParameter(f"{word.lower()} is not a valid change command")
+            raise InvalidParameter(f"{word} is not a valid change command")
         make(found, rest.strip())
     return found
 

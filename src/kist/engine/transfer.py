@@ -98,7 +98,8 @@ class Transfer:
                 sink.write(piece)
             blob, diff_id = sink.commit()
             made = dockerfile.image_document(
-                config, platform, [diff_id], [{"created": times.rfc3339(times.now()), "comment": message}])
+                config, platform, [diff_id], [{"created": times.rfc3339(times.now()), "comment": message}],
+                comment=message)
             target = put_manifest(store.content, made, [blob])
             manifest = store.images._read_manifest(target.manifest, None)
             assemble(store, manifest, dockerfile.parse(made), _nowhere)

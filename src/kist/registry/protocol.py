@@ -239,7 +239,9 @@ def error_for(status: int, body: bytes, subject: Subject, *, retry_after: str = 
 
 def _denied(status: int, first: RemoteError, subject: Subject) -> KistError:
     said = str(first) if first.code else "denied: requested access to the resource is denied"
-    if subject.action == "pull":
+    if subject.action == "list" and status == 404:
+        return NotFound(f"repository {subject.name} not found: {said}")
+    if subject.action in ("pull", "list"):
         # Registries don't say which of the two it is, and neither may we guess (Docker's sentence).
         return NotFound(
             f"pull access denied for {subject.name}, repository does not exist or may require "

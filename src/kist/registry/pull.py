@@ -276,7 +276,7 @@ def list_tags(client: RegistryClient, reference: Reference, *, mirrors: bool = T
 def _list_page(
     client: RegistryClient, endpoint: Endpoint, url: str, reference: Reference, key: str
 ) -> tuple[list[object], str | None]:
-    with client.request(endpoint, "GET", url, subject=Subject(reference.familiar_name),
+    with client.request(endpoint, "GET", url, subject=Subject(reference.familiar_name, action="list"),
                         scope=pull_scope(reference.path)) as answer:
         try:
             values = json.loads(answer.read(MAX_LIST_BODY))[key] or []

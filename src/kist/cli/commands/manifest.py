@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from kist.cli.credentials import for_image
 from kist.cli.names import with_tag
-from kist.cli.parser import Command
+from kist.cli.parser import CliError, Command
+from kist.errors import NotFound
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,7 +19,10 @@ def _inspect(args: Arguments, session: Session) -> int:
     from binascii import a2b_base64
 
     image = args.words[-1]
-    told = session.client.images.manifest(image, auth=for_image(session, image))
+    try:
+        told = session.client.images.manifest(image, auth=for_image(session, image))
+    except NotFound:
+        raise CliError(f"no such manifest: {with_tag(image)}") from None
     document = json.loads(a2b_base64(told["Raw"]))
     if args.flag("verbose"):
         kind = "SchemaV2Manifest" if "docker" in told["Descriptor"]["mediaType"] else "OCIManifest"
