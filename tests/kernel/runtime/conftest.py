@@ -79,13 +79,33 @@ Runner = Callable[..., Any]
 
 
 @pytest.fixture
-def run(container_id: str, tmp_path: Path) -> Iterator[Runner]:
+def source(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """The modules to test: ours, or a copy with changes: ``request.param`` has (file, old text, new text) for each."""
+    changes = getattr(request, "param", ())
+    if not changes:
+        return SRC
+    copy_of = tmp_path / "changed"
+    (copy_of / "kist").mkdir(parents=True)
+    for part in ("linux", "runtime"):
+        shutil.copytree(SRC / "kist" / part, copy_of / "kist" / part, ignore=shutil.ignore_patterns("__pycache__"))
+    for part in ("__init__.py", "errors.py", "version.py"):
+        shutil.copy(SRC / "kist" / part, copy_of / "kist" / part)
+    for name, old, new in changes:
+        path = copy_of / "kist" / name
+        text = path.read_text()
+        assert old in text, f"{name} no longer has: {old}"
+        path.write_text(text.replace(old, new))
+    return copy_of
+
+
+@pytest.fixture
+def run(container_id: str, tmp_path: Path, source: Path) -> Iterator[Runner]:
     """``run(spec, execs=[…])`` → the harness' report. Afterwards nothing of the container may be left."""
     def runner(spec: dict[str, Any], *args: str, **job: Any) -> Any:
         if args:
             spec["process"]["args"] = list(args)
         text = json.dumps({"spec": spec, "id": container_id, "bundle": str(tmp_path), **job})
-        done = subprocess.run([sys.executable, "-I", "-S", str(HARNESS), str(SRC)], input=text, text=True,
+        done = subprocess.run([sys.executable, "-I", "-S", str(HARNESS), str(source)], input=text, text=True,
                               capture_output=True, timeout=60, check=False)
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)

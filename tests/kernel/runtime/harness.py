@@ -2,7 +2,7 @@
 
 Standard input is a JSON job, standard output a JSON report:
 
-    job     {"src", "spec", "id", "bundle", "execs": [process…], "netns": path?, "stdin": text?, "signal": n?}
+    job     {"src", "spec", "id", "bundle", "execs": [process…], "netns": path?, "stdin": text?, "leak": true?}
     report  {"status", "stdout", "stderr"} or {"error", "kind", "errno"}; "execs": the same for each
 
 With execs the container is killed after the last of them; what its own process wrote is reported then.
@@ -76,6 +76,8 @@ def run(job: dict[str, object]) -> dict[str, object]:
     from kist.runtime.exec import exec_process
 
     spec: dict[str, object] = job["spec"]  # type: ignore[assignment]
+    if job.get("leak"):  # what a careless caller leaves open, and inheritable
+        os.set_inheritable(os.open("/", os.O_RDONLY), True)
     netns = os.open(str(job["netns"]), os.O_RDONLY) if job.get("netns") else None
     streams = Streams(job.get("stdin"))  # type: ignore[arg-type]
     try:

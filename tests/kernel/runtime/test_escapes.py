@@ -1,27 +1,30 @@
-"""One test per known class of container escape. Each shows the effect of the guard from inside: taking the guard out
-makes the test fail (the class and the guard are named in the docstring)."""
+"""One test per known class of container escape. Each shows the effect of the guard from inside; the class and the guard
+are named in the docstring. `test_without_its_guard_the_attack_succeeds` carries out every one of them again, on a copy
+of the runtime that lacks the guard, where it has to fail."""
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-SRC = Path(__file__).resolve().parents[3] / "src"
+from kist.linux.capabilities import NAMES as CAPABILITIES
 
 
-def test_overwrite_of_the_interpreter(tmp_path: Path) -> None:
+def test_overwrite_of_the_interpreter(tmp_path: Path, source: Path) -> None:
     """CVE-2019-5736: /proc/self/exe of the runtime, opened for writing once it runs something else.
     Guard: `linux.sealed` (a read-only clone of the mount)."""
     victim = tmp_path / "sleep"
     victim.write_bytes(Path("/bin/busybox").read_bytes())
     victim.chmod(0o755)
-    code = (f"import sys, os; sys.path.insert(0, {str(SRC)!r})\n"
+    code = (f"import sys, os; sys.path.insert(0, {str(source)!r})\n"
             "from kist.linux.sealed import open_executable\n"
             f"fd = open_executable({str(victim)!r})\n"
             "os.execve(f'/proc/self/fd/{fd}', ['sleep', '30'], {})")
@@ -40,7 +43,8 @@ def test_overwrite_of_the_interpreter(tmp_path: Path) -> None:
     os.close(handle)
 
 
-def test_the_runtime_command_runs_sealed(spec: dict[str, Any], tmp_path: Path, container_id: str) -> None:
+def test_the_runtime_command_runs_sealed(spec: dict[str, Any], tmp_path: Path, container_id: str,
+                                         source: Path) -> None:
     """CVE-2019-5736, the command: whoever makes containers runs an interpreter on a read-only mount. A hook of it
     looks at its parent's, and at that of the container's first process, which is a fork of it."""
     probe = ("import json, os, sys; pid = json.load(sys.stdin)['pid']\n"
@@ -49,7 +53,7 @@ def test_the_runtime_command_runs_sealed(spec: dict[str, Any], tmp_path: Path, c
     spec["hooks"] = {"createRuntime": [{"path": sys.executable, "args": ["python", "-I", "-S", "-c", probe]}]}
     (tmp_path / "config.json").write_text(json.dumps(spec))
     for entry in ("__main__.py", "start.py"):  # by hand and as `kist oci`; the start script is start.py's function
-        command = [sys.executable, "-I", "-S", str(SRC / "kist/runtime" / entry), "--root", str(tmp_path / "state")]
+        command = [sys.executable, "-I", "-S", str(source / "kist/runtime" / entry), "--root", str(tmp_path / "state")]
         subprocess.run([*command, "run", "--bundle", str(tmp_path), container_id], check=True, timeout=60)
         assert (tmp_path / "seen").read_text() == "[True, True]"
         (tmp_path / "seen").unlink()
@@ -72,9 +76,9 @@ def test_working_directory_through_a_link_of_the_image(spec: dict[str, Any], run
 
 
 def test_no_descriptor_of_the_runtime_is_left(spec: dict[str, Any], run: Any) -> None:
-    """CVE-2024-21626: leaked descriptors. Guard: close_range(2) before execve(2)."""
+    """CVE-2024-21626: leaked descriptors, one of the host's root among them. Guard: close_range(2) before execve(2)."""
     probe = {**spec["process"], "args": ["sh", "-c", "ls /proc/self/fd; ls /proc/1/fd"]}
-    report = run(spec, "sleep", "30", execs=[probe])
+    report = run(spec, "sleep", "30", execs=[probe], leak=True)
     assert report["execs"][0]["stdout"].split() == ["0", "1", "2", "3", "0", "1", "2"]
 
 
@@ -85,7 +89,7 @@ def test_masked_path_that_is_a_link(spec: dict[str, Any], run: Any, rootfs: Path
     (rootfs / "dev" / "null").symlink_to("/proc/sys/kernel/core_pattern")
     spec["mounts"] = [mount for mount in spec["mounts"] if not mount["destination"].startswith("/dev")]
     report = run(spec, "sh", "-c", "cat /proc/keys; echo end")
-    assert "something else is in its place" in report.get("error", "") or report["stdout"] == "end\n"
+    assert "something else is in its place" in report.get("error", "") or report.get("stdout") == "end\n"
 
 
 def test_masked_path_shows_nothing_of_the_image(spec: dict[str, Any], sh: Any, rootfs: Path) -> None:
@@ -101,8 +105,7 @@ def test_console_that_is_a_link(spec: dict[str, Any], run: Any, rootfs: Path) ->
     spec["mounts"] = [mount for mount in spec["mounts"] if mount["destination"] != "/dev"]
     spec["process"]["terminal"] = True
     report = run(spec, "sh", "-c", "stat -c %F /proc/sysrq-trigger")
-    assert "error" in report
-    assert "ELOOP" in report["error"]
+    assert "ELOOP" in report.get("error", "")
 
 
 def test_ptmx_that_is_none(spec: dict[str, Any], run: Any, rootfs: Path) -> None:
@@ -111,7 +114,7 @@ def test_ptmx_that_is_none(spec: dict[str, Any], run: Any, rootfs: Path) -> None
     (rootfs / "dev" / "pts" / "ptmx").touch()
     spec["mounts"] = [mount for mount in spec["mounts"] if not mount["destination"].startswith("/dev")]
     spec["process"]["terminal"] = True
-    assert "not devpts' multiplexer" in run(spec)["error"]
+    assert "not devpts' multiplexer" in run(spec).get("error", "")
 
 
 def test_procfs_writes_are_redirected_nowhere(spec: dict[str, Any], run: Any, tmp_path: Path) -> None:
@@ -121,13 +124,13 @@ def test_procfs_writes_are_redirected_nowhere(spec: dict[str, Any], run: Any, tm
     for destination in ("/proc/self/attr", "/proc/sys/kernel", "/proc/1"):
         trial = {**spec, "mounts": [*spec["mounts"], {"destination": destination, "type": "bind", "options": ["rbind"],
                                                       "source": str(tmp_path / "fake")}]}
-        assert "nothing may be mounted inside /proc" in run(trial)["error"]
+        assert "nothing may be mounted inside /proc" in run(trial).get("error", "")
 
 
 def test_a_tmpfs_over_proc_is_refused(spec: dict[str, Any], run: Any) -> None:
     """CVE-2025-52881, by another kind of mount."""
     spec["mounts"].append({"destination": "/proc/self/attr", "type": "tmpfs", "source": "tmpfs"})
-    assert "nothing may be mounted inside /proc" in run(spec)["error"]
+    assert "nothing may be mounted inside /proc" in run(spec).get("error", "")
 
 
 def test_sysctl_goes_to_the_kernel(spec: dict[str, Any], run: Any, rootfs: Path) -> None:
@@ -138,14 +141,14 @@ def test_sysctl_goes_to_the_kernel(spec: dict[str, Any], run: Any, rootfs: Path)
     spec["mounts"] = [mount for mount in spec["mounts"] if mount["destination"] != "/proc"]
     spec["linux"]["sysctl"] = {"net.ipv4.ip_forward": "1"}
     report = run(spec, "cat", "/proc/sys/net/ipv4/ip_forward")
-    assert report["stdout"] == "untouched"
+    assert report.get("stdout") == "untouched"
 
 
 def test_proc_on_a_link(spec: dict[str, Any], run: Any, rootfs: Path) -> None:
     """CVE-2019-16884: /proc a link to elsewhere, so that masks miss. Guard: RESOLVE_NO_SYMLINKS."""
     (rootfs / "evil").mkdir()
     (rootfs / "proc").symlink_to("evil")
-    assert run(spec)["error"] == "mount proc on /proc: ELOOP"
+    assert run(spec).get("error") == "mount proc on /proc: ELOOP"
 
 
 def test_dev_is_a_link_out(spec: dict[str, Any], run: Any, rootfs: Path, tmp_path: Path) -> None:
@@ -153,7 +156,7 @@ def test_dev_is_a_link_out(spec: dict[str, Any], run: Any, rootfs: Path, tmp_pat
     (tmp_path / "hostdev").mkdir()
     (rootfs / "dev").symlink_to(tmp_path / "hostdev")
     report = run(spec, "sh", "-c", f"touch /dev/made; ls {tmp_path}/hostdev")
-    assert {"made", "null"} <= set(report["stdout"].split()), report  # the same path, but inside of the root
+    assert {"made", "null"} <= set(report.get("stdout", "").split()), report  # the same path, but inside of the root
     assert list((tmp_path / "hostdev").iterdir()) == []
 
 
@@ -162,7 +165,7 @@ def test_device_node_that_is_a_link(spec: dict[str, Any], run: Any, rootfs: Path
     (rootfs / "dev").mkdir()
     (rootfs / "dev" / "zero").symlink_to("/etc/passwd")
     spec["mounts"] = [mount for mount in spec["mounts"] if not mount["destination"].startswith("/dev")]
-    assert "make the device zero: something else is in its place" in run(spec)["error"]
+    assert "make the device zero: something else is in its place" in run(spec).get("error", "")
 
 
 def test_mount_destination_leads_out(spec: dict[str, Any], run: Any, rootfs: Path, tmp_path: Path) -> None:
@@ -172,7 +175,7 @@ def test_mount_destination_leads_out(spec: dict[str, Any], run: Any, rootfs: Pat
     (rootfs / "mnt").symlink_to(tmp_path / "victim")
     spec["mounts"].append({"destination": "/mnt/x", "type": "bind", "source": str(tmp_path / "data"),
                            "options": ["rbind"]})
-    mounts = run(spec, "cat", "/proc/self/mountinfo")["stdout"]
+    mounts = run(spec, "cat", "/proc/self/mountinfo").get("stdout", "")
     assert f" {tmp_path}/victim/x " in mounts  # the same path, but inside of the root
     assert list((tmp_path / "victim").iterdir()) == []
 
@@ -181,16 +184,26 @@ def test_mount_destination_leads_out(spec: dict[str, Any], run: Any, rootfs: Pat
 def test_odd_user_ids(spec: dict[str, Any], run: Any, uid: Any) -> None:
     """CVE-2026-30892: setresuid(-1) changes nothing, and the process stays root. Guard: the id is checked."""
     spec["process"]["user"]["uid"] = uid
-    assert "is not an id" in run(spec, "id")["error"]
+    assert "is not an id" in run(spec, "id").get("error", "")
+
+
+WATCHER = ("while :; do for p in /proc/[0-9]*; do e=$(readlink $p/exe) && [ $e != /bin/busybox ] && "
+           "echo reached $p $e; done; done")
 
 
 def test_the_joining_process_is_out_of_reach(spec: dict[str, Any], run: Any) -> None:
-    """CVE-2016-9962: a process of the container opens /proc/PID/root of one that joins. Two guards, either of which is
-    enough: PR_SET_DUMPABLE 0 before it joins, and its privilege, which the container's processes don't have."""
-    watcher = ("while :; do for p in /proc/[0-9]*; do e=$(readlink $p/exe) && [ $e != /bin/busybox ] && "
-               "echo reached $p $e; done; done")
-    probe = {**spec["process"], "args": ["true"]}
-    report = run(spec, "sh", "-c", watcher, execs=[probe] * 6)
+    """CVE-2016-9962: a process of the container looks into one that joins, which holds things of the host.
+    In a user namespace the container's root has every privilege over it. Guard: PR_SET_DUMPABLE 0 before it joins."""
+    spec["linux"]["namespaces"].append({"type": "user"})
+    spec["linux"]["uidMappings"] = spec["linux"]["gidMappings"] = [{"containerID": 0, "hostID": 0, "size": 65536}]
+    spec["process"]["capabilities"] = {kind: [*CAPABILITIES] for kind in ("bounding", "effective", "permitted")}
+    report = run(spec, "sh", "-c", WATCHER, execs=[{**spec["process"], "args": ["true"]}] * 6)
+    assert report.get("stdout") == ""
+
+
+def test_the_joining_process_is_out_of_reach_without_a_user_namespace(spec: dict[str, Any], run: Any) -> None:
+    """There the kernel wants the privilege of the host's root for it, too."""
+    report = run(spec, "sh", "-c", WATCHER, execs=[{**spec["process"], "args": ["true"]}] * 6)
     assert report["stdout"] == ""
 
 
@@ -214,15 +227,104 @@ print("fine")
 """
 
 
-def test_nothing_is_imported_from_the_image(spec: dict[str, Any], tmp_path: Path, rootfs: Path,
-                                            container_id: str) -> None:
+def test_nothing_is_imported_from_the_image(spec: dict[str, Any], tmp_path: Path, rootfs: Path, container_id: str,
+                                            source: Path) -> None:
     """The runtime's own modules looked for after the root has changed: an image that has a directory of the same path
     would have its code run with all privilege. Guard: no finder but for what the interpreter has built in."""
     place = f"/tmp/{container_id}"
     (rootfs / place[1:]).mkdir(parents=True)
     (rootfs / place[1:] / "planted.py").write_text("def escape():\n    raise RuntimeError('code of the image runs')\n")
     (tmp_path / "config.json").write_text(json.dumps(spec))
-    code = IMPORTING.format(src=str(SRC), planted=place, bundle=str(tmp_path))
+    code = IMPORTING.format(src=str(source), planted=place, bundle=str(tmp_path))
     done = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, timeout=60,
                           check=False)
     assert done.stdout == "fine\n", done.stderr
+
+
+# Guards, as changes that take them out: file, what is there, what is there instead.
+Change = tuple[str, str, str]
+UNSEALED: Change = ("linux/sealed.py", "_syscall(real, SYS_MOUNT_SETATTR, fd, b\"\", AT_EMPTY_PATH, READ_ONLY, "
+                    "len(READ_ONLY))", "pass")
+NEVER_SEALED: Change = ("runtime/start.py", "if os.geteuid() != 0 or", "if True or")
+MAGIC_LINKS: tuple[Change, ...] = (
+    ("runtime/process.py", "if error.errno not in (30, 13):", "if False:"),
+    ("runtime/process.py", "RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)", "0)"),
+    ("runtime/process.py", "if not inside:", "if False:"))
+LEAKS: tuple[Change, ...] = (
+    ("runtime/init.py", "p.close_range(3 + init.preserve_fds, flags=p.CLOSE_RANGE_CLOEXEC)", "pass"),
+    ("runtime/exec.py", "p.close_range(3 + preserve_fds, flags=p.CLOSE_RANGE_CLOEXEC)", "pass"))
+ANY_NODE: Change = ("runtime/devices.py", "if stat.S_IFMT(there.st_mode) != kind or there.st_rdev != number:",
+                    "if False:")
+THEIR_NULL: Change = ("runtime/paths.py", "m.open_tree(ctx.null, ", "m.open_tree(ctx.root.resolve('/dev/null'), ")
+NO_MASK: Change = ("runtime/paths.py", "            _mask(ctx, target)", "            pass")
+CONSOLE_BY_PATH: Change = ("runtime/console.py", "def take_terminal(", """def _bind_console(ctx: Context) -> None:
+    target = ctx.root.resolve("/dev/console")
+    tree = m.open_tree(ctx.slave, "", m.OPEN_TREE_CLONE | m.AT_EMPTY_PATH)
+    m.move_mount(tree, target)
+
+
+def take_terminal(""")
+ANY_PTMX: Change = ("runtime/console.py", "if magic(master) != DEVPTS_SUPER_MAGIC or", "if False and")
+INSIDE_PROC: Change = ("runtime/mounts.py", 'if destination.startswith("/proc/") and destination not in PROC_FILES:',
+                       "if False:")
+THEIR_PROC: Change = ("runtime/kernel.py", """        fd = openat2(ctx.proc.fd, self.path, os.O_WRONLY, 0,
+                     RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS)
+        try:
+            if magic(fd)""", """        fd = os.open(f"{ctx.spec['root']['path']}/proc/{self.path}", os.O_WRONLY)
+        try:
+            if False and magic(fd)""")
+PROC_BY_LINK: Change = ("runtime/mounts.py", "RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS)", "RESOLVE_IN_ROOT)")
+BY_PATH: tuple[Change, ...] = (  # below the root as a prefix, as if no link ever led out of it
+    ("linux/openat2.py", "return openat2(self.fd, path, flags, mode, _IN_ROOT)",
+     "return openat2(self.fd, path.lstrip('/') or '.', flags, mode, 0)"),
+    ("linux/openat2.py", "return openat2(self.fd, path, os.O_PATH | (0 if follow else os.O_NOFOLLOW), 0, _IN_ROOT)",
+     "return openat2(self.fd, path.lstrip('/') or '.', os.O_PATH | (0 if follow else os.O_NOFOLLOW), 0, 0)"))
+ANY_ID: Change = ("runtime/process.py", "if not isinstance(value, int) or not 0 <= value < (1 << 32) - 1:", "if False:")
+# The process that joins waits a moment, so that who looks for it finds it.
+SLOWLY: Change = ("runtime/exec.py", "    run(todo.inside, ctx)\n",
+                  "    select.select([], [], [], 0.3)\n    run(todo.inside, ctx)\n")
+DUMPABLE: Change = ("runtime/exec.py", "p.prctl(p.PR_SET_DUMPABLE, 0)", "pass")
+ANY_IMPORT: Change = ("runtime/init.py", "    trust_no_files()\n", "")
+
+
+@pytest.mark.parametrize(("attack", "source"), [
+    (test_overwrite_of_the_interpreter, (UNSEALED,)),
+    (test_the_runtime_command_runs_sealed, (NEVER_SEALED,)),
+    (test_working_directory_through_a_descriptor, MAGIC_LINKS),
+    (test_working_directory_through_a_link_of_the_image, MAGIC_LINKS),
+    (test_no_descriptor_of_the_runtime_is_left, LEAKS),
+    (test_masked_path_that_is_a_link, (ANY_NODE, THEIR_NULL)),
+    (test_masked_path_shows_nothing_of_the_image, (NO_MASK,)),
+    (test_console_that_is_a_link, (CONSOLE_BY_PATH,)),
+    (test_ptmx_that_is_none, (ANY_PTMX,)),
+    (test_procfs_writes_are_redirected_nowhere, (INSIDE_PROC,)),
+    (test_a_tmpfs_over_proc_is_refused, (INSIDE_PROC,)),
+    (test_sysctl_goes_to_the_kernel, (THEIR_PROC,)),
+    (test_proc_on_a_link, (PROC_BY_LINK,)),
+    (test_dev_is_a_link_out, BY_PATH),
+    (test_device_node_that_is_a_link, (ANY_NODE,)),
+    (test_mount_destination_leads_out, BY_PATH),
+    (test_odd_user_ids, (ANY_ID,)),
+    (test_the_joining_process_is_out_of_reach, (SLOWLY, DUMPABLE)),
+    (test_nothing_is_imported_from_the_image, (ANY_IMPORT,)),
+], indirect=["source"], ids=lambda value: getattr(value, "__name__", "").removeprefix("test_") or "guards")
+def test_without_its_guard_the_attack_succeeds(attack: Callable[..., None], source: Path,
+                                               request: pytest.FixtureRequest) -> None:
+    assert source.name == "changed"
+    asked = {name: request.getfixturevalue(name) for name in inspect.signature(attack).parameters if name != "uid"}
+    if attack is test_odd_user_ids:
+        asked["uid"] = -1
+    with pytest.raises((AssertionError, pytest.fail.Exception)):
+        attack(**asked)
+
+
+@pytest.mark.parametrize("source", [(SLOWLY,)], indirect=True)
+def test_out_of_reach_however_slowly_it_joins(spec: dict[str, Any], run: Any) -> None:
+    test_the_joining_process_is_out_of_reach(spec, run)
+
+
+def test_every_attack_is_tried_without_its_guard() -> None:
+    marks = test_without_its_guard_the_attack_succeeds.pytestmark
+    tried = {row[0] for row in marks[0].args[1]}
+    attacks = {thing for name, thing in globals().items() if name.startswith("test_") and "CVE" in str(thing.__doc__)}
+    assert attacks <= tried
