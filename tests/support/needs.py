@@ -9,6 +9,8 @@ import subprocess
 
 import pytest
 
+from kist.errors import InvalidParameter
+from kist.store import erofs
 from support.daemon import docker_command
 
 
@@ -22,6 +24,16 @@ def missing(what: str) -> None:
 def program(name: str) -> None:
     if shutil.which(name) is None:
         missing(f"{name} is not installed")
+
+
+def storage_driver(name: str) -> str:
+    """The store's driver *name*, which the kernel can do."""
+    if name == "erofs":
+        try:
+            erofs.check_usable()
+        except InvalidParameter as error:
+            missing(error.message)
+    return name
 
 
 def _docker_major() -> int:

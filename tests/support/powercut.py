@@ -1,6 +1,6 @@
 """Works on a store until the power is cut; run by test_store_powercut.py in a mount namespace of its own.
 
-    powercut.py DEVICE-FILE MOUNT-POINT SEED ROUNDS
+    powercut.py DEVICE-FILE MOUNT-POINT SEED ROUNDS DRIVER
 
 The power cut is ext4's own (EXT4_IOC_SHUTDOWN without a flush of the journal, as xfstests use it): from that
 moment nothing is written any more, and what was only in memory is lost. Prints one line per round, or what is wrong.
@@ -27,12 +27,12 @@ _SHUTDOWN = 0x8004587D  # _IOR('X', 125, __u32), linux/fs/ext4/ext4.h
 _NO_LOG_FLUSH = struct.pack("I", 2)
 
 
-def work(path: str, out: int, chance: random.Random, number: int) -> None:
+def work(path: str, driver: str, out: int, chance: random.Random, number: int) -> None:
     """Put, name, remove images and snapshots for ever; tell of each when it is done."""
     def tell(line: str) -> None:
         os.write(out, f"{line}\n".encode())
 
-    store = Store.open(path)
+    store = Store.open(path, driver)
     while True:
         number += 1
         layers = [tar(directory(f"d{number}-{index}"), *(file(f"d{number}-{index}/{i}", chance.randbytes(3000))
@@ -52,13 +52,13 @@ def work(path: str, out: int, chance: random.Random, number: int) -> None:
             store.gc(0)
 
 
-def one_round(device: str, place: str, chance: random.Random, known: dict[str, str], number: int) -> int:
+def one_round(device: str, place: str, driver: str, chance: random.Random, known: dict[str, str], number: int) -> int:
     subprocess.run(["mount", "-o", "loop", device, place], check=True)
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
         try:
-            work(f"{place}/store", writer, chance, number)
+            work(f"{place}/store", driver, writer, chance, number)
         except BaseException:  # the disk is gone
             os._exit(1)
     os.close(writer)
@@ -76,7 +76,7 @@ def one_round(device: str, place: str, chance: random.Random, known: dict[str, s
     maybe = {line.split(" ")[1] for line in late + told if line.startswith(("deleting", "put"))
              } if late else {line.split(" ")[1] for line in told if line.startswith("deleting")}
     subprocess.run(["mount", "-o", "loop", device, place], check=True)
-    with Store.open(f"{place}/store") as store:
+    with Store.open(f"{place}/store", driver) as store:
         findings = check(store)
         assert not findings, findings
         here = {name: image.id for image in store.images.list() for name in image.names}
@@ -114,10 +114,10 @@ def _read(fd: int, until: float | None) -> list[str]:
 
 
 def main() -> int:
-    device, place, seed, rounds = sys.argv[1:]
+    device, place, seed, rounds, driver = sys.argv[1:]
     chance, known, number = random.Random(int(seed)), dict[str, str](), 0
     for _ in range(int(rounds)):
-        number = one_round(device, place, chance, known, number)
+        number = one_round(device, place, driver, chance, known, number)
         print(f"whole: {len(known)} names", flush=True)
     return 0
 

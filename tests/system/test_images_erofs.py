@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from kist.errors import InvalidParameter
-from kist.store import erofs
+from support import needs
 from support.daemon import Daemon
 
 SETTINGS = '[storage]\ndriver = "erofs"\n'
@@ -17,12 +16,7 @@ SETTINGS = '[storage]\ndriver = "erofs"\n'
 
 @pytest.fixture
 def own(make_daemon: Callable[..., Daemon]) -> Daemon:
-    try:
-        erofs.check_usable()
-    except InvalidParameter as error:
-        if "CI" in os.environ:
-            raise
-        pytest.skip(error.message)
+    needs.storage_driver("erofs")
     daemon = make_daemon(settings=SETTINGS)
     daemon.ok("pull", "-q", "busybox")
     return daemon

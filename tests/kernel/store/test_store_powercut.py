@@ -10,11 +10,16 @@ from pathlib import Path
 
 import pytest
 
+from kist.store.store import DRIVERS
+from support import needs
+
 TESTS = Path(__file__).parents[2]
 ROUNDS = 4
 
 
-def test_power_cuts(tmp_path: Path) -> None:
+@pytest.mark.parametrize("driver", DRIVERS)
+def test_power_cuts(tmp_path: Path, driver: str) -> None:
+    needs.storage_driver(driver)
     device, place = tmp_path / "disk", tmp_path / "place"
     place.mkdir()
     with device.open("wb") as file:
@@ -23,7 +28,7 @@ def test_power_cuts(tmp_path: Path) -> None:
     seed = random.randrange(1 << 32)
     done = subprocess.run(
         ["unshare", "--mount", "--propagation", "private", sys.executable, TESTS / "support/powercut.py",
-         device, place, str(seed), str(ROUNDS)], capture_output=True, text=True, timeout=120, check=False,
+         device, place, str(seed), str(ROUNDS), driver], capture_output=True, text=True, timeout=120, check=False,
         env={**os.environ, "PYTHONPATH": f"{TESTS}:{TESTS.parent / 'src'}"})
     if "failed to setup loop device" in done.stderr and "CI" not in os.environ:
         pytest.skip("no loop devices here")

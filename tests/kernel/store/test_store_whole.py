@@ -26,8 +26,9 @@ from kist.oci.manifest import Descriptor
 from kist.store import assemble, ingest
 from kist.store.errors import DigestMismatch, DiskFull, InvalidLayer, NoSuchContent, StoreInUse
 from kist.store.images import ManifestTarget
-from kist.store.store import Store
+from kist.store.store import DRIVERS, Store
 from kist.store.streams import Joined
+from support import needs
 from support.tars import config_of, diff_id, directory, file, hardlink, put_image, raw_header, symlink, tar
 
 BASE = tar(directory("etc"), file("etc/passwd", b"root:x:0:0::/root:/bin/sh\n"), file("etc/old"),
@@ -35,9 +36,14 @@ BASE = tar(directory("etc"), file("etc/passwd", b"root:x:0:0::/root:/bin/sh\n"),
 TOP = tar(file("etc/new", b"n" * 1000), file("etc/.wh.old"))
 
 
+@pytest.fixture(params=DRIVERS)
+def driver(request: pytest.FixtureRequest) -> str:
+    return needs.storage_driver(request.param)
+
+
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with Store.open(str(tmp_path / "data")) as store:
+def store(tmp_path: Path, driver: str) -> Iterator[Store]:
+    with Store.open(str(tmp_path / "data"), driver) as store:
         yield store
 
 
@@ -66,7 +72,8 @@ def test_layers_are_stacked_by_chain_id(store: Store) -> None:
     assert [base, top] == chain_ids([diff_id(BASE), diff_id(TOP)])
     assert [layer.chain_id for layer in store.layers.stack(top)] == [top, base]
     assert store.layers.get(top).size == 1000
-    assert (Path(store.layers.path(base)) / "etc/passwd").exists()
+    with store.snapshots.view_image(base) as root:
+        assert os.stat("etc/passwd", dir_fd=root).st_size
     assert store.layers.has(base)
 
 
@@ -106,12 +113,12 @@ def test_an_endless_layer_of_zeros_is_bounded(store: Store) -> None:
     assert names(Path(store.path) / "staging") == []
 
 
-def test_a_full_disk(tmp_path: Path) -> None:
+def test_a_full_disk(tmp_path: Path, driver: str) -> None:
     small = tmp_path / "small"
     small.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", small], check=True)
     try:
-        with Store.open(str(small / "data")) as store:
+        with Store.open(str(small / "data"), driver) as store:
             layer = tar(*(file(f"f{n}", bytes(100_000)) for n in range(50)))
             with pytest.raises(DiskFull) as caught:
                 store.layers.apply(io.BytesIO(layer), diff_id(layer))
@@ -413,8 +420,8 @@ KILLED = """
 import io, os, sys, threading
 sys.path.insert(0, sys.argv[2])
 from support.tars import put_image, tar, file
-from kist.store.store import Store
-store = Store.open(sys.argv[1])
+from kist.store.store import DRIVERS, Store
+store = Store.open(sys.argv[1], sys.argv[3])
 print("ready", flush=True)
 number = 0
 while True:
@@ -429,10 +436,10 @@ while True:
 
 
 @pytest.mark.parametrize("delay", [0.02, 0.09, 0.2, 0.33])
-def test_killed_at_any_point(tmp_path: Path, delay: float) -> None:
+def test_killed_at_any_point(tmp_path: Path, driver: str, delay: float) -> None:
     data = tmp_path / "data"
     tests = str(Path(__file__).parents[2])
-    process = subprocess.Popen([sys.executable, "-c", KILLED, str(data), tests], stdout=subprocess.PIPE)
+    process = subprocess.Popen([sys.executable, "-c", KILLED, str(data), tests, driver], stdout=subprocess.PIPE)
     assert process.stdout is not None
     assert process.stdout.readline() == b"ready\n"
     threading.Event().wait(delay)
