@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import signal
 import statistics
 import sys
 import time
@@ -201,6 +202,7 @@ def main() -> int:
     parser.add_argument("--engines", default="", help="only engines whose names begin so (comma-separated)")
     parser.add_argument("--json", type=Path, help="write the raw values here, too")
     args = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was started is removed then, too
     results, bench = Results(), Bench()
     try:
         if args.engines:

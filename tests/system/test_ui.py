@@ -77,7 +77,7 @@ def test_seen_driven_and_left(daemon: Daemon, terminal: Terminal) -> None:
     terminal.press("y")
     terminal.shows("○ web", "Exited (137)")
     assert daemon.ok("ps", "-q") == ""
-    terminal.size(100, 30)
+    terminal.size(120, 30)
     terminal.shows("IMAGE", "busybox")
     terminal.press("q")
     terminal.shows("ready>")

@@ -78,6 +78,11 @@ def test_order_filter_and_groups() -> None:
     assert made.totals[-1].cpu == pytest.approx(140.0)
 
 
+def test_numbers_in_names_count() -> None:
+    assert names(model(summary("w10"), summary("w2"), summary("a"), summary("w")), View(sort="name")) == [
+        "a", "w", "w2", "w10"]
+
+
 @pytest.mark.parametrize(("said", "shown"), [
     ("Up Less than a second", "Up 0s"), ("Up About a minute (unhealthy)", "Up 1min (unhealthy)"),
     ("Exited (137) 3 hours ago", "Exited (137) 3h"), ("Up About an hour", "Up 1h"), ("Up 2 weeks (Paused)", "Up 2w"),

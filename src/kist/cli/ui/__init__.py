@@ -10,5 +10,6 @@
     look.py     colours of the two themes
     head.py     totals    table.py  the list    pane.py  plots, log, processes, details    bar.py  the bottom bar
     dialogs.py  confirm, menu, help
-    app.py      keys → all that
+    window.py   the parts together: news come in, the parts are told what to show
+    app.py      the keys
 """

@@ -1,51 +1,24 @@
-"""The program: keys and clicks come in, the feed's news come in, and the widgets are told what to show."""
+"""The keys, and what each of them does."""
 
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import partial
-from typing import Any
 
-from textual.app import App, ComposeResult, SuspendNotSupported
+from textual.app import SuspendNotSupported
 from textual.binding import Binding
-from textual.events import Resize
-from textual.message import Message
-from textual.widgets._input import Input  # the package's own lazy names cost a look-up each
+from textual.widgets import Input
 from textual.worker import Worker, WorkerState
 
-from kist.cli.commands.ps import ports_text
 from kist.cli.ui import actions, look, pane
 from kist.cli.ui.bar import Bar
 from kist.cli.ui.dialogs import Confirm, Help, Menu
-from kist.cli.ui.feed import Feed, Lost, News
-from kist.cli.ui.follow import Follower
-from kist.cli.ui.head import Head
-from kist.cli.ui.model import SORTS, Model, Row, View
+from kist.cli.ui.model import SORTS, Row
 from kist.cli.ui.pane import Pane
 from kist.cli.ui.table import Table
-from kist.client.client import Client
+from kist.cli.ui.window import Window
 from kist.errors import KistError
-
-SHORT = 17  # lines of the screen below which the pane gives its place to the list
-TINY = 10  # and below which the head is one line
-REFRESH = 2.0  # seconds between two looks at a container's processes
-
-
-class Told(Message):
-    """The feed has something."""
-
-    def __init__(self, news: News | Lost) -> None:
-        super().__init__()
-        self.news = news
-
-
-class Logged(Message):
-    """The follower has lines."""
-
-    def __init__(self, container: str, lines: list[str]) -> None:
-        super().__init__()
-        self.container, self.lines = container, lines
 
 
 def _keys(table: str) -> list[Binding | tuple[str, str] | tuple[str, str, str]]:
@@ -53,12 +26,9 @@ def _keys(table: str) -> list[Binding | tuple[str, str] | tuple[str, str, str]]:
     return [Binding(keys, action) for keys, action in (line.split() for line in table.strip().splitlines())]
 
 
-class UI(App[None]):
+class UI(Window):
     """`kist ui`."""
 
-    CSS = look.CSS
-    TITLE = "kist ui"
-    ENABLE_COMMAND_PALETTE = False
     BINDINGS = _keys("""
         f1,question_mark,h help
         f2,e shell
@@ -104,96 +74,8 @@ class UI(App[None]):
         right sideways(8)
     """)
 
-    def __init__(self, client: Client, *, place: str, theme: str, interval: float = 1.0, wanted: str = "",
-                 shell: Callable[[str], list[str]] | None = None) -> None:
-        super().__init__(ansi_color=True if theme == look.PLAIN else None)
-        for made in look.THEMES:
-            self.register_theme(made)
-        self.theme = theme
-        self.client, self.shell_command = client, shell
-        self.model, self.look_at = Model(), View(filter=wanted)
-        self.info: dict[str, Any] = {}
-        self.lost = ""
-        self.feed = Feed(client, self._tell, interval)
-        self.follower: Follower | None = None
-        self.head, self.table, self.pane, self.bar = Head(self.model, place), Table(), Pane(), Bar()
-        self.line = Input(placeholder="words that a line must have; Enter, or Esc for none", id="filter",
-                          compact=True, select_on_focus=False)
-
-    def compose(self) -> ComposeResult:
-        yield from (self.head, self.table, self.pane, self.bar, self.line)
-
-    def on_mount(self) -> None:
-        self._filtering(on=False)
-        self.feed.start()
-        self.set_interval(REFRESH, self._look_again)
-
-    def on_unmount(self) -> None:
-        self._unfollow()
-        self.feed.stop()
-
-    def on_resize(self, event: Resize) -> None:
-        self.pane.set_class(event.size.height < SHORT, "hidden")
-        self.head.set_class(event.size.height < TINY, "small")
-
-    # What comes in; the first two are called in other threads
-
-    def _tell(self, news: News | Lost) -> None:
-        self.post_message(Told(news))
-
-    def _tell_lines(self, container: str, lines: list[str]) -> None:
-        self.post_message(Logged(container, lines))
-
-    def on_told(self, message: Told) -> None:
-        news = message.news
-        if isinstance(news, Lost):
-            self.lost = news.reason or "no answer"
-        else:
-            self.lost, self.info = "", news.info
-            self.model.listed(news.listed, ports_text)
-            if news.samples is not None:
-                self.model.sampled(news.samples, news.at)
-            self.table.tagged &= self.model.rows.keys()
-            if self.follower is not None and self.follower.done and self.row is not None and self.row.live:
-                self._load()  # it runs again
-        self.redraw()
-
-    def on_logged(self, message: Logged) -> None:
-        if self.follower is not None and message.container == self.follower.container:
-            self.pane.add(message.lines)
-
-    def redraw(self) -> None:
-        """Show what is known."""
-        self.table.show(self.model.lines(self.look_at), self.look_at, stale=bool(self.lost))
-        self.head.show(self.info, self.lost)
-        row = self.row
-        if row is None:
-            self.pane.show_history("all containers", list(self.model.totals))
-        else:
-            self.pane.show_history(row.name, list(row.history))
-        self.bar.show(*["stopped"] * (row is not None and row.state in actions.STOPPED),
-                      *["paused"] * (row is not None and row.state == "paused"), *["tree"] * self.look_at.tree)
-
-    # The container under the cursor, and those that an action is for
-
-    @property
-    def row(self) -> Row | None:
-        return self.table.line.row if self.table.line else None
-
-    @property
-    def chosen(self) -> list[Row]:
-        """The tagged ones, else the one under the cursor, else all of the group there."""
-        if self.table.tagged:
-            return [row for row in self.model.rows.values() if row.id in self.table.tagged]
-        line = self.table.line
-        if line is None:
-            return []
-        if line.row is not None:
-            return [line.row]
-        return [row for row in self.model.rows.values() if line.group and row.group == line.group.name]
-
     def on_table_moved(self) -> None:
-        self._load()
+        self.load()
         self.redraw()
 
     def on_table_sorted(self, message: Table.Sorted) -> None:
@@ -203,10 +85,6 @@ class UI(App[None]):
             self.action_sort_to(message.sort)
 
     # Moving
-
-    @property
-    def zoomed(self) -> bool:
-        return self.screen.has_class("zoomed")
 
     def action_move(self, by: int) -> None:
         self.pane.scroll_by(by) if self.zoomed else self.table.move(by)
@@ -224,10 +102,11 @@ class UI(App[None]):
     # The pane
 
     def action_mode(self, mode: int) -> None:
+        self.table.pin()
         if mode != self.pane.mode:
             self.pane.mode = mode
             self.pane.grep = ""
-            self._load()
+            self.load()
             self.redraw()
 
     def action_next_mode(self) -> None:
@@ -248,45 +127,6 @@ class UI(App[None]):
     def _zoom_to(self, mode: int) -> None:
         self.action_mode(mode)
         self.screen.add_class("zoomed")
-
-    def _load(self) -> None:
-        """Get the pane's text for the container under the cursor."""
-        self._unfollow()
-        self.pane.clear()
-        row = self.row
-        if row is None or self.pane.mode == pane.PLOTS:
-            return
-        if self.pane.mode == pane.LOG:
-            self.follower = Follower(self.client, row.id, self._tell_lines)
-            self.follower.start()
-        else:
-            self._look_again()
-
-    def _unfollow(self) -> None:
-        if self.follower is not None:
-            self.follower.stop()
-            self.follower = None
-
-    def _look_again(self) -> None:
-        """Ask for what no stream tells: processes and details."""
-        row = self.row
-        if row is not None and not self.lost and self.pane.mode in (pane.PROCESSES, pane.DETAILS):
-            self.run_worker(partial(self._text, row.id, self.pane.mode), thread=True, group="text", exclusive=True)
-
-    def _text(self, container: str, mode: int) -> None:
-        """In a thread."""
-        try:
-            if mode == pane.PROCESSES:
-                lines = pane.process_lines(self.client.containers.top(container, "-o pid,user,time,pcpu,args"))
-            else:
-                lines = pane.detail_lines(self.client.containers.inspect(container))
-        except (KistError, OSError) as error:
-            lines = [str(error)]
-        self.call_from_thread(self._take_text, container, mode, lines)
-
-    def _take_text(self, container: str, mode: int, lines: list[str]) -> None:
-        if self.row is not None and self.row.id == container and self.pane.mode == mode:
-            self.pane.replace(lines)
 
     # Order and filter
 
@@ -331,14 +171,7 @@ class UI(App[None]):
             self.redraw()
 
     def action_filter(self) -> None:
-        self._filtering(on=True)
-
-    def _filtering(self, *, on: bool) -> None:
-        """The line takes the bar's place. At once: what is typed behind the key belongs to it."""
-        self.bar.display, self.line.display = not on, on
-        if on:
-            self.line.value = self.pane.grep if self.zoomed else self.look_at.filter
-        self.screen.set_focus(self.line if on else self.table)
+        self.filtering(on=True)
 
     def on_input_changed(self, event: Input.Changed) -> None:
         if not self.line.display:
@@ -350,7 +183,7 @@ class UI(App[None]):
             self.redraw()
 
     def on_input_submitted(self) -> None:
-        self._filtering(on=False)
+        self.filtering(on=False)
 
     def action_leave(self) -> None:
         """Out of the innermost thing that one is in."""
@@ -360,7 +193,7 @@ class UI(App[None]):
                 self.pane.search("")
             else:
                 self.look_at.filter = ""
-            self._filtering(on=False)
+            self.filtering(on=False)
         elif self.zoomed:
             self.screen.remove_class("zoomed")
             self.pane.search("")
@@ -391,25 +224,31 @@ class UI(App[None]):
         self.action_act("unpause" if rows and all(row.state == "paused" for row in rows) else "pause")
 
     def action_kill(self) -> None:
-        if self.chosen:
-            self.push_screen(Menu("Send signal", actions.SIGNALS), lambda name: self._send(name or ""))
+        rows = self._able("kill")
+        if rows:
+            self.push_screen(Menu("Send signal", actions.SIGNALS),
+                             lambda name: self._do(actions.ACTIONS["kill"], rows, name) if name else None)
 
-    def _send(self, signal: str) -> None:
-        if signal:
-            self.action_act("kill", signal)
-
-    def action_act(self, name: str, signal: str = "") -> None:
+    def _able(self, name: str) -> list[Row]:
+        """Those of the chosen ones whose state allows it; says so when there are none."""
         action = actions.ACTIONS[name]
+        self.table.pin()
         rows = [row for row in self.chosen if not action.states or row.state in action.states]
         if not rows:
             self.notify(f"nothing to {name} here", timeout=3)
-        elif name in actions.ASKED:
-            self.push_screen(Confirm(_question(name, rows)),
-                             lambda yes: self._do(action, rows, signal) if yes else None)
-        else:
-            self._do(action, rows, signal)
+        return rows
 
-    def _do(self, action: actions.Action, rows: Iterable[Row], signal: str) -> None:
+    def action_act(self, name: str) -> None:
+        action, rows = actions.ACTIONS[name], self._able(name)
+        if not rows:
+            return
+        if name in actions.ASKED:
+            self.push_screen(Confirm(_question(name, rows)),
+                             lambda yes: self._do(action, rows) if yes else None)
+        else:
+            self._do(action, rows)
+
+    def _do(self, action: actions.Action, rows: Iterable[Row], signal: str = "") -> None:
         for row in rows:
             row.asked = action.doing
             self.run_worker(partial(self._ask, action, row, signal), thread=True, exit_on_error=False)
@@ -431,6 +270,7 @@ class UI(App[None]):
 
     def action_shell(self) -> None:
         """A shell in the container, on this terminal; this program waits meanwhile."""
+        self.table.pin()
         row = self.row
         if row is None or self.shell_command is None or row.state != "running":
             self.notify("a shell wants a container that runs", timeout=3)

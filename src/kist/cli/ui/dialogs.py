@@ -8,8 +8,7 @@ from rich.text import Text
 from textual.app import ComposeResult
 from textual.containers import Vertical, VerticalScroll
 from textual.screen import ModalScreen
-from textual.widgets._option_list import OptionList  # the package's own lazy names cost a look-up each
-from textual.widgets._static import Static
+from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 HELP = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -125,6 +126,11 @@ class Line(NamedTuple):
         return self.row.id if self.row else f"group:{self.group.name}" if self.group else ""
 
 
+def natural(name: str) -> list[tuple[int, str]]:
+    """A name's sort key: `web2` stands before `web10`."""
+    return [(int(part) if part.isdigit() else -1, part) for part in re.split(r"(\d+)", name, flags=re.ASCII)]
+
+
 # Sort keys: name → (title, what is compared, whether large ones come first).
 SORTS: dict[str, tuple[str, Callable[[Row], Any], bool]] = {
     "cpu": ("CPU", lambda r: r.now.cpu, True),
@@ -132,7 +138,7 @@ SORTS: dict[str, tuple[str, Callable[[Row], Any], bool]] = {
     "network": ("Network traffic", lambda r: r.now.network, True),
     "block": ("Block I/O", lambda r: r.now.block, True),
     "pids": ("Processes", lambda r: r.now.pids, True),
-    "name": ("Name", lambda r: r.name, False),
+    "name": ("Name", lambda r: natural(r.name), False),
     "state": ("State", lambda r: (not r.live, r.state), False),
     "created": ("Age", lambda r: r.created, True),
     "image": ("Image", lambda r: r.image, False),
@@ -201,7 +207,7 @@ class Model:
     @staticmethod
     def _sorted(rows: list[Row], view: View) -> list[Row]:
         _, key, large_first = SORTS[view.sort]
-        rows.sort(key=lambda row: row.name)
+        rows.sort(key=lambda row: natural(row.name))
         rows.sort(key=key, reverse=large_first != view.turned)
         if view.sort != "state":
             rows.sort(key=lambda row: not row.live)

@@ -134,7 +134,8 @@ class Pane(ScrollView, can_focus=False):
             return self._plots[y - 1] if y <= len(self._plots) else Strip.blank(width)
         index = self.scroll_offset.y + y - 1
         if index >= len(self._shown):
-            return Strip.blank(width)
+            told = " nothing written" * (index == 0 and self.mode == LOG and not self.grep)
+            return Strip([Segment(told, look.dim)]).adjust_cell_length(width)
         left = self.scroll_offset.x
         text = self._styled(self._shown[index], look)
         return Strip(text.render(self.app.console)).crop(left, left + width).adjust_cell_length(width)

@@ -68,9 +68,13 @@ class Table(ScrollView, can_focus=True):
             self.refresh()
             self.post_message(self.Moved())
 
+    def pin(self) -> None:
+        """The user has to do with the container under the cursor: it stays there."""
+        self._moved = True
+
     def move(self, by: int) -> None:
         """What the user does."""
-        self._moved = True
+        self.pin()
         self.move_to(self._at + by)
 
     @property
