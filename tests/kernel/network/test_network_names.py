@@ -96,6 +96,32 @@ async def test_the_c_librarys_resolver(world: World, networks: Networks) -> None
     assert two.ip in done.stdout
 
 
+def dig(world: World, on: Endpoint, *words: str) -> str:
+    done = world.run("dig", "@127.0.0.11", "+tries=1", "+time=5", *words, on=netns(on), timeout=30)
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+async def test_dig_and_forty_containers_of_one_name(world: World, networks: Networks) -> None:
+    """More than 512 bytes hold: by TCP, or at once for those that say that they take it (EDNS)."""
+    await networks.create({"Name": "front"})
+    settings = {"front": {"Aliases": ["app"]}}
+    made = [await networks.connect(container_id(), "front", name=f"c{number}", endpoints=settings)
+            for number in range(40)]
+    everyone = sorted(one.ip for one in made)
+    plain = dig(world, made[0], "+noedns", "app")
+    assert "Truncated, retrying in TCP mode" in plain
+    assert "ANSWER: 40" in plain
+    for how in ("+tcp", "+bufsize=4096"):
+        told = dig(world, made[0], how, "+short", "app").split()
+        assert sorted(told) == everyone
+    assert "flags: qr aa tc" in dig(world, made[0], "+noedns", "+ignore", "app")
+    starts = {dig(world, made[0], "+bufsize=4096", "+short", "app").split()[0] for _ in range(5)}
+    assert len(starts) == 5  # another one first each time
+    assert dig(world, made[0], "-x", made[7].ip, "+short").strip() == "c7.front."
+    assert "status: NOERROR" in dig(world, made[0], "app", "MX")
+
+
 async def test_the_default_network_has_no_names(networks: Networks) -> None:
     endpoint = await networks.connect(container_id(), "default", name="x")
     assert endpoint.resolver == ""

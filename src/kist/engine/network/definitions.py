@@ -65,7 +65,7 @@ def define(body: Json) -> Network:
         internal=bool(body.get("Internal")), attachable=bool(body.get("Attachable")),
         subnets=[_subnet(config) for config in ipam.get("Config") or [] if config.get("Subnet")],
         options=options, labels={str(k): str(v) for k, v in (body.get("Labels") or {}).items()},
-        ipam_options={str(k): str(v) for k, v in (ipam.get("Options") or {}).items()},
+        ipam_options=None if ipam.get("Options") is None else {str(k): str(v) for k, v in ipam["Options"].items()},
     )
     _check(network)
     return network

@@ -17,7 +17,7 @@ def network(one: Network, members: Iterable[tuple[str, str, Attachment]]) -> Jso
     return {
         "Name": one.name, "Id": one.id, "Created": _time(one.created), "Scope": "local", "Driver": one.driver,
         "EnableIPv4": one.ipv4, "EnableIPv6": one.ipv6,
-        "IPAM": {"Driver": one.ipam_driver, "Options": one.ipam_options or None,
+        "IPAM": {"Driver": one.ipam_driver, "Options": one.ipam_options,
                  "Config": [_subnet(subnet) for subnet in one.subnets]},
         "Internal": one.internal, "Attachable": one.attachable, "Ingress": False,
         "ConfigFrom": {"Network": ""}, "ConfigOnly": False,

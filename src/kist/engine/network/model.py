@@ -47,7 +47,7 @@ class Network(msgspec.Struct, omit_defaults=True):
     options: dict[str, str] = {}
     labels: dict[str, str] = {}
     ipam_driver: str = "default"
-    ipam_options: dict[str, str] = {}
+    ipam_options: dict[str, str] | None = None
 
     def option(self, name: str, default: str = "") -> str:
         """`network.option("mtu")` reads Docker's `com.docker.network.driver.mtu` and the short `mtu`."""

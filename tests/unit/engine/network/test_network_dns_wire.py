@@ -64,3 +64,24 @@ def test_any_bytes_are_a_question_or_a_value_error(data: bytes) -> None:
 ])
 def test_reverse_names(name: str, address: str) -> None:
     assert wire.reverse_address(name) == address
+
+
+OPT = b"\0\0\x29\x10\0\0\0\0\0\0\0"  # EDNS, 4096 bytes
+
+
+@pytest.mark.parametrize(("extra", "count", "size"), [(b"", 0, 512), (OPT, 1, 4096), (OPT[:5], 1, 512),
+                                                      (b"\0\0\x29\0\x40" + OPT[5:], 1, 512)])
+def test_the_size_that_an_asker_takes(extra: bytes, count: int, size: int) -> None:
+    query = wire.HEADER.pack(7, wire.RD, 1, 0, 0, count) + wire.encode_name("app") + b"\0\1\0\1" + extra
+    assert wire.udp_size(query, wire.parse(query)) == size
+
+
+def test_what_does_not_fit_is_left_for_tcp() -> None:
+    question = wire.parse(wire.HEADER.pack(7, wire.RD, 1, 0, 0, 0) + wire.encode_name("app") + b"\0\1\0\1")
+    whole = wire.answer(question, [wire.address_record(f"10.0.0.{n}") for n in range(40)])
+    short = wire.fitting(whole, question, 512)
+    _, flags, _, count, _, _ = wire.HEADER.unpack_from(short)
+    assert flags & wire.TC
+    assert len(short) == 12 + len(question.raw) + count * 16 <= 512 < len(short) + 16
+    assert whole[12:].startswith(short[12:])
+    assert wire.fitting(whole, question, 4096) == whole

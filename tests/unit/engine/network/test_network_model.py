@@ -126,3 +126,24 @@ def test_filters(filters: dict[str, list[str]], *, passes: bool) -> None:
 def test_unknown_filters_are_refused() -> None:
     with pytest.raises(InvalidParameter):
         inspection.matches(network(), {"odd": ["x"]}, in_use=False)
+
+
+# What Docker 26 prints of a network on which a container is (`docker network inspect`), and EnableIPv4, which 28 adds.
+DOCKER_KEYS = {
+    "": {"Name", "Id", "Created", "Scope", "Driver", "EnableIPv4", "EnableIPv6", "IPAM", "Internal", "Attachable",
+         "Ingress", "ConfigFrom", "ConfigOnly", "Containers", "Options", "Labels"},
+    "IPAM": {"Driver", "Options", "Config"}, "ConfigFrom": {"Network"},
+}
+DOCKER_MEMBER = {"Name", "EndpointID", "MacAddress", "IPv4Address", "IPv6Address"}
+
+
+@pytest.mark.parametrize(("ipam", "options"), [({}, None), ({"Driver": "default", "Options": {}, "Config": []}, {})])
+def test_inspect_has_docker_s_keys_and_no_others(ipam: dict[str, Any], options: dict[str, str] | None) -> None:
+    member = ("c" * 64, "web", attachment("front", ip="10.1.0.2", prefixlen=24))
+    found = inspection.network(network(IPAM=ipam), [member])
+    assert set(found) == DOCKER_KEYS[""]
+    assert all(set(found[part]) == DOCKER_KEYS[part] for part in ("IPAM", "ConfigFrom"))
+    assert found["IPAM"]["Config"][0] == {"Subnet": "10.1.0.0/24", "Gateway": "10.1.0.1"}
+    assert found["IPAM"]["Options"] == options
+    assert set(found["Containers"]["c" * 64]) == DOCKER_MEMBER
+    assert found["Containers"]["c" * 64]["IPv4Address"] == "10.1.0.2/24"

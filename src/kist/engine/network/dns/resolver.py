@@ -217,7 +217,7 @@ class Resolver:
             return
         if lasting and len(self._remembered) < REMEMBERED_MOST:
             self._remembered[client.id, data[2:]] = found[2:]
-        reply(found)
+        reply(found if stream else wire.fitting(found, question, wire.udp_size(data, question)))
 
     def _accept(self, client: Client) -> None:
         try:

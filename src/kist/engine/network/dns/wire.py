@@ -77,6 +77,26 @@ def answer(question: Question, records: Iterable[bytes] = (), code: int = NOERRO
     return HEADER.pack(question.id, flags, 1, len(found), 0, 0) + question.raw + b"".join(found)
 
 
+def udp_size(query: bytes, question: Question) -> int:
+    """How large an answer by UDP may be: 512 bytes (RFC 1035 §2.3.4), or what the query says that it takes, in the OPT
+    record (RFC 6891 §6.1.2: the root's name, type 41, the size in place of the class)."""
+    at = 12 + len(question.raw)
+    if query[10:12] == b"\0\x01" and query[at : at + 3] == b"\0\0\x29" and len(query) >= at + 11:
+        return max(512, query[at + 3] << 8 | query[at + 4])
+    return 512
+
+
+def fitting(reply: bytes, question: Question, size: int) -> bytes:
+    """The reply with as many of its records (which are all of one length) as fit; TC tells the asker to come by TCP."""
+    if len(reply) <= size:
+        return reply
+    identity, flags, questions, count, _, _ = HEADER.unpack_from(reply)
+    start = 12 + len(question.raw)
+    length = (len(reply) - start) // count
+    kept = max(size - start, 0) // length
+    return HEADER.pack(identity, flags | TC, questions, kept, 0, 0) + reply[12 : start + kept * length]
+
+
 def refusal(data: bytes, code: int) -> bytes:
     """A reply without a question, for a query that can't be read."""
     identity, flags = struct.unpack_from("!HH", data)
