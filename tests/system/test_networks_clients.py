@@ -123,3 +123,17 @@ def test_the_map(daemon: Daemon, net: str) -> None:
     unknown = daemon.kist("network", "map", "nowhere")
     assert unknown.returncode == 1
     assert "network nowhere not found" in unknown.stderr
+
+
+def test_a_network_s_rate_is_each_container_s(daemon: Daemon) -> None:
+    name = f"slow-{daemon.tag}"
+    bad = daemon.kist("network", "create", "--network-rate", "fast", name)
+    assert bad.returncode == 1
+    assert "invalid rate 'fast'" in bad.stderr
+    daemon.ok("network", "create", "--network-rate", "8mbit", name)
+    assert json.loads(daemon.docker("network", "inspect", name).stdout)[0]["Options"] == {"kist.rate": "8mbit"}
+    daemon.ok("run", "-d", "--name", "web", "--network", name, "busybox", "sleep", "600")
+    pid = daemon.ok("inspect", "-f", "{{.State.Pid}}", "web")
+    shown = daemon.command("nsenter", f"--net=/proc/{pid}/ns/net", "tc", "qdisc", "show", "dev", "eth0").stdout
+    assert "rate 8Mbit" in shown
+    daemon.clean()

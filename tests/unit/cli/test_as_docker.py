@@ -25,7 +25,7 @@ PATHS = [(word, place) for word, place in MODULES.items() if word not in {*PROGR
         "volume restore", "volume snapshot")]
 # What Docker's commands don't have.
 OURS = {
-    "create": {"health-on-failure", "network-rate"},
+    "create": {"health-on-failure", "network-rate"}, "network create": {"network-rate"},
     "run": {"health-on-failure", "network-rate"},
     "update": {"dry-run", "env", "env-file", "env-rm", "health-on-failure", "label", "label-file", "label-rm", "mount",
                "network-rate", "publish", "publish-rm", "restart-now", "ulimit", "volume", "volume-rm"},

@@ -54,6 +54,8 @@ def _create(args: Arguments, session: Session) -> int:
         body["Labels"] = _pairs(args.list("label"))
     if args.given("opt"):
         body["Options"] = _pairs(args.list("opt"))
+    if args.given("network-rate"):
+        body.setdefault("Options", {})["kist.rate"] = args.text("network-rate")
     ipam = _ipam(args)
     if ipam:
         body["IPAM"] = ipam
@@ -154,6 +156,7 @@ CREATE = Command("Create a network", "[OPTIONS] NETWORK", _create, arity=(1, 1),
     ("ipv4", "", "", "Give IPv4 addresses", True),
     ("ipv6", "", "", "Give IPv6 addresses"),
     ("label", "", "list", "Set a label"),
+    ("network-rate", "", "string", "Limit of what each container sends and receives on it (10mbit)"),
     ("opt", "o", "map", "Options of the driver"),
     ("scope", "", "string", "Scope of the network"),
     ("subnet", "", "strings", "Subnet (10.1.0.0/16)"),

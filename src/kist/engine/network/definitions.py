@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from kist.api import rates
 from kist.engine.network.firewall import ISOLATED, MODES
 from kist.engine.network.interfaces import check_options
 from kist.engine.network.ipam import Net, Pool, free_subnet, overlapping, parse_address, parse_subnet
@@ -163,18 +164,17 @@ def _check_option(network: Network, name: str, version: int) -> None:
         raise InvalidParameter(f"invalid IPv{version} address for {name}: {value}")
 
 
-RATE_UNITS = {"": 1, "bit": 1, "kbit": 1000, "mbit": 1000**2, "gbit": 1000**3}
-
-
 def parse_rate(text: str) -> int:
     """`10mbit` as bits per second; "" is 0, no limit."""
-    number = text.strip().lower().rstrip("abcdefghijklmnopqrstuvwxyz")
-    unit = text.strip().lower()[len(number) :]
     if not text:
         return 0
-    if not number.isdecimal() or not int(number) or unit not in RATE_UNITS:
-        raise InvalidParameter(f"invalid rate {text!r}: expected a number of bits per second such as 500kbit or 10mbit")
-    return int(number) * RATE_UNITS[unit]
+    try:
+        found = rates.bits(text)
+    except ValueError as error:
+        raise InvalidParameter(str(error)) from None
+    if not found:
+        raise InvalidParameter(f"invalid rate {text!r}: it is no limit")
+    return found
 
 
 def check_name(name: str) -> None:

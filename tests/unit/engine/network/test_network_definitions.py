@@ -103,7 +103,7 @@ def test_rates(text: str, bits: int) -> None:
     assert parse_rate(text) == bits
 
 
-@pytest.mark.parametrize("text", ["fast", "0", "-1mbit", "1.5mbit", "10mbyte", "mbit"])
+@pytest.mark.parametrize("text", ["fast", "0", "-1mbit", "1.5.5mbit", "10mbyte", "mbit"])
 def test_bad_rates(text: str) -> None:
     with pytest.raises(InvalidParameter, match="invalid rate"):
         parse_rate(text)
