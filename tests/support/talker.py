@@ -11,18 +11,19 @@ import socket
 import sys
 from typing import Any
 
-KINDS = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM}
+KINDS = {"tcp": (socket.SOCK_STREAM, 0), "udp": (socket.SOCK_DGRAM, 0),
+         "sctp": (socket.SOCK_STREAM, socket.IPPROTO_SCTP)}
 
 
 def serve(ports: list[str]) -> None:
     listening = {}
     for port in ports:
         kind, number = port.split(":")
-        one = socket.socket(socket.AF_INET6, KINDS[kind])
+        one = socket.socket(socket.AF_INET6, *KINDS[kind])
         one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         one.bind(("::", int(number)))
-        if kind == "tcp":
+        if kind != "udp":
             one.listen(64)
         listening[one] = kind
     print("ready", flush=True)
@@ -46,7 +47,7 @@ def ask(where: str, timeout: float) -> None:
     address, _, port = rest.rpartition(":")
     address = address.strip("[]")
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    with socket.socket(family, KINDS[kind]) as one:
+    with socket.socket(family, *KINDS[kind]) as one:
         one.settimeout(timeout)
         try:
             one.connect((address, int(port)))

@@ -22,9 +22,11 @@ from typing import BinaryIO
 REPO = Path(__file__).resolve().parents[2]
 CACHE = REPO / ".cache" / "vm"
 PACKAGE = "linux-image-cloud-amd64"
-MODULES = ("overlay", "bridge", "veth", "nf_conntrack_netlink", "nft_chain_nat", "nft_ct", "nft_fib_inet", "nft_masq",
-           "nft_meta_bridge", "nft_nat", "nft_redir", "nft_reject_inet", "nft_reject_bridge")
-SUITE = ("tests/kernel/linux", "tests/kernel/runtime", "tests/kernel/engine/test_engine_cgroups.py")
+MODULES = ("overlay", "bridge", "veth", "nf_conntrack_netlink", "nft_chain_nat", "nft_ct", "nft_dup_ipv4",
+           "nft_dup_ipv6", "nft_fib_inet", "nft_masq", "nft_meta_bridge", "nft_nat", "nft_redir", "nft_reject_inet",
+           "nft_reject_bridge", "ipvlan", "macvlan", "sctp")
+SUITE = ("tests/kernel/linux", "tests/kernel/runtime", "tests/kernel/engine/test_engine_cgroups.py",
+         "tests/kernel/network/test_network_rare.py")
 SKIP = frozenset({"__pycache__", "test", "tests", "idlelib", "tkinter", "lib2to3", "ensurepip", "turtledemo",
                   "site-packages", "dist-packages", "pydoc_data", "distutils"})
 SITE = ("pytest", "_pytest", "pluggy", "iniconfig", "packaging", "pygments",  # the tests' …

@@ -92,7 +92,7 @@ class Nftables:
         return answer.decode()
 
 
-FD_SETSIZE, PLACES = 1024, 8
+FD_SETSIZE, PLACES, ATTEMPTS = 1024, 8, 50
 NETLINK_NETFILTER, SO_DOMAIN, SO_PROTOCOL = 12, 39, 38
 _places: list[int] = []  # low descriptors that are kept for the library's socket
 
@@ -111,16 +111,21 @@ def _keep_places() -> None:
 
 
 def _new_context(library: ctypes.CDLL) -> int:
-    """A context whose socket is a low descriptor: it takes the place that was left for it, unless another thread was
-    faster; then the next."""
+    """A context whose socket is a low descriptor: the lowest that is free, or else a kept one that is given up for it.
+    When another thread was faster to take that, once more."""
     _keep_places()
-    while _places:
-        place = _places.pop()
-        os.close(place)
+    for _ in range(ATTEMPTS):
+        low = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        os.close(low)
+        if low >= FD_SETSIZE:
+            if not _places:
+                break
+            low = _places.pop()
+            os.close(low)
         context: int | None = library.nft_ctx_new(0)
         if not context:
             raise NftablesError("libnftables: no context (is the netfilter netlink socket there?)")
-        if _is_netfilter_socket(place):
+        if _is_netfilter_socket(low):
             return context
         library.nft_ctx_free(context)
     raise OSError(errno.EMFILE, "no descriptor below 1024 is free for libnftables")

@@ -279,7 +279,7 @@ class Host:
     def attach(self, netns_fd: int, network: Network, attachment: Attachment) -> None:
         """Add the interface `attachment.interface` with its addresses, without routes but the connected."""
         with self.namespaces.inside(netns_fd) as netlink:
-            self._add_interface(netns_fd, network, attachment)
+            self._add_interface(netns_fd, netlink, network, attachment)
             index = netlink.link(attachment.interface).index
             if attachment.ip6:
                 write_sysctl(f"ipv6/conf/{attachment.interface}/disable_ipv6", "0")
@@ -296,14 +296,14 @@ class Host:
             if network.driver == IPVLAN:
                 attachment.mac = netlink.link(attachment.interface).address  # the parent's
 
-    def _add_interface(self, netns_fd: int, network: Network, attachment: Attachment) -> None:
+    def _add_interface(self, netns_fd: int, inside: Netlink, network: Network, attachment: Attachment) -> None:
         if network.driver != BRIDGE:
             parent = self.netlink.link(interfaces.parent_name(network))
-            interfaces.add(self.netlink, network, attachment, netns_fd, parent, mtu=network.mtu)
+            interfaces.add(self.netlink, inside, network, attachment, netns_fd, parent, mtu=network.mtu)
             return
         attachment.host_interface = veth_name()
         bridge = self.netlink.link(network.bridge)
-        interfaces.add(self.netlink, network, attachment, netns_fd, bridge, mtu=network.mtu or LOCAL_MTU)
+        interfaces.add(self.netlink, inside, network, attachment, netns_fd, bridge, mtu=network.mtu or LOCAL_MTU)
         if network.guarded:
             self.elements(self.rules.guard(port_of(attachment)))
 

@@ -62,13 +62,20 @@ def veth(network: Network, attachment: Attachment, netns_fd: int, master: Link, 
 
 def macvlan(network: Network, attachment: Attachment, netns_fd: int, parent: Link, mtu: int) -> Request:
     mode = network.option("macvlan_mode", "bridge")
-    return request.macvlan(attachment.interface, parent=parent.index, mode=mode, netns=netns_fd, mtu=mtu,
+    return request.macvlan(_name_on_the_way(attachment), parent=parent.index, mode=mode, netns=netns_fd, mtu=mtu,
                            address=attachment.mac)
 
 
 def ipvlan(network: Network, attachment: Attachment, netns_fd: int, parent: Link, mtu: int) -> Request:
     mode, flag = network.option("ipvlan_mode", "l2"), network.option("ipvlan_flag", "bridge")
-    return request.ipvlan(attachment.interface, parent=parent.index, mode=mode, flag=flag, netns=netns_fd, mtu=mtu)
+    return request.ipvlan(_name_on_the_way(attachment), parent=parent.index, mode=mode, flag=flag, netns=netns_fd,
+                          mtu=mtu)
+
+
+def _name_on_the_way(attachment: Attachment) -> str:
+    """Before Linux 6.14 a device that goes straight into another namespace can't have the name of one of the host's
+    (rtnetlink looks there: EEXIST), and the host has an eth0: it gets its own name inside."""
+    return f"kw{attachment.endpoint_id[:12]}"
 
 
 MAKE = {BRIDGE: veth, MACVLAN: macvlan, IPVLAN: ipvlan}
@@ -84,9 +91,9 @@ def check_options(network: Network) -> None:
 
 
 def add(
-    host: Netlink, network: Network, attachment: Attachment, netns_fd: int, on: Link, *, mtu: int,
+    host: Netlink, inside: Netlink, network: Network, attachment: Attachment, netns_fd: int, on: Link, *, mtu: int,
 ) -> None:
-    """Make the interface in the namespace; `on` is the bridge or the parent."""
+    """Make the interface in the namespace, where `inside` is; `on` is the bridge or the parent."""
     try:
         host.run(MAKE[network.driver](network, attachment, netns_fd, on, mtu))
     except OSError as error:
@@ -94,6 +101,8 @@ def add(
             raise NotSupported(f"this kernel has no {MODULES[network.driver]} devices (module "
                                f"{MODULES[network.driver]})") from None
         raise
+    if network.driver != BRIDGE:
+        inside.run(request.set_link(inside.link(_name_on_the_way(attachment)).index, name=attachment.interface))
 
 
 def parent_name(network: Network) -> str:
