@@ -50,6 +50,8 @@ def _main(words: list[str]) -> int:
     try:
         options = parse(_table(), words)
         options.environment = dict(os.environ)
+        if options.string("log-format") not in ("", "text", "json"):
+            raise Usage(f"invalid log-format: {options.string('log-format')}")
         log = Log(options.string("log"), options.string("log-format") or "text")
         if options.flag("version"):
             return _version()

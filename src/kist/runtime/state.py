@@ -37,7 +37,7 @@ MAY = {
     "pause": {CREATED, RUNNING},
     "resume": {PAUSED},
     "update": {CREATED, RUNNING, PAUSED},
-    "ps": {CREATED, RUNNING, PAUSED},
+    "ps": {CREATED, RUNNING, PAUSED, STOPPED},
     "events": {CREATED, RUNNING, PAUSED},
 }
 
@@ -133,16 +133,16 @@ class Container:
             return CREATING
         if not self.pid or start_time(self.pid) != self.record["start_time"]:
             return STOPPED
-        if os.path.exists(self.socket_path):
-            return CREATED
-        return PAUSED if self.cgroup().frozen() else RUNNING
+        if self.cgroup().frozen():
+            return PAUSED  # a created one, too: whoever froze it has to thaw it
+        return CREATED if os.path.exists(self.socket_path) else RUNNING
 
     def may(self, verb: str) -> str:
         """The status, if ``verb`` is for it."""
         status = self.status()
         if status not in MAY[verb]:
-            raise WrongState(_REFUSALS.get(verb, "cannot {verb} a container that is {status}").format(
-                verb=verb, status=status, id=self.id))
+            words = _REFUSALS.get((verb, status)) or _REFUSALS.get((verb, "")) or _REFUSAL
+            raise WrongState(words.format(verb=verb, status=status, id=self.id))
         return status
 
     def state(self, status: str | None = None) -> dict[str, Any]:
@@ -169,14 +169,19 @@ class Container:
         self.unlock()
 
 
-# The words that callers of runc know.
+_REFUSAL = "cannot {verb} a container that is {status}"
+# verb and state, or any state → the words that callers of runc know.
 _REFUSALS = {
-    "start": "cannot start a container that is {status}",
-    "kill": "container not running",
-    "delete": "cannot delete container {id} that is not stopped: {status}",
-    "exec": "cannot exec in a {status} container",
-    "pause": "container not running",
-    "resume": "container not paused",
+    ("start", RUNNING): "cannot start an already running container",
+    ("start", STOPPED): "cannot start a container that has stopped",
+    ("kill", ""): "container not running",
+    ("delete", ""): "cannot delete container {id} that is not stopped: {status}",
+    ("exec", PAUSED): "cannot exec in a paused container (use --ignore-paused to override)",
+    ("exec", ""): "cannot exec in a {status} container",
+    ("pause", ""): "container not running",
+    ("resume", ""): "container not paused",
+    ("update", ""): "container not running",
+    ("events", ""): "container with id {id} is not running",
 }
 
 

@@ -93,8 +93,8 @@ def test_the_life_of_a_container(oci: Oci) -> None:
 
 @pytest.mark.parametrize(("state", "verb", "words"), [
     ("created", "delete", "that is not stopped: created"), ("created", "resume", "container not paused"),
-    ("running", "start", "cannot start a container that is running"), ("running", "delete", "not stopped: running"),
-    ("stopped", "start", "cannot start a container that is stopped"), ("stopped", "kill", "container not running"),
+    ("running", "start", "cannot start an already running container"), ("running", "delete", "not stopped: running"),
+    ("stopped", "start", "cannot start a container that has stopped"), ("stopped", "kill", "container not running"),
     ("stopped", "pause", "container not running"), ("paused", "pause", "container not running"),
     ("paused", "start", "cannot start a container that is paused"),
 ])
@@ -372,11 +372,56 @@ def test_spec_features_and_refusals(oci: Oci, tmp_path: Path) -> None:
     features = json.loads(oci("features").stdout)
     assert "rro" in features["mountOptions"]
     assert features["linux"]["seccomp"]["enabled"] is True
-    assert features["linux"]["cgroup"]["v2"] is Path("/sys/fs/cgroup/cgroup.controllers").exists()
+    # features.md: of the runtime, "irrelevant to the cgroup version of the host operating system"
+    assert features["linux"]["cgroup"] == {"v1": True, "v2": True, "systemd": True, "systemdUser": False, "rdma": True}
+    assert features["linux"]["intelRdt"] == {"enabled": False}
+    assert f"spec: {features['ociVersionMax']}" in oci("--version").stdout
     for verb in ("checkpoint", "restore"):
         assert f"{verb} is not supported" in oci(verb, "x").stderr
     assert oci("--version").stdout.startswith("kist-runtime version")
     assert oci("nonsense").returncode == 1
+
+
+@pytest.mark.parametrize(("words", "status", "said"), [
+    (["exec", "nope", "true"], 255, "exec failed: container does not exist"),
+    (["exec", "ID", "nosuch"], 255, 'exec failed: exec: "nosuch": executable file not found in $PATH'),
+    (["exec", "ID", "/bin"], 255, 'exec: "/bin": is a directory'),
+    (["exec", "--user", "bob", "ID", "id"], 255, "'bob' is not an id"),
+    (["exec", "--cap", "CAP_NOPE", "ID", "true"], 0, "ignoring unknown or unavailable capabilities: [CAP_NOPE]"),
+    (["exec", "--preserve-fds", "5", "ID", "true"], 255, "unable to stat preserved-fd 3 (of 5)"),
+    (["kill", "ID", "0"], 0, ""), (["kill", "ID", "NOSIG"], 1, "unknown signal 'NOSIG'"),
+    (["kill", "ID", "_BLOCK"], 1, "unknown signal '_BLOCK'"),
+    (["update", "--memory", "foo", "ID"], 1, "invalid size 'foo'"),
+    (["--log-format", "xml", "state", "ID"], 1, "invalid log-format: xml"),
+])
+def test_statuses_and_words_as_runc(oci: Oci, words: list[str], status: int, said: str) -> None:
+    """Held against runc 1.1.15 by hand, command for command."""
+    oci.background("create", "start")
+    done = oci(*(oci.id if word == "ID" else word for word in words))
+    assert (done.returncode, said in done.stderr.replace('\\"', '"')) == (status, True), done.stderr
+    if not said:
+        assert done.stderr == ""
+
+
+def test_a_created_container_can_be_paused(oci: Oci) -> None:
+    """And has to be resumed before it can start."""
+    oci.background("create")
+    assert oci("pause", oci.id).returncode == 0
+    assert oci.status() == "paused"
+    assert oci("start", oci.id).returncode == 1
+    assert oci("resume", oci.id).returncode == 0
+    assert oci.status() == "created"
+    oci.background("start")
+    assert oci.status() == "running"
+
+
+def test_a_stopped_container_has_no_processes(oci: Oci) -> None:
+    oci.spec["process"]["args"] = ["true"]
+    oci.background("create", "start")
+    oci.wait("stopped")
+    assert oci("ps", "--format", "json", oci.id).stdout == "[]\n"
+    assert "is not running" in oci("events", "--stats", oci.id).stderr
+    assert "container not running" in oci("update", "--memory", "64m", oci.id).stderr
 
 
 def test_descriptors_are_preserved(oci: Oci) -> None:

@@ -113,7 +113,9 @@ def _block(directory: str, block: dict[str, Any]) -> None:
         else:
             limit(f"{directory}/io.weight", f"default {io_weight(block['weight'])}")
     for entry in block.get("weightDevice") or []:
-        value = entry.get("weight") or 0
+        value = entry.get("weight")
+        if not value:
+            continue
         device = f"{entry['major']}:{entry['minor']}"
         limit(bfq if by_bfq else f"{directory}/io.weight", f"{device} {value if by_bfq else io_weight(value)}")
     for field, key in THROTTLES:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import os
 
 from kist.runtime import jsons
 from kist.runtime.cli.options import Usage
+from kist.runtime.errors import SpecError
 from kist.runtime.state import Container
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
+    from kist.runtime.cli.log import Log
     from kist.runtime.cli.options import Parsed
 
 
@@ -30,6 +35,30 @@ def one(options: Parsed, words: list[str], *, most: int = 1) -> Container:
     if len(words) > most:
         raise Usage(f"exactly {most} argument(s) expected, got {len(words)}")
     return Container.load(root(options), words[0])
+
+
+def preserved(count: int) -> int:
+    """``--preserve-fds N``: the descriptors 3 to 2+N, each of which the caller must have given. One that is closed
+    on exec is our own."""
+    for fd in range(3, 3 + count):
+        try:
+            given = os.get_inheritable(fd)
+        except OSError:
+            given = False
+        if not given:
+            raise SpecError(f"unable to stat preserved-fd {fd} (of {count}): it was not given", errno.EBADF)
+    return count
+
+
+def warn_of_capabilities(process: dict[str, Any], log: Log) -> None:
+    """runtime-spec 1.2, config.md#linux-process: what can't be granted is logged, and is no failure."""
+    from kist.linux.capabilities import NUMBER, last_cap
+
+    named = {name for kind in (process.get("capabilities") or {}).values() for name in kind or ()}
+    last = last_cap() if named else 0
+    unknown = sorted(name for name in named if NUMBER.get(name, 1000) > last)
+    if unknown:
+        log.warning(f"ignoring unknown or unavailable capabilities: [{' '.join(unknown)}]")
 
 
 def show(value: object) -> None:

@@ -9,7 +9,7 @@ import time
 
 from kist.runtime import jsons
 from kist.runtime.cgroup import open_cgroup
-from kist.runtime.cli.common import root, write_pid_file
+from kist.runtime.cli.common import preserved, root, warn_of_capabilities, write_pid_file
 from kist.runtime.cli.options import FLAG, NUMBER, STRING, Option
 from kist.runtime.cli.sending import send_console, send_fd, send_listener
 from kist.runtime.create import Created, create
@@ -54,6 +54,7 @@ def create_container(options: Parsed, own: Parsed, container_id: str, log: Log) 
     if terminal != bool(own.string("console-socket")) and own.given.get("detached", True):
         raise SpecError("cannot allocate tty if runtime will detach without setting console socket" if terminal
                         else "cannot use console socket if runtime will not detach or allocate tty")
+    warn_of_capabilities(spec["process"], log)
     container = Container.make(root(options), container_id)
     try:
         created = _create(options, own, container, spec, bundle)
@@ -115,7 +116,7 @@ def _listen(container: Container) -> socket.socket:
 
 def _preserved(options: Parsed, own: Parsed, spec: dict[str, Any]) -> int:
     """LISTEN_FDS (systemd's socket activation) is passed on like ``--preserve-fds``."""
-    count = own.number("preserve-fds")
+    count = preserved(own.number("preserve-fds"))
     passed = options.environment.get("LISTEN_FDS", "")
     if passed.isdigit() and int(passed):
         count += int(passed)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kist.runtime import jsons
-from kist.runtime.cli.common import one, write_pid_file
+from kist.runtime.cli.common import one, preserved, warn_of_capabilities, write_pid_file
 from kist.runtime.cli.options import FLAG, LIST, NUMBER, STRING, Option, Usage, parse
 from kist.runtime.cli.relay import Foreground
 from kist.runtime.cli.sending import send_console, send_fd, send_listener
@@ -41,8 +41,9 @@ def main(options: Parsed, words: list[str], log: Log) -> int:
     spec = container.spec()
     process = _process(own, spec, own.rest[1:])
     foreground = None if own.flag("detach") else Foreground()
+    warn_of_capabilities(process, log)
     execed = exec_process(container.pid, process, spec, stdio=None, cgroup=_cgroup(own, container),
-                          preserve_fds=own.number("preserve-fds"), container_id=container.id)
+                          preserve_fds=preserved(own.number("preserve-fds")), container_id=container.id)
     _hand_over(own, execed, spec, container)
     if foreground is None:
         return 0
@@ -88,7 +89,7 @@ def _user(process: dict[str, Any], text: str) -> None:
 def _id(word: str) -> int:
     """Digits only: "+1", "1_0" or "0x0" are no ids (CVE-2026-46680)."""
     if not (word.isascii() and word.isdigit()) or int(word) >= (1 << 32) - 1:
-        raise Usage(f"{word!r} is not an id")
+        raise SpecError(f"{word!r} is not an id")
     return int(word)
 
 

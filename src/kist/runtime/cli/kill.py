@@ -23,7 +23,7 @@ def number(word: str) -> int:
     """9, KILL, SIGKILL, sigkill; RTMIN+3."""
     if word.isdigit():
         value = int(word)
-        if 0 < value <= 64:
+        if value <= 64:  # 0: is it there?
             return value
         raise Usage(f"unknown signal {word!r}")
     name = word.upper().removeprefix("SIG")
