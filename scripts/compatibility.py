@@ -22,6 +22,8 @@ DONE, PARTLY, NOT = "✓", "◐", "✗"
 # What works with a limit that no table holds: option → the limit.
 LIMITS: dict[str, str] = {
     "link-local-ip": "refused by the server: link-local addresses are not supported",
+    "cpu-rt-period": "cgroup v1 with real-time groups only, as Docker's",
+    "cpu-rt-runtime": "the same; of the server's own `cpu-rt-runtime`, which is dockerd's",
     "cgroup-parent": "a path with `..` is refused",
     "hostname": "at most 63 characters, no spaces",
     "storage-opt": "`size` only; on any file system, where Docker needs XFS with project quotas",
@@ -47,8 +49,7 @@ DIFFERENCES = (
 # HostConfig field → the option of `run` that sets it, where the refusal depends on the value.
 OPTION_OF = {
     "UsernsMode": "userns", "Isolation": "isolation", "Runtime": "runtime", "DeviceRequests": "gpus",
-    "Links": "link", "CpuRealtimePeriod": "cpu-rt-period",
-    "CpuRealtimeRuntime": "cpu-rt-runtime", "CpuCount": "cpu-count", "CpuPercent": "cpu-percent",
+    "Links": "link", "CpuCount": "cpu-count", "CpuPercent": "cpu-percent",
     "IOMaximumIOps": "io-maxiops", "IOMaximumBandwidth": "io-maxbandwidth", "KernelMemory": "kernel-memory",
     "VolumeDriver": "volume-driver",
 }

@@ -194,7 +194,8 @@ def _health_rows(record: ContainerRecord) -> _Pairs:
 
 
 # Docker's own update changes these; beside them there is the restart policy.
-LIMITS = ("BlkioWeight", "CpuShares", "CpuPeriod", "CpuQuota", "CpusetCpus", "CpusetMems", "Memory", "MemorySwap",
+LIMITS = ("BlkioWeight", "CpuShares", "CpuPeriod", "CpuQuota", "CpuRealtimePeriod",
+          "CpuRealtimeRuntime", "CpusetCpus", "CpusetMems", "Memory", "MemorySwap",
           "MemoryReservation", "NanoCpus", "PidsLimit")
 # (the row's first word, name → description, waits for a restart)
 _KINDS: tuple[tuple[str, Callable[[ContainerRecord], _Pairs], bool], ...] = (

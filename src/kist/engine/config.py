@@ -6,6 +6,7 @@ The file (``/etc/kist/config.toml``), all parts optional::
     run = "/run/kist"                   # sockets and run state
     socket = "/run/kist/kist.sock"
     cgroup-parent = "/kist"
+    cpu-rt-runtime = 950000             # µs of real-time run time for all containers (and cpu-rt-period); none: 0
     debug = false
 
     [network]
@@ -75,6 +76,8 @@ class Config:
     run: str = "/run/kist"
     socket: str = ""  # empty: <run>/kist.sock
     cgroup_parent: str = "/kist"
+    cpu_rt_period: int = 0  # µs; 0: the kernel's own
+    cpu_rt_runtime: int = 0  # µs; 0: containers can't be given any
     debug: bool = False
     stop_timeout: int = 10
     shm_size: int = 64 << 20
@@ -230,6 +233,8 @@ _KEYS: dict[tuple[str, str], tuple[str, Any]] = {
     ("", "run"): ("run", _text),
     ("", "socket"): ("socket", _text),
     ("", "cgroup-parent"): ("cgroup_parent", _text),
+    ("", "cpu-rt-period"): ("cpu_rt_period", _number),
+    ("", "cpu-rt-runtime"): ("cpu_rt_runtime", _number),
     ("", "debug"): ("debug", _flag),
     ("", "stop-timeout"): ("stop_timeout", _number),
     ("", "shm-size"): ("shm_size", _size),

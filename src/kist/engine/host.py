@@ -8,6 +8,7 @@ import stat
 from dataclasses import dataclass
 from typing import Any
 
+from kist.engine import realtime
 from kist.engine.limits import Machine, parse_set
 from kist.engine.spec import Device
 from kist.errors import InvalidParameter
@@ -40,7 +41,7 @@ class Host:
         os_name, os_version = _os_release()
         return cls(
             name=uname.nodename, machine=uname.machine, release=uname.release,
-            limits=Machine(cpus=len(online), online_cpus=online,
+            limits=Machine(cpus=len(online), online_cpus=online, realtime=realtime.available(),
                            memory_nodes=_read_set("/sys/devices/system/node/online") or frozenset({0})),
             memory=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
             known_capabilities=known & _permitted(),

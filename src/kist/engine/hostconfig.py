@@ -36,8 +36,6 @@ REFUSED: dict[str, tuple[_Asked, type[KistError], str]] = {
     "DeviceRequests": (bool, NotSupported,
                        'could not select device driver: Kist has no device drivers (use --device)'),
     "Cgroup": (bool, NotSupported, "HostConfig.Cgroup is not supported"),
-    "CpuRealtimePeriod": (bool, NotSupported, "real-time CPU limits are not supported"),
-    "CpuRealtimeRuntime": (bool, NotSupported, "real-time CPU limits are not supported"),
     "CpuCount": (bool, InvalidParameter, "CpuCount is a Windows-only setting"),
     "CpuPercent": (bool, InvalidParameter, "CpuPercent is a Windows-only setting"),
     "IOMaximumIOps": (bool, InvalidParameter, "IOMaximumIOps is a Windows-only setting"),

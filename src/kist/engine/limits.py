@@ -20,6 +20,7 @@ class Machine:
     cpus: int
     online_cpus: frozenset[int]
     memory_nodes: frozenset[int]
+    realtime: bool = False  # its control groups have real-time run times
 
     @property
     def cpu_list(self) -> str:
@@ -49,6 +50,10 @@ _RULES: tuple[tuple[_Check, str], ...] = (
     (lambda h, m: h["CpuPeriod"] != 0 and not 1000 <= h["CpuPeriod"] <= 1_000_000,
      "CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)"),
     (lambda h, m: 0 < h["CpuQuota"] < 1000, "CPU cfs quota can not be less than 1ms (i.e. 1000)"),
+    (lambda h, m: (h["CpuRealtimePeriod"] != 0 or h["CpuRealtimeRuntime"] != 0) and not m.realtime,
+     "Your kernel does not support CPU real-time scheduler"),
+    (lambda h, m: 0 != h["CpuRealtimePeriod"] < h["CpuRealtimeRuntime"],
+     "cpu real-time runtime cannot be higher than cpu real-time period"),
     (lambda h, m: h["CpuShares"] < 0,
      "invalid CPU shares ({CpuShares}): value must be a positive integer"),
     (lambda h, m: h["CpuShares"] == 1, "the minimum allowed cpu-shares is 2"),

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
-from kist.engine import links, logdrivers, states
+from kist.engine import links, logdrivers, realtime, states
 from kist.engine.container import Container, close_attaches
 from kist.engine.events import Events
 from kist.engine.links import Linked
@@ -114,6 +114,10 @@ class Start:
         if not container.spec_ready or paths or record.was_started:
             await asyncio.to_thread(self._prepare.spec, container, paths, linked)
         self._prepare.etc(container, gateway=gateway, linked=linked)
+        if record.host["CpuRealtimeRuntime"] and self._parts.config.cpu_rt_runtime:
+            config = self._parts.config
+            await asyncio.to_thread(realtime.grant, record.host["CgroupParent"] or config.cgroup_parent,
+                                    config.cpu_rt_period, config.cpu_rt_runtime)
 
     async def _shared_memory(self, container: Container, undo: AsyncExitStack) -> None:
         places = self._parts.places

@@ -233,6 +233,7 @@ def test_an_exec_has_its_own_words_on_the_containers_ground() -> None:
     ("Sysctls", {"kernel.panic": "1"}, "is not in a separate kernel namespace"),
     ("DeviceCgroupRules", ["x"], "invalid device cgroup rule format"),
     ("DeviceRequests", [{"Count": -1}], "could not select device driver"),
+    ("CpuRealtimeRuntime", 1000, "Your kernel does not support CPU real-time scheduler"),
     ("StorageOpt", {"size": "huge"}, "invalid size: 'huge'"),
     ("StorageOpt", {"size": "-1"}, "invalid size: '-1'"),
     ("StorageOpt", {"size": "1M"}, "at least 4MB"),

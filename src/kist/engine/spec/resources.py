@@ -14,6 +14,8 @@ _PLAIN: dict[str, tuple[str, str]] = {
     "CpuShares": ("cpu", "shares"),
     "CpuQuota": ("cpu", "quota"),
     "CpuPeriod": ("cpu", "period"),
+    "CpuRealtimePeriod": ("cpu", "realtimePeriod"),
+    "CpuRealtimeRuntime": ("cpu", "realtimeRuntime"),
     "CpusetCpus": ("cpu", "cpus"),
     "CpusetMems": ("cpu", "mems"),
     "BlkioWeight": ("blockIO", "weight"),
