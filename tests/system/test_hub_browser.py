@@ -49,6 +49,25 @@ return worst;
 """
 
 
+NAMELESS = """
+return [...document.querySelectorAll("a, button, summary, svg[role=img], table th, nav, form[role]")]
+  .filter((one) => !(one.textContent.trim() || one.ariaLabel)).map((one) => one.outerHTML);
+"""
+UNSEEN_FOCUS = """
+const unseen = [];
+const reachable = "a[href], button, input:not([type=hidden]), select, textarea, summary, [tabindex]";
+for (const one of document.querySelectorAll(reachable)) {
+  if (!one.getClientRects().length) continue;
+  one.focus({focusVisible: true});
+  const style = getComputedStyle(one);
+  if (document.activeElement !== one || style.outlineStyle === "none" || parseFloat(style.outlineWidth) < 2)
+    unseen.push([style.outlineStyle, style.outlineWidth, document.activeElement === one, one.outerHTML.slice(0, 200)]);
+}
+document.activeElement.blur();
+return unseen;
+"""
+
+
 class Browser:
     """As much of WebDriver as is needed here."""
 
@@ -110,6 +129,7 @@ class Browser:
 
     def look(self, scheme: str, width: int) -> None:
         """Colour scheme and width from the next page on."""
+        self._devtools("Emulation.setFocusEmulationEnabled", enabled=True)
         self._devtools("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
         self._devtools("Emulation.setDeviceMetricsOverride", width=width, height=800, deviceScaleFactor=1,
                        mobile=width < 600)
@@ -183,6 +203,8 @@ def test_every_page_is_readable_and_fits(hub: str, browser: Browser, scheme: str
             unnamed = ("return [...document.querySelectorAll('input:not([type=hidden]), select, textarea')]"
                        ".filter((one) => !one.labels.length && !one.ariaLabel).length")
             assert browser.script(unnamed) == 0
+            assert browser.script(NAMELESS) == [], f"{path}: nothing for a screen reader to say"
+            assert browser.script(UNSEEN_FOCUS) == [], f"{path}: the focus can't be seen"
         if width == 1280:
             browser.go(hub)
             color = browser.script("return getComputedStyle(document.body).backgroundColor")

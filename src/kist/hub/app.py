@@ -44,8 +44,9 @@ def open_content(data: Path, *, max_blob: int = 0, private: bool = False) -> Con
     return Content(DiskBlobs(data), SqliteMetadata(Database(data / "hub.db")), max_blob=max_blob, private=private)
 
 
-def open_hub(config: HubConfig) -> Hub:
-    content = open_content(config.data, max_blob=config.max_blob, private=config.private)
+def open_hub(config: HubConfig, content: Content | None = None) -> Hub:
+    """A Hub over the configured data folder, or over another ``content``."""
+    content = content or open_content(config.data, max_blob=config.max_blob, private=config.private)
     upstreams = make_upstreams(config.upstreams, f"kist-hub/{VERSION}")
     if config.mirror_of and config.mirror_of not in upstreams:
         raise InvalidParameter(f'mirror-of: there is no [upstreams."{config.mirror_of}"]')
@@ -75,11 +76,12 @@ def make_app(hub: Hub) -> Starlette:
 
 
 async def healthz(request: Request) -> Response:
-    """200 when the metadata can be read and the blobs' folder is there."""
+    """200 when the metadata can be read and the blobs' storage answers."""
     hub = hub_of(request)
     request.scope["kist.route"] = "health"
     try:
         await in_thread(hub.metadata.totals)
+        await in_thread(lambda: next(hub.content.blobs.uploads(), None))
     except Exception:
         log.exception("health check failed")
         return PlainTextResponse("unwell\n", 503)

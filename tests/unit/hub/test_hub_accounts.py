@@ -221,6 +221,15 @@ def test_who_may_push_and_pull(secured: Client) -> None:
     assert secured("DELETE", "/v2/acme/app/manifests/v1", None, **basic("root")).status == 202
 
 
+def test_no_cache_on_the_way_keeps_what_somebody_signed_in_for(secured: Client) -> None:
+    image = Image()
+    image.push(secured, "alice/app", "v1", **basic("alice"))
+    path = f"/v2/alice/app/blobs/{sha256(image.layers[0])}"
+    assert secured.get(path, **basic("alice")).headers["Cache-Control"].startswith("private, ")
+    secured.hub.metadata.describe("alice/app", private=False)
+    assert secured.get(path).headers["Cache-Control"].startswith("public, ")
+
+
 def test_nobody_mounts_what_he_may_not_read(secured: Client) -> None:
     push_blob(secured, "alice/app", b"secret", **basic("alice"))
     secured.hub.metadata.describe("alice/app", private=True)

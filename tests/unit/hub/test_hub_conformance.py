@@ -8,12 +8,27 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from kist.hub.app import open_hub
+from kist.hub.blobs import MemoryBlobs
+from kist.hub.config import HubConfig
+from kist.hub.content import Content
+from kist.hub.memory_metadata import MemoryMetadata
 from unit.hub.images import INDEX, MANIFEST, OCI, Image, descriptor, index_of, push_blob, put_manifest, sha256
-from unit.hub.served import Answer, Client
+from unit.hub.served import Answer, Client, serving
+
+
+@pytest.fixture(params=["disk", "memory"])
+def client(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Client]:
+    """Over both implementations of the storage: what the specification wants is no matter of either."""
+    content = Content(MemoryBlobs(), MemoryMetadata()) if request.param == "memory" else None
+    with serving(open_hub(HubConfig(data=tmp_path, access_log=""), content)) as client:
+        yield client
+
 
 ABSENT = sha256(b"nobody has this")
 NAMES = ["app", "team/app", "a/b/c/d", "with.dots/under_score/double__under/da--sh"]

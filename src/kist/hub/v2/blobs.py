@@ -14,7 +14,7 @@ from kist.hub.upstream import Fetch
 from kist.hub.v2.bodies import BlobResponse, IncomingResponse, requested_range
 from kist.oci.digest import Digest
 
-_FOREVER = "public, max-age=31536000, immutable"  # a digest's content never changes
+_FOREVER = "max-age=31536000, immutable"  # a digest's content never changes
 
 
 async def get(request: Request, name: str, digest: str) -> Response:
@@ -22,7 +22,7 @@ async def get(request: Request, name: str, digest: str) -> Response:
     wanted = names.digest(digest)
     found = await in_thread(hub.cache.blob, request.scope["kist.names"], wanted, for_push=request.method == "HEAD")
     headers = {"Docker-Content-Digest": wanted, "ETag": f'"{wanted}"', "Accept-Ranges": "bytes",
-               "Cache-Control": _FOREVER, "Content-Type": "application/octet-stream"}
+               "Cache-Control": _caching(request), "Content-Type": "application/octet-stream"}
     if request.headers.get("if-none-match") == headers["ETag"]:
         return Response(status_code=304, headers=headers)
     size = found.size if isinstance(found, Fetch) else await in_thread(hub.content.blob_size, found, wanted)
@@ -32,6 +32,11 @@ async def get(request: Request, name: str, digest: str) -> Response:
     if isinstance(found, Fetch):
         return await _incoming(hub, wanted, found, part, headers)
     return _stored(await in_thread(hub.content.open_blob, found, wanted), size, part, headers)
+
+
+def _caching(request: Request) -> str:
+    """What somebody had to sign in for, no cache on the way may give to others (RFC 9111, section 3.5)."""
+    return f"{'private' if 'authorization' in request.headers else 'public'}, {_FOREVER}"
 
 
 def _stored(file: BinaryIO, size: int, part: tuple[int, int] | None, headers: dict[str, str]) -> Response:

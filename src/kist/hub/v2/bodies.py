@@ -38,7 +38,7 @@ class BlobResponse(Response):
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
             if scope["method"] == "HEAD" or not self._length:
                 await send({"type": "http.response.body", "body": b""})
-            elif ZERO_COPY in scope.get("extensions", {}) and hasattr(self._file, "fileno"):
+            elif ZERO_COPY in scope.get("extensions", {}) and _is_real(self._file):
                 await self._send_file(send)
             else:
                 await self._send_pieces(send)
@@ -60,6 +60,15 @@ class BlobResponse(Response):
                 raise BrokenOff("the blob is shorter than its record")
             left -= len(piece)
             await send({"type": "http.response.body", "body": piece, "more_body": bool(left)})
+
+
+def _is_real(file: BinaryIO) -> bool:
+    """Whether the kernel knows the file: other storages give what only reads like one."""
+    try:
+        file.fileno()
+    except (AttributeError, OSError):  # io.UnsupportedOperation is an OSError
+        return False
+    return True
 
 
 class IncomingResponse(Response):
