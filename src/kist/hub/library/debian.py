@@ -132,13 +132,15 @@ def control(deb: Path) -> str:
 
 # --- roots ---------------------------------------------------------------------------------------------
 
+_CACHE = "/var/cache/apt/archives"
+
 
 def bootstrap(out: Path, when: int, archives: Path) -> None:
     """Writes a minimal Debian root as a tar; ``when`` clamps every time in it (seconds)."""
     public = out.with_suffix(".public.list")
     public.write_text(_public_sources(suite()))
-    after = f'cp {shlex.quote(str(public))} "$1"/etc/apt/sources.list\n{_keep(archives)}'
-    _mmdebstrap(out, when, "minbase", (), before=_bring(archives), after=after)
+    after = [f"upload {shlex.quote(str(public))} /etc/apt/sources.list"]
+    _mmdebstrap(out, when, archives, ("--variant=minbase",), before=[], after=after)
 
 
 def install(
@@ -146,18 +148,18 @@ def install(
     users: Iterable[User] = (), before: Mapping[str, str] | None = None,
 ) -> None:
     """Writes the root of tar ``base`` with packages installed over it. ``archives`` keeps their files for next time."""
-    begin = [f'tar --numeric-owner -C "$1" -xf {shlex.quote(str(base))}', "umask 022",
-             # The image's own apt is set up for Debian's public addresses, this one for the mirror.
-             'mv "$1"/etc/apt/sources.list "$1"/etc/apt/sources.list.kept']
+    # The image's own apt is set up for Debian's public addresses, this one for the mirror.
+    begin = ["umask 022", 'mv "$1"/etc/apt/sources.list "$1"/etc/apt/sources.list.kept']
     begin += [line for user in users for line in _add_user(user)]
     for path, text in (before or {}).items():
         target = f'"$1"{shlex.quote(path)}'
         begin += [f'mkdir -p "$(dirname {target})"', f"printf %s {shlex.quote(text)} >{target}"]
+    # Without a terminal: what would ask somebody fails instead of waiting for ever.
     after = [f'APT_CONFIG="$MMDEBSTRAP_APT_CONFIG" apt-get --yes install {shlex.join(packages)} '
              '-oDPkg::Chroot-Directory="$1" -oAPT::Keep-Downloaded-Packages=true -oDpkg::Use-Pty=0',
-             'mv "$1"/etc/apt/sources.list.kept "$1"/etc/apt/sources.list', _keep(archives)]
-    _mmdebstrap(out, when, "custom", ("--aptopt=APT::Install-Recommends false",),
-                before="\n".join([*begin, _bring(archives)]), after="\n".join(after))
+             'mv "$1"/etc/apt/sources.list.kept "$1"/etc/apt/sources.list']
+    _mmdebstrap(out, when, archives, ("--variant=custom", "--aptopt=APT::Install-Recommends false"),
+                before=[f"tar-in {shlex.quote(str(base))} /", _script(begin)], after=[_script(after)])
 
 
 def _add_user(user: User) -> list[str]:
@@ -166,31 +168,27 @@ def _add_user(user: User) -> list[str]:
     return [f'echo {shlex.quote(row)} >>"$1"/etc/{name}' for name, row in rows.items()]
 
 
-def _bring(archives: Path) -> str:
-    """Package files from an earlier build: apt checks their digests before it takes them."""
-    found = shlex.quote(str(archives))
-    return (f'mkdir -p "$1"/var/cache/apt/archives/partial {found}\n'
-            f'find {found} -name "*.deb" -exec cp -t "$1"/var/cache/apt/archives {{}} +')
+def _script(lines: Sequence[str]) -> str:
+    return "\n".join(["set -eu", *lines])
 
 
-def _keep(archives: Path) -> str:
-    return f'find "$1"/var/cache/apt/archives -name "*.deb" -exec cp -n -t {shlex.quote(str(archives))} {{}} +'
-
-
-def _mmdebstrap(out: Path, when: int, variant: str, options: Sequence[str], *, before: str, after: str) -> None:
+def _mmdebstrap(
+    out: Path, when: int, archives: Path, options: Sequence[str], *, before: Sequence[str], after: Sequence[str]
+) -> None:
+    """Hooks reach files outside by mmdebstrap's own words only: where it isn't root, they can't open them."""
+    archives.mkdir(parents=True, exist_ok=True)
     listed = out.with_suffix(".sources.list")
     listed.write_text("".join(f"deb {site} {rel} {component}\n" for site, rel, component in _targets()))
-    forget = 'rm -f "$1"/etc/apt/sources.list.d/0000* "$1"/etc/dpkg/dpkg.cfg.d/99mmdebstrap ' \
-             '"$1"/etc/apt/apt.conf.d/99mmdebstrap'
-    args = [_need("mmdebstrap", "mmdebstrap"), "--quiet", "--mode=auto", f"--variant={variant}", "--format=tar",
-            "--skip=essential/unlink", "--dpkgopt=force-unsafe-io",
-            *(f"--dpkgopt=path-exclude={pattern}" for pattern in _UNUSED),
-            "--dpkgopt=path-include=usr/share/doc/*/copyright", *options]
-    for stage, text in (("setup", before), ("customize", f"{after}\n{forget}")):
-        script = out.with_suffix(f".{stage}.sh")
-        script.write_text(f"#!/bin/sh\nset -eu\n{text}\n")
-        script.chmod(0o755)
-        args.append(f"--{stage}-hook={script}")
+    kept = shlex.quote(str(archives))
+    # Package files from an earlier build: apt checks their digests before it takes them.
+    setup = [*before, f'mkdir -p "$1"{_CACHE}/partial; true', f"sync-in {kept} {_CACHE}"]
+    forget = ['rm -f "$1"/etc/apt/sources.list.d/0000* "$1"/etc/dpkg/dpkg.cfg.d/99mmdebstrap',
+              'rm -f "$1"/etc/apt/apt.conf.d/99mmdebstrap']
+    customize = [*after, f"sync-out {_CACHE} {kept}", _script(forget)]
+    args = [_need("mmdebstrap", "mmdebstrap"), "--quiet", "--mode=auto", "--format=tar", "--skip=essential/unlink",
+            "--dpkgopt=force-unsafe-io", *(f"--dpkgopt=path-exclude={pattern}" for pattern in _UNUSED),
+            "--dpkgopt=path-include=usr/share/doc/*/copyright", *options,
+            *(f"--setup-hook={hook}" for hook in setup), *(f"--customize-hook={hook}" for hook in customize)]
     _run(*args, suite(), str(out), str(listed),
          env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "SOURCE_DATE_EPOCH": str(when), "LC_ALL": "C.UTF-8",
               "TMPDIR": str(out.parent), "DEBIAN_FRONTEND": "noninteractive"})
