@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
@@ -106,6 +107,19 @@ def test_the_layout_names_only_blobs_that_it_holds(tmp_path: Path) -> None:
     assert config["created"] == "2023-11-14T22:13:20Z"
     assert sorted(p.name for p in blobs.iterdir()) == sorted(
         {digest[7:], manifest["config"]["digest"][7:], manifest["layers"][0]["digest"][7:]})
+
+
+def test_a_layer_is_compressed_once_for_all_images_that_have_it(tmp_path: Path) -> None:
+    with LayerTar(tmp_path / "l.tar", EPOCH) as layer:
+        layer.file("hello", b"hi" * 1000)
+    digests = [write_image(tmp_path / name, "latest", [(tmp_path / "l.tar", "COPY")], {"Cmd": [name]},
+                           architecture="amd64", epoch=EPOCH, annotations={}) for name in ("one", "two", "one")]
+    assert digests[0] == digests[2] != digests[1]
+    one, two = ({path.name: path.stat().st_ino for path in (tmp_path / name / "blobs/sha256").iterdir()}
+                for name in ("one", "two"))
+    (shared,) = set(one) & set(two)
+    assert one[shared] == two[shared], "one file"
+    assert hashlib.sha256((tmp_path / "two/blobs/sha256" / shared).read_bytes()).hexdigest() == shared
 
 
 # --- recipes ---------------------------------------------------------------------------------------------

@@ -44,18 +44,20 @@ class LayoutWriter:
         return {"mediaType": media_type, "digest": f"sha256:{hexdigest}", "size": len(data)}
 
     def layer(self, tar: Path) -> tuple[dict[str, Any], str]:
-        """Compresses one layer; returns its descriptor and its diff id (the digest of the tar itself)."""
-        plain, packed, size = hashlib.sha256(), hashlib.sha256(), 0
-        partial = self._blobs / f"partial-{tar.name}"
-        squeeze = zlib.compressobj(6, zlib.DEFLATED, 31)  # 31: gzip framing with a zero time stamp
-        with tar.open("rb") as source, partial.open("wb") as out:
-            while chunk := source.read(_CHUNK):
-                plain.update(chunk)
-                size += _put(out, packed, squeeze.compress(chunk))
-            size += _put(out, packed, squeeze.flush())
-        partial.rename(self._blobs / packed.hexdigest())
-        descriptor = {"mediaType": _OCI + "layer.v1.tar+gzip", "digest": f"sha256:{packed.hexdigest()}", "size": size}
-        return descriptor, f"sha256:{plain.hexdigest()}"
+        """One layer, compressed; returns its descriptor and its diff id (the digest of the tar itself).
+
+        The compressed file stays beside the tar: a base is compressed once for all that stand on it.
+        """
+        packed, facts = tar.with_name(f"{tar.name}.gz"), tar.with_name(f"{tar.name}.json")
+        if not facts.exists():
+            facts.write_text(json.dumps(_pack(tar, packed)))
+        digest, diff = json.loads(facts.read_text())
+        target = self._blobs / digest
+        if not target.exists():
+            target.hardlink_to(packed)
+        descriptor = {"mediaType": _OCI + "layer.v1.tar+gzip", "digest": f"sha256:{digest}",
+                      "size": packed.stat().st_size}
+        return descriptor, f"sha256:{diff}"
 
     def index(self, manifest: dict[str, Any], tag: str, referrers: Sequence[dict[str, Any]] = ()) -> None:
         entry = manifest | {"annotations": {"org.opencontainers.image.ref.name": tag}}
@@ -63,10 +65,21 @@ class LayoutWriter:
         (self.folder / "index.json").write_text(json.dumps(value, indent=1))
 
 
-def _put(out: Any, running: Any, data: bytes) -> int:
+def _pack(tar: Path, packed: Path) -> tuple[str, str]:
+    """Compress; SHA-256 (hexadecimal) of what comes out and of what goes in."""
+    plain, running = hashlib.sha256(), hashlib.sha256()
+    squeeze = zlib.compressobj(6, zlib.DEFLATED, 31)  # 31: gzip framing with a zero time stamp
+    with tar.open("rb") as source, packed.open("wb") as out:
+        while chunk := source.read(_CHUNK):
+            plain.update(chunk)
+            _put(out, running, squeeze.compress(chunk))
+        _put(out, running, squeeze.flush())
+    return running.hexdigest(), plain.hexdigest()
+
+
+def _put(out: Any, running: Any, data: bytes) -> None:
     running.update(data)
     out.write(data)
-    return len(data)
 
 
 def write_image(folder: Path, tag: str, layers: Sequence[tuple[Path, str]], config: dict[str, Any], *,
