@@ -21,11 +21,10 @@ DONE, PARTLY, NOT = "✓", "◐", "✗"
 
 # What works with a limit that no table holds: option → the limit.
 LIMITS: dict[str, str] = {
-    "link-local-ip": "refused by the server: link-local addresses are not supported",
     "cpu-rt-period": "cgroup v1 with real-time groups only, as Docker's",
     "cpu-rt-runtime": "the same; of the server's own `cpu-rt-runtime`, which is dockerd's",
     "cgroup-parent": "a path with `..` is refused",
-    "hostname": "at most 63 characters, no spaces",
+    "hostname": "no spaces: each word of /etc/hosts is a name",
     "storage-opt": "`size` only; on any file system, where Docker needs XFS with project quotas",
     "stop-signal": "a signal that Linux has (Docker takes any number)",
     "blkio-weight": "checked even where the kernel has no weights (Docker warns and ignores it)",

@@ -137,3 +137,14 @@ def test_a_network_s_rate_is_each_container_s(daemon: Daemon) -> None:
     shown = daemon.command("nsenter", f"--net=/proc/{pid}/ns/net", "tc", "qdisc", "show", "dev", "eth0").stdout
     assert "rate 8Mbit" in shown
     daemon.clean()
+
+
+def test_link_local_addresses(daemon: Daemon, net: str) -> None:
+    asked = ("--link-local-ip", "169.254.7.7", "--link-local-ip", "fe80::77")
+    for network in ("bridge", net):
+        shown = daemon.docker("run", "--rm", "--network", network, *asked, "busybox", "ip", "-o", "addr")
+        assert shown.returncode == 0, shown.stderr
+        assert "inet 169.254.7.7/16" in shown.stdout
+        assert "inet6 fe80::77/64" in shown.stdout
+    done = daemon.docker("create", "--network", net, "--link-local-ip", "10.9.9.9", "busybox")
+    assert "invalid link local IP address: 10.9.9.9" in done.stderr

@@ -88,7 +88,8 @@ def _check_addresses(network: str, asked: Json) -> None:
         if not _is_address(address):
             raise InvalidParameter(f"invalid config for network {network}: invalid endpoint settings:\n"
                                    f"invalid link-local IP address: {address}")
-        raise InvalidParameter(f"invalid config for network {network}: link-local addresses are not supported")
+        if not ip_address(address).is_link_local:
+            raise InvalidParameter(f"invalid link local IP address: {address}")
 
 
 def _is_address(text: str, version: int = 0) -> bool:

@@ -66,7 +66,7 @@ def test_what_docker_takes() -> None:
     ({"IPv4Address": "nope"}, "invalid IPv4 address: nope"),
     ({"IPv6Address": "1.2.3.4"}, "invalid IPv6 address: 1.2.3.4"),
     ({"LinkLocalIPs": ["nope"]}, "invalid link-local IP address: nope"),
-    ({"LinkLocalIPs": ["169.254.3.3"]}, "link-local addresses are not supported"),
+    ({"LinkLocalIPs": ["10.254.3.3"]}, "invalid link local IP address: 10.254.3.3"),
 ])
 def test_addresses(ipam: dict[str, Any], words: str) -> None:
     with pytest.raises(InvalidParameter, match=words):

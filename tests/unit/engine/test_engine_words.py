@@ -96,7 +96,7 @@ def test_the_users_words_win_over_the_images() -> None:
     assert set(config["ExposedPorts"]) == {"80/tcp", "81/tcp"}
 
 
-@pytest.mark.parametrize("mine", [{"Env": ["=x"]}, {"WorkingDir": "rel"}, {"Hostname": "h" * 64}, {"Cmd": ["a\0b"]}])
+@pytest.mark.parametrize("mine", [{"Env": ["=x"]}, {"WorkingDir": "rel"}, {"Hostname": "h" * 65}, {"Cmd": ["a\0b"]}])
 def test_impossible_configurations_are_refused(mine: dict[str, Any]) -> None:
     with pytest.raises(InvalidParameter):
         merged(**mine)

@@ -281,9 +281,10 @@ class Host:
         with self.namespaces.inside(netns_fd) as netlink:
             self._add_interface(netns_fd, netlink, network, attachment)
             index = netlink.link(attachment.interface).index
-            if attachment.ip6:
+            addresses = ((attachment.ip, attachment.prefixlen), (attachment.ip6, attachment.prefixlen6),
+                         *interfaces.link_locals(attachment))
+            if any(":" in address for address, _ in addresses):
                 write_sysctl(f"ipv6/conf/{attachment.interface}/disable_ipv6", "0")
-            addresses = ((attachment.ip, attachment.prefixlen), (attachment.ip6, attachment.prefixlen6))
             netlink.run(request.set_link(index, up=True),
                         *(request.add_address(index, *one) for one in addresses if one[0]))
             for name, value in interfaces.sysctls(attachment).items():

@@ -39,7 +39,14 @@ def choose_name(network: Network, asked: Json, taken: Collection[str]) -> str:
 
 def is_plain(attachment: Attachment) -> bool:
     """Whether an interface that was made ahead, eth0 with IPv4 only, will do."""
-    return attachment.interface == "eth0" and not (attachment.ip6 or attachment.rate or sysctls(attachment))
+    return attachment.interface == "eth0" and not (attachment.ip6 or attachment.rate or sysctls(attachment)
+                                                    or link_locals(attachment))
+
+
+def link_locals(attachment: Attachment) -> list[tuple[str, int]]:
+    """The link-local addresses that were asked for, with Docker's prefix lengths (RFC 3927, RFC 4291)."""
+    asked = (attachment.asked.get("IPAMConfig") or {}).get("LinkLocalIPs") or ()
+    return [(address, 64 if ":" in address else 16) for address in asked]
 
 
 def sysctls(attachment: Attachment) -> dict[str, str]:
