@@ -32,6 +32,7 @@ fmt:            ## Sort imports and mend what ruff can mend
 bench:          ## Every figure, the peers beside them where they are installed
 	@scripts/setup run
 	@$(PY) bench/run.py
+	@$(PY) bench/oci.py
 
 test-vm:        ## cgroup v2, for real, in a virtual machine
 	@scripts/setup vm

@@ -27,7 +27,19 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
+def seal(arguments: list[str]) -> None:
+    """Containers are forks of this process' forks: its interpreter must lie out of their reach (CVE-2019-5736). Without
+    privilege nobody could overwrite it from a container either."""
+    if os.geteuid() != 0:
+        return
+    from kist.linux.sealed import is_sealed, reexec
+
+    if not is_sealed():
+        reexec(sys.executable, ["-I", "-S", os.path.abspath(__file__), *arguments])
+
+
 if __name__ == "__main__":
     # The script's own directory is not searched (-I), and must not be: it has modules named like others
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+    seal(sys.argv[1:])
     sys.exit(main(sys.argv[1:]))

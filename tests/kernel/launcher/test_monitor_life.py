@@ -34,6 +34,16 @@ async def test_a_container_runs_and_leaves_nothing_but_its_log_and_status(house:
     await soon(lambda: not alive(link.monitor_pid))
 
 
+async def test_the_interpreter_is_out_of_the_containers_reach(house: House) -> None:
+    """CVE-2019-5736 in the engine: a container whose program is /proc/self/exe runs the interpreter that made it, and
+    could later overwrite it. Guard: launcher and monitors run it from a read-only mount (linux/sealed.py)."""
+    link = await house.start("sleep", "100")
+    for pid in (house.launcher.pid, link.monitor_pid):
+        assert os.statvfs(f"/proc/{pid}/exe").f_flag & os.ST_RDONLY
+    await link.kill(signal.SIGKILL)
+    await asyncio.wait_for(link.exited, 10)
+
+
 async def test_a_running_container_can_be_found(house: House) -> None:
     request = house.request("sleep", "100")
     link = await house.begin(request)
