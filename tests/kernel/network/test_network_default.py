@@ -9,8 +9,9 @@ import subprocess
 import pytest
 
 from kist.engine.network import Networks
-from kist.errors import Conflict, InvalidParameter
-from kist.linux.netlink import Netlink
+from kist.engine.network.sandbox import NamespaceThread
+from kist.errors import Conflict, EngineFailure, InvalidParameter
+from kist.linux.netlink import Netlink, request
 from support.network import HOST4, OUTSIDE4, MakeNetworks, World, container_id, eventually, netns
 
 
@@ -223,3 +224,17 @@ async def test_rates_of_a_container_and_of_a_network(world: World, networks: Net
     assert world.ask(f"tcp:{slow.ip}:80", netns(free)) == free.ip
     with pytest.raises(InvalidParameter, match="invalid rate"):
         await networks.create({"Name": "odd", "Options": {"kist.rate": "fast"}})
+
+
+async def test_a_bridge_that_is_full(world: World, networks: Networks) -> None:
+    made = await networks.create({"Name": "full", "IPAM": {"Config": [{"Subnet": "10.99.0.0/20"}]}})
+    crowd = NamespaceThread().new()
+    with Netlink() as netlink:
+        bridge = netlink.link(f"kb{made['Id'][:12]}").index
+        netlink.run(*(request.veth(f"kv{number}", peer_name=f"eth{number}", peer_netns=crowd.netns_fd, master=bridge)
+                      for number in range(1023)))
+        with pytest.raises(EngineFailure, match="all the ports that the kernel gives one"):
+            await networks.connect(container_id(), "full")
+        assert (await networks.inspect("full"))["Containers"] == {}
+        crowd.close()  # takes all of them along at once; one by one they would take half a minute
+        assert eventually(lambda: not any(link.master == bridge for link in netlink.links()), 30)

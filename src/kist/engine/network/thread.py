@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -13,6 +14,8 @@ from kist.errors import EngineFailure
 from kist.linux.netlink.nfelements import Element
 
 T = TypeVar("T")
+# BR_MAX_PORTS (net/bridge/br_private.h) is 1024, and ports count from 1.
+BRIDGE_FULL = "the network's bridge has all the ports that the kernel gives one (1023 containers): make another network"
 
 
 class HostThread:
@@ -57,4 +60,5 @@ class HostThread:
             raise
         except OSError as error:
             about = f"{error.filename}: " if error.filename else ""
-            raise EngineFailure(f"network: {about}{error.strerror or error}") from error
+            words = BRIDGE_FULL if error.errno == errno.EXFULL else error.strerror or error
+            raise EngineFailure(f"network: {about}{words}") from error
