@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from support.daemon import KIST, Daemon
+from system.api_http import ask
 
 Make = Callable[..., Daemon]
 
@@ -74,6 +75,18 @@ def test_attach_works_on_an_adopted_container(box: Daemon) -> None:
     assert client.stdout.readline() == b"over the gap\n"
     box.ok("kill", "survivor")
     assert client.wait(20) == 137
+
+
+def test_an_execs_terminal_can_be_resized_by_the_next_server(box: Daemon) -> None:
+    box.ok("run", "-d", "--name", "survivor", "busybox", "sleep", "1000")
+    wait = "while [ ! -e /go ]; do sleep 0.05; done; stty size >/size"
+    _, made = ask(box, "POST", "/containers/survivor/exec", {"Cmd": ["sh", "-c", wait], "Tty": True})
+    assert ask(box, "POST", f"/exec/{made['Id']}/start", {"Detach": True, "Tty": True})[0] == 200
+    box.restart()
+    assert ask(box, "GET", f"/exec/{made['Id']}/json")[1]["ProcessConfig"]["tty"] is True
+    assert ask(box, "POST", f"/exec/{made['Id']}/resize?h=33&w=77")[0] == 200
+    box.ok("exec", "survivor", "touch", "/go")
+    _until(lambda: box.ok("exec", "survivor", "sh", "-c", "cat /size 2>/dev/null || true") == "33 77")
 
 
 def test_an_attached_client_keeps_its_stream_when_the_server_dies(box: Daemon) -> None:

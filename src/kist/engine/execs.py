@@ -139,7 +139,8 @@ class Execs:
         link = container.link
         assert link is not None
         for exec_id, pid in link.execs.items():
-            found = self._add(container, exec_id, msgspec.to_builtins(bodies.ExecCreate(Cmd=[])))
+            words = bodies.ExecCreate(Cmd=[], Tty=exec_id in link.terminals)
+            found = self._add(container, exec_id, msgspec.to_builtins(words))
             found.started = found.running = True
             found.begun.set()
             found.pid = pid

@@ -222,6 +222,7 @@ class MonitorLink:
         self.started_at = 0.0
         self.paused = False
         self.execs: dict[str, int] = {}  # of a container found running: exec id → pid
+        self.terminals: set[str] = set()  # … and which of them have one
         self.unseen: dict[str, int] = {}  # of a container found running: exec id → status, ended meanwhile
         self.exited: asyncio.Future[Exit] = self._loop.create_future()
         self.on_exec_exit: Callable[[str, int], None] = self.unseen.__setitem__
@@ -331,6 +332,7 @@ class MonitorLink:
         self.id, self.pid, self.monitor_pid = facts["id"], facts["pid"], facts["monitor_pid"]
         self.started_at, self.paused, self._data_dir = facts["started_at"], facts["paused"], facts["data_dir"]
         self.execs = facts["execs"]
+        self.terminals = set(facts.get("terminals", ()))
         self.unseen.update(facts["unseen"])
 
     def _listen(self, sock: socket.socket) -> None:

@@ -60,6 +60,10 @@ class Execs:
     def pids(self) -> dict[str, int]:
         return {exec_id: running.pid for exec_id, running in self._running.items() if not running.ended}
 
+    def terminals(self) -> list[str]:
+        """Those that have one, as words of a message."""
+        return [exec_id for exec_id, running in self._running.items() if running.streams.tty]
+
     def get(self, exec_id: str) -> Exec:
         """The running exec of that id."""
         running = self._running.get(exec_id)

@@ -207,7 +207,7 @@ class Monitor:
     def _facts(self) -> dict[str, Any]:
         return {"id": self._job["id"], "pid": self._running.pid, "started_at": self._started_at,
                 "monitor_pid": os.getpid(), "data_dir": self._job["data_dir"], "paused": self._paused,
-                "execs": self._execs.pids(), "unseen": self._execs.unseen}
+                "execs": self._execs.pids(), "terminals": self._execs.terminals(), "unseen": self._execs.unseen}
 
     def _hello(self) -> dict[str, Any]:
         return protocol.event("hello", **self._facts())
