@@ -41,6 +41,10 @@ DIFFERENCES = (
     ("`commit` of a running container", "paused without pause and unpause events", "no client asked for them"),
     ("`-p` without an address", "on `[::]` only if the container has an IPv6 address",
      "nothing stands between client and container (Docker's proxy would)"),
+    ("`cp` and tmpfs", "a running container's tmpfs and /proc are seen", "Docker sees what is below them"),
+    ("`cp -a` into a container with a user", "works without `getent` in the image", "its passwd file is read"),
+    ("`-v` words", "`rro` and `idmap` as well", "recursive read-only that must be; the host user's files"),
+    ("`size` of the local driver", "works on any file system", "Docker needs xfs with project quotas"),
     ("Memory that runs out", "one `oom` event when the container has ended", "cgroup v1: Docker tells each kill"),
     ("`update --memory` without `--memory-swap`", "allowed where swap is not limited", "nothing contradicts it"),
 )

@@ -42,6 +42,7 @@ class Containers:
         self._parts = parts
         self._images = images
         self._execs = execs
+        self._hold = lambda container, undo: volumes.hold(container.record, undo)
         start = Start(parts, volumes)
         health = Health(parts)
         health.probe = execs.probe
@@ -277,15 +278,15 @@ class Containers:
         return await files.export(self._parts, self.get(id))
 
     async def archive_stat(self, id: str, path: str) -> Json:
-        return await files.stat(self._parts, self.get(id), path)
+        return await files.stat(self._parts, self.get(id), path, self._hold)
 
     async def archive_get(self, id: str, path: str) -> tuple[Json, AsyncIterator[bytes]]:
-        return await files.get(self._parts, self.get(id), path)
+        return await files.get(self._parts, self.get(id), path, self._hold)
 
     async def archive_put(self, id: str, path: str, chunks: AsyncIterator[bytes], *,
                           no_overwrite_dir_non_dir: bool, copy_uid_gid: bool) -> None:
         await files.put(self._parts, self.get(id), path, chunks, no_overwrite_dir_non_dir=no_overwrite_dir_non_dir,
-                        copy_uid_gid=copy_uid_gid)
+                        copy_uid_gid=copy_uid_gid, hold=self._hold)
 
 
 def _ns(seconds: float | None) -> int:

@@ -7,26 +7,29 @@ import errno
 import os
 import posixpath
 import stat as modes
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from contextlib import AsyncExitStack, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from typing import Any
 
 from kist.engine import rootview, times
 from kist.engine.container import Container
 from kist.engine.parts import Parts
+from kist.engine.prepare import etc_paths
+from kist.engine.records import Mount
 from kist.engine.spec.mounts import MOUNT_POINTS
 from kist.engine.threads import ToThread, from_thread
 from kist.errors import EngineFailure, Forbidden, InvalidParameter, NotFound
 from kist.linux.openat2 import Root
 from kist.store import tree
 from kist.store.extract import Extractor
-from kist.store.tarformat import DIRECTORY, HARDLINK, REGULAR, SYMLINK, Entry
+from kist.store.tarformat import BLOCKDEV, CHARDEV, DIRECTORY, FIFO, HARDLINK, REGULAR, SYMLINK, Entry
 from kist.store.tarread import Source, TarReader
 from kist.store.tarwrite import Sink, TarWriter
 
 Json = dict[str, Any]
 _KINDS = {"A": 1, "C": 0, "D": 2}  # the API's numbers of changes
 _CHUNK = 1 << 18
+_NODES = {modes.S_IFIFO: FIFO, modes.S_IFCHR: CHARDEV, modes.S_IFBLK: BLOCKDEV}
 # Go's os.FileMode bits for what is no plain file.
 _GO_MODES = ((modes.S_ISDIR, 1 << 31), (modes.S_ISLNK, 1 << 27), (modes.S_ISFIFO, 1 << 25), (modes.S_ISSOCK, 1 << 24),
              (modes.S_ISBLK, 1 << 26), (modes.S_ISCHR, (1 << 26) | (1 << 21)))
@@ -62,26 +65,62 @@ async def export(parts: Parts, container: Container) -> AsyncIterator[bytes]:
 _PATH_ERRORS = frozenset({errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL})
 
 
-async def stat(parts: Parts, container: Container, path: str) -> Json:
+Hold = Callable[[Container, AsyncExitStack], Awaitable[None]]  # have a stopped container's volumes mounted
+
+
+async def stat(parts: Parts, container: Container, path: str, hold: Hold) -> Json:
     container.check("read")
 
     def look() -> Json:
-        with rootview.of_container(parts.store, container) as root:
+        with _whole(parts, container, write=False) as root:
             return path_stat(root, path, container.name)
 
-    return await asyncio.to_thread(look)
+    async with _kept(parts, container, hold, write=False):
+        return await asyncio.to_thread(look)
 
 
-async def get(parts: Parts, container: Container, path: str) -> tuple[Json, AsyncIterator[bytes]]:
+async def get(parts: Parts, container: Container, path: str, hold: Hold) -> tuple[Json, AsyncIterator[bytes]]:
     """What `path` is, and it (with everything below) as a tar."""
-    found = await stat(parts, container, path)
+    found = await stat(parts, container, path, hold)
     parts.events.publish("container", "archive-path", container.id, container.attributes(path=path))
 
     def write(sink: Sink) -> None:
-        with rootview.of_container(parts.store, container) as root:
+        with _whole(parts, container, write=False) as root:
             pack(root, path, sink)
 
-    return found, from_thread(write)
+    async def pieces() -> AsyncIterator[bytes]:
+        async with _kept(parts, container, hold, write=False):
+            async for piece in from_thread(write):
+                yield piece
+
+    return found, pieces()
+
+
+def _whole(parts: Parts, container: Container, *, write: bool) -> AbstractContextManager[Root]:
+    mounts = _mounts(parts, container)
+    return rootview.of_container_whole(parts.store, container, mounts, parts.places.root, write=write)
+
+
+def _mounts(parts: Parts, container: Container) -> list[Mount]:
+    """What is mounted on a stopped container's root for whom looks in from outside: /etc's files, binds and volumes."""
+    asked = container.record.mounts
+    taken = {mount.target for mount in asked}
+    files = [Mount(type="bind", source=path, target=f"/etc/{name}")
+             for name, path in etc_paths(parts.places, container).items()]
+    return [*(mount for mount in files if mount.target not in taken and os.path.exists(mount.source)), *asked]
+
+
+@asynccontextmanager
+async def _kept(parts: Parts, container: Container, hold: Hold, *, write: bool) -> AsyncIterator[None]:
+    """A stopped container isn't started meanwhile: its root is mounted for us, and what it has mounted on it."""
+    async with AsyncExitStack() as undo:
+        if not container.alive and (write or _mounts(parts, container)):
+            await undo.enter_async_context(container.lock)
+            if container.alive:  # it was just being started
+                await undo.aclose()
+            else:
+                await hold(container, undo)
+        yield
 
 
 def path_stat(root: Root, path: str, container: str) -> Json:
@@ -141,8 +180,12 @@ def _pack_file(fd: int, name: str, info: os.stat_result, writer: TarWriter) -> N
                 piece = os.read(file, min(left, _CHUNK)) or bytes(min(left, _CHUNK))
                 writer.write(piece)
                 left -= len(piece)
+    elif modes.S_IFMT(info.st_mode) in _NODES:
+        entry = _entry(raw, _NODES[modes.S_IFMT(info.st_mode)], info)
+        entry.major, entry.minor = os.major(info.st_rdev), os.minor(info.st_rdev)
+        writer.add(entry)
     else:
-        raise InvalidParameter(f"{name} is neither a file nor a directory nor a link")
+        raise InvalidParameter(f"{name}: sockets have no place in an archive")
 
 
 def _entry(name: bytes, kind: bytes, info: os.stat_result) -> Entry:
@@ -169,14 +212,10 @@ class _Rebased(TarWriter):
 
 
 async def put(parts: Parts, container: Container, path: str, chunks: AsyncIterator[bytes], *,
-              no_overwrite_dir_non_dir: bool, copy_uid_gid: bool) -> None:
+              no_overwrite_dir_non_dir: bool, copy_uid_gid: bool, hold: Hold) -> None:
     """Unpack a tar in the directory `path`; it is not begun unless that exists and may be written."""
     container.check("read")
-    if container.record.host["ReadonlyRootfs"] and not _on_volume(container, path):
-        raise Forbidden("container rootfs is marked read-only")
-    async with AsyncExitStack() as hold:
-        if not container.alive:  # its root is mounted for this: it must not be started meanwhile
-            await hold.enter_async_context(container.lock)
+    async with _kept(parts, container, hold, write=True):
         source = ToThread(chunks)
         writing = asyncio.create_task(asyncio.to_thread(
             lambda: _unpack(parts, container, path, source, keep_directories=no_overwrite_dir_non_dir,
@@ -193,14 +232,15 @@ async def put(parts: Parts, container: Container, path: str, chunks: AsyncIterat
 def _unpack(parts: Parts, container: Container, path: str, source: Source, *, keep_directories: bool,
             chown: bool) -> None:
     owner = None
-    if chown:
+    if chown and container.record.config["User"]:  # else everything keeps the owner that the archive has
         user = rootview.container_user(parts.store, container, container.record.config["User"])
         owner = (user.uid, user.gid)
-    with rootview.of_container_to_write(parts.store, container) as root:
+    with _whole(parts, container, write=True) as root:
         with _resolved(root, path.rstrip("/") + "/", container.name) as (fd, _):
             if not modes.S_ISDIR(os.fstat(fd).st_mode):
                 raise InvalidParameter("extraction point is not a directory")
             inside = _inside(root, fd)
+            _check_writable(container, "/" + os.fsdecode(inside))
         check = _guard(root) if keep_directories else None
         try:
             with Extractor(f"/proc/self/fd/{root.fd}") as extractor:
@@ -259,10 +299,15 @@ def _guard(root: Root) -> Callable[[Entry], None]:
     return check
 
 
-def _on_volume(container: Container, path: str) -> bool:
-    where = _plain(path)
-    return any(mount.rw and (where == mount.target or where.startswith(mount.target + "/"))
-               for mount in container.record.mounts)
+def _check_writable(container: Container, where: str) -> None:
+    """By the mount that `where`, links resolved, lies on."""
+    holding = [mount for mount in container.record.mounts
+               if where == mount.target or where.startswith(mount.target + "/")]
+    if holding:
+        if not max(holding, key=lambda mount: len(mount.target)).rw:
+            raise Forbidden("mounted volume is marked read-only")
+    elif container.record.host["ReadonlyRootfs"]:
+        raise Forbidden("container rootfs is marked read-only")
 
 
 # Below
@@ -279,9 +324,9 @@ def _resolved(root: Root, path: str, container: str) -> Iterator[tuple[int, str]
     try:
         fd = root.resolve(_plain(path), follow=follow)
     except FileNotFoundError:
-        raise NotFound(f"Could not find the file {path} in container {container}") from None
+        raise NotFound(f"Could not find the file {path.rstrip('/')} in container {container}") from None
     except NotADirectoryError:
-        raise NotFound(f"Could not find the file {path} in container {container}") from None
+        raise NotFound(f"Could not find the file {path.rstrip('/')} in container {container}") from None
     except OSError as error:
         kind = InvalidParameter if error.errno in _PATH_ERRORS else EngineFailure
         raise kind(f"{path}: {error.strerror}") from None

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from kist.engine.container import Container
+from kist.engine.mountedview import mounted_root
+from kist.engine.records import Mount
 from kist.engine.spec import User
 from kist.engine.users import Account, Group, parse_group, parse_passwd, resolve
 from kist.linux.openat2 import Root
@@ -36,14 +38,22 @@ def of_container(store: Store, container: Container) -> Iterator[Root]:
 
 
 @contextmanager
-def of_container_to_write(store: Store, container: Container) -> Iterator[Root]:
-    """The same for writing; the caller sees to it that it isn't started meanwhile."""
+def of_container_whole(store: Store, container: Container, mounts: Sequence[Mount], place: str, *,
+                       write: bool) -> Iterator[Root]:
+    """The same for writing, or with `mounts` on a stopped one; the caller sees to it that it isn't started meanwhile,
+    and that its volumes are mounted. `place`: an empty directory."""
     if container.alive and container.record.pid:
         with _of_process(container.record.pid) as root:
             yield root
-        return
-    with store.snapshots.edit(container.id) as fd, Root(os.dup(fd)) as root:
-        yield root
+    elif mounts:
+        with store.snapshots.edit(container.id) as fd, mounted_root(fd, mounts, place) as root:
+            yield root
+    elif write:
+        with store.snapshots.edit(container.id) as fd, Root(os.dup(fd)) as root:
+            yield root
+    else:
+        with of_container(store, container) as root:
+            yield root
 
 
 def _of_process(pid: int) -> Root:

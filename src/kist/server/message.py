@@ -26,6 +26,7 @@ JSON_TYPE = "application/json"
 Headers = list[tuple[str, str]]
 encode = msgspec.json.Encoder().encode
 
+SKIPPED = 256 << 10
 B = TypeVar("B", bound=bodies.Body)
 
 
@@ -73,6 +74,13 @@ class Request:
         if len(whole) > limit:
             raise InvalidParameter(f"the request's body is longer than {limit} bytes")
         return whole
+
+    async def skip(self) -> None:
+        """Take what is left of a body of a fair size, before a refusal: a client that is still sending it would take
+        the refusal for a broken connection."""
+        left = SKIPPED
+        while left > 0 and (piece := await self._source.read_body()):
+            left -= len(piece)
 
     async def decode(self, kind: type[B]) -> B:
         return bodies.decode(kind, await self.body())

@@ -207,7 +207,12 @@ def _add(node: Node, path: bytes, writer: TarWriter, links: dict[tuple[int, int]
             return
         links[inode] = path
     if kind == SYMLINK:
-        entry.linkname = os.readlink(node.name, dir_fd=node.directory)
+        try:
+            entry.linkname = os.fsencode(os.readlink(node.name, dir_fd=node.directory))
+        except OSError as error:
+            if error.errno in (*_GONE, errno.EINVAL):   # replaced by something else since it was listed
+                return
+            raise
     elif kind in (CHARDEV, BLOCKDEV):
         entry.major, entry.minor = os.major(found.st_rdev), os.minor(found.st_rdev)
     if kind in (REGULAR, DIRECTORY):

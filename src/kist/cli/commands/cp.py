@@ -130,7 +130,7 @@ def _to_container(args: Arguments, session: Session, source: str, container: str
         source_is_folder = os.path.isdir(local) and not (os.path.islink(local) and not source.endswith("/"))
         os.lstat(local)
     except OSError as error:
-        raise CliError(f"lstat {source}: {(error.strerror or str(error)).lower()}") from None
+        raise CliError(f"lstat {os.path.abspath(source)}: {(error.strerror or str(error)).lower()}") from None
     if folder:
         contents = source_is_folder and (source.endswith("/.") or source == ".")
         name = "" if contents else os.path.basename(os.path.abspath(source))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from base64 import b64encode
 
-from kist.errors import InvalidParameter
+from kist.errors import InvalidParameter, KistError
 from kist.server import message
 from kist.server.message import Request
 from kist.server.ports import Engine, Json
@@ -24,9 +24,13 @@ async def get(request: Request, engine: Engine) -> message.Stream:
 
 async def put(request: Request, engine: Engine) -> message.Response:
     query = request.query
-    await engine.containers.archive_put(
-        request.args["id"], _path(request), request.chunks(),
-        no_overwrite_dir_non_dir=query.flag("noOverwriteDirNonDir"), copy_uid_gid=query.flag("copyUIDGID"))
+    try:
+        await engine.containers.archive_put(
+            request.args["id"], _path(request), request.chunks(),
+            no_overwrite_dir_non_dir=query.flag("noOverwriteDirNonDir"), copy_uid_gid=query.flag("copyUIDGID"))
+    except KistError:
+        await request.skip()
+        raise
     return message.Response(200)
 
 
