@@ -58,11 +58,12 @@ def test_by_mount_and_by_numbers(daemon: Daemon, source: Path) -> None:
 
 def test_nobody_gets_at_the_files_of_the_hosts_root(daemon: Daemon, source: Path) -> None:
     """The container's root is the host's user there, and so has no way to make or to change a file of root's."""
-    do = "stat -c %u /x/roots; echo no > /x/roots; chown 1234 /x/file; chmod 777 /x/roots; true"
+    (source / "roots").chmod(0o600)
+    do = "stat -c %u /x/roots; cat /x/roots; echo no > /x/roots; chown 1234 /x/file; chmod 777 /x/roots; true"
     found = daemon.kist("run", "--rm", "-v", f"{source}:/x:idmap", "busybox", "sh", "-c", do)
     assert found.stdout.strip() == "65534"
     assert (source / "roots").read_text() == "root's\n" and owner(source / "file") == (1234, 2345)
-    assert (source / "roots").stat().st_mode & 0o777 == 0o644
+    assert (source / "roots").stat().st_mode & 0o777 == 0o600
 
 
 def test_volumes_too_and_a_start_looks_anew(daemon: Daemon) -> None:
