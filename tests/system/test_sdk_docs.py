@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import tarfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -36,11 +37,12 @@ def import_redis(k: kist.client.Kist) -> None:
 
 
 @pytest.fixture
-def prepared(daemon: Daemon) -> Daemon:
+def prepared(daemon: Daemon) -> Iterator[Daemon]:
+    """With an image `redis`, for as long as the test takes."""
     with kist.connect(f"unix://{daemon.socket}") as k:
-        if not any("redis:latest" in (image.get("RepoTags") or ()) for image in k.images.list()):
-            import_redis(k)
-    return daemon
+        import_redis(k)
+    yield daemon
+    daemon.ok("rmi", "redis")
 
 
 def python(daemon: Daemon, *words: str, cwd: Path) -> subprocess.CompletedProcess[str]:

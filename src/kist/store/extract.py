@@ -29,6 +29,7 @@ from kist.store.trash import remove_tree
 from kist.store.unpacking import KEPT_ATTRIBUTES, OPAQUE_ATTRIBUTE, Unpacker, bounded_time, clean, device_of
 
 _OWN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+_REPLACED = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)  # a later entry took a directory's name: a link to itself, too
 _ZEROS = memoryview(bytes(CHUNK))
 _CREATE = os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_WRONLY | os.O_CLOEXEC
 
@@ -209,8 +210,10 @@ class Extractor(Unpacker[int]):
             with source:
                 try:
                     directory = self._root.open(os.fsdecode(path) or "/", _OWN_DIRECTORY)
-                except (FileNotFoundError, NotADirectoryError):
-                    continue    # replaced by a later entry
+                except OSError as error:
+                    if error.errno in _REPLACED:
+                        continue
+                    raise
                 try:
                     mtime = lower.adopt(source, directory)
                 finally:
@@ -222,8 +225,9 @@ class Extractor(Unpacker[int]):
         for path, mtime in self._times.items():
             try:
                 self._set_time(path, mtime)
-            except (FileNotFoundError, NotADirectoryError):
-                pass    # replaced by a later entry
+            except OSError as error:
+                if error.errno not in _REPLACED:
+                    raise
 
     def _set_time(self, path: bytes, mtime: int) -> None:
         parent, _, name = path.rpartition(b"/")

@@ -186,7 +186,7 @@ class Unpacker(ABC, Generic[D]):
         try:
             self._link(target, directory, name)
         except PermissionError:
-            raise InvalidLayer(f"hard link to {show(target)!r}, which is a directory", entry.name) from None
+            raise _link_to_directory(target, entry.name) from None
         except FileNotFoundError:
             self._links.append((path, target))
             if len(self._links) > MAX_LATE_LINKS:
@@ -212,6 +212,8 @@ class Unpacker(ABC, Generic[D]):
         try:
             self._link(target, directory, name)
             return
+        except PermissionError:
+            raise _link_to_directory(target, path) from None
         except FileNotFoundError:
             pass
         source = lower.find(lowers, target)
@@ -226,6 +228,10 @@ class Unpacker(ABC, Generic[D]):
             self._link(target, self._directory(parent), name)
         except FileExistsError:
             pass        # a link to itself: the copy has brought the name along
+
+
+def _link_to_directory(target: bytes, name: bytes) -> InvalidLayer:
+    return InvalidLayer(f"hard link to {show(target)!r}, which is a directory", name)
 
 
 def clean(name: bytes) -> bytes:

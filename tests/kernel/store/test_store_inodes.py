@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from kist.errors import InvalidParameter
@@ -158,6 +158,8 @@ def sealed_at(folder: Path, data: bytes, lowers: Sequence[str]) -> str:
         return str(folder)
 
 
+@example([directory("b/a"), symlink("b", "b/a")])  # what was a directory without an entry is a link to itself now
+@example([hardlink("b", "a"), file("a/b", b"bytes")])  # told of before its target, which is a directory
 @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(st.lists(any_entry(), max_size=12))
 def test_any_archive_is_taken_or_refused_alike(entries: list[Any]) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 SOURCE = Path(__file__).resolve().parents[3] / "src"
 PROGRAM = """
 import sys
-import collections, ctypes, errno, json, os, socket, struct
+import collections, ctypes, errno, fcntl, json, os, socket, struct
 before = set(sys.modules)
 sys.path.insert(0, sys.argv[1])
 import kist.linux.netlink, kist.linux.netlink.request, kist.linux.netlink.nfelements, kist.linux.nftables
