@@ -36,7 +36,6 @@ DIFFERENCES = (
      "it is the client's mistake"),
     ("`exec` of a program that is not there", "status 127", "as `run` has it; Docker 26 gives 126"),
     ("`--cgroupns` when it is not given", "private on cgroup v1, too", "Docker has host there, private on v2"),
-    ("`/.dockerenv`", "not there", "the root file system is the image's and the container's alone"),
     ("Error words of the runtime", "`kist: container init: STEP: ERRNO`", "they name the step that failed"),
     ("`commit` of a running container", "paused without pause and unpause events", "no client asked for them"),
     ("`-p` without an address", "on `[::]` only if the container has an IPv6 address",

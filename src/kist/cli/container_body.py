@@ -139,7 +139,7 @@ def container_body(args: Arguments, settings: Settings) -> Body:
     _add_streams(body, args)
     _refuse(args)
     if args.given("env") and not args.given("env-file"):
-        body["Env"] = environment(args.list("env"), settings)
+        body["Env"] = environment(args.list("env"), settings, args)
     for name, value in args.values.items():
         place = COPIED.get(name)
         if place is not None:
@@ -157,7 +157,7 @@ def container_part(args: Arguments, names: tuple[str, ...], settings: Settings) 
     for name in names:
         if args.given(name):
             if name == "env" and not args.given("env-file"):
-                body["Env"] = environment(args.list("env"), settings)
+                body["Env"] = environment(args.list("env"), settings, args)
             elif name not in OWN and name not in COPIED:
                 _add_made(body, name, args.values[name], args, settings)
     return body
@@ -187,7 +187,17 @@ def _add_streams(body: Body, args: Arguments) -> None:
         body["AttachStdin"] = body["StdinOnce"] = True
 
 
+# option → what Docker's client calls it, the words it may be (a trailing colon: with something behind it)
+_WORDS = {"pid": ("PID", ("", "host", "container:")), "uts": ("UTS", ("", "host")), "userns": ("USER", ("", "host")),
+          "cgroupns": ("CGROUP", ("", "host", "private"))}
+
+
 def _refuse(args: Arguments) -> None:
+    for name in args.values.keys() & _WORDS:
+        kind, known = _WORDS[name]
+        word, colon, rest = args.text(name).partition(":")
+        if word + colon not in known or bool(colon) != bool(rest):
+            raise problem(args, f"--{name}: invalid {kind} mode")
     for name, reason in REFUSED.items():
         if args.given(name):
             raise problem(args, f"--{name} is not supported: {reason}")
@@ -197,14 +207,13 @@ def _refuse(args: Arguments) -> None:
         raise problem(args, "conflicting options: cannot specify both --restart and --rm")
 
 
-def environment(given: list[str], settings: Settings) -> list[str]:
+def environment(given: list[str], settings: Settings, args: Arguments) -> list[str]:
     """`NAME=value` as it is; a bare `NAME` has the value that it has here (if none, the server unsets it)."""
     result = []
     for word in given:
         name, mark, _ = word.partition("=")
         if not name:
-            raise CliError(f'invalid argument "{word}" for "-e, --env" flag: invalid environment variable: {word}',
-                           125)
+            raise bad_value(args, "env", word, f"invalid environment variable: {word}")
         if mark:
             result.append(word)
         else:

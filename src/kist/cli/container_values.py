@@ -302,7 +302,7 @@ def read_pairs(paths: list[str], kind: str) -> list[str]:
 
 def add_environment(body: Body, args: Arguments, settings: Settings) -> None:
     lines = read_pairs(args.list("env-file"), "variable")
-    body["Env"] = environment([*lines, *args.list("env")], settings)
+    body["Env"] = environment([*lines, *args.list("env")], settings, args)
 
 
 def add_labels(body: Body, args: Arguments, _settings: Settings) -> None:
@@ -380,8 +380,6 @@ def add_volumes(body: Body, args: Arguments, _settings: Settings) -> None:
             raise ValueError(f"invalid spec: {value}: too many colons")
         source, mark, rest = value.partition(":")
         if not mark:
-            if not value.startswith("/"):
-                raise ValueError(f"invalid volume specification: '{value}': mount path must be absolute")
             body.setdefault("Volumes", {})[value] = {}
             continue
         if source.startswith("."):  # a folder here; a bare word is a volume's name

@@ -40,6 +40,8 @@ def networks(args: Arguments) -> tuple[str, Body]:
         if mode.startswith("container:") or mode == "host":
             raise ValueError(f"conflicting options: --{option} can't be used with the network mode {mode}")
         part = first.setdefault(where, {}) if where else first
+        if option == "mac-address":
+            _check_mac(args.text(option))
         if field in part:
             raise ValueError(f"conflicting options: cannot specify both --{option} and the same in --network")
         part[field] = args.values[option]
@@ -48,6 +50,12 @@ def networks(args: Arguments) -> tuple[str, Body]:
     if len(endpoints) == 1 and not first:
         return mode, {}
     return mode, endpoints
+
+
+def _check_mac(text: str) -> None:
+    parts = text.replace("-", ":").split(":")
+    if len(parts) != 6 or any(len(part) != 2 or set(part.lower()) - set("0123456789abcdef") for part in parts):
+        raise ValueError(f"{text} is not a valid mac address")
 
 
 def _is_mode(name: str) -> bool:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Coroutine, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from kist.api import bodies
 from kist.api.options import AttachOptions, Filters, LogOptions
-from kist.engine import attach, files, links, logdrivers, logs, selection, states, stats, times
+from kist.engine import attach, detachkeys, files, links, logdrivers, logs, selection, states, stats, times
 from kist.engine.container import Container
 from kist.engine.create import Create
 from kist.engine.execs import Execs
@@ -25,7 +26,7 @@ from kist.engine.update import Update
 from kist.engine.views import containers as views
 from kist.engine.views.images import graph
 from kist.engine.volumes import Volumes
-from kist.errors import Conflict, EngineFailure, InvalidParameter, NotSupported
+from kist.errors import Conflict, EngineFailure, InvalidParameter, NotFound, NotSupported
 from kist.launcher.client import LaunchError
 from kist.oci.digest import Digest
 from kist.store.errors import NoSuchContent
@@ -68,13 +69,18 @@ class Containers:
         await self._whole(self.lifecycle.start(self.get(id)))
 
     async def stop(self, id: str, timeout: int | None = None, signal: str | None = None) -> None:
-        await self._whole(self.lifecycle.stop(self.get(id), timeout, signal))
+        container = self.get(id)
+        with _about("cannot stop container", id):
+            await self._whole(self.lifecycle.stop(container, timeout, signal))
 
     async def restart(self, id: str, timeout: int | None = None, signal: str | None = None) -> None:
-        await self._whole(self.lifecycle.restart(self.get(id), timeout, signal))
+        container = self.get(id)
+        with _about("Cannot restart container", id):
+            await self._whole(self.lifecycle.restart(container, timeout, signal))
 
     async def kill(self, id: str, signal: str) -> None:
-        await self._whole(self.lifecycle.kill(self.get(id), signal))
+        with _about("cannot kill container", id):
+            await self._whole(self.lifecycle.kill(self.get(id), signal))
 
     async def pause(self, id: str) -> None:
         await self._whole(self.lifecycle.pause(self.get(id)))
@@ -100,7 +106,8 @@ class Containers:
         if name == old:
             raise InvalidParameter("Renaming a container with the same name as its current name")
         async with container.lock:
-            self._parts.register.reserve(name, container.id)
+            with _about("Error when allocating new name"):
+                self._parts.register.reserve(name, container.id)
             container.record.name = name
             try:
                 await self._parts.records.save(container.record)
@@ -234,8 +241,9 @@ class Containers:
 
     # Streams
 
-    async def attachable(self, id: str) -> bool:
+    async def attachable(self, id: str, detach_keys: str) -> bool:
         container = self.get(id)
+        detachkeys.parse(detach_keys)
         container.check("attach")
         return container.tty
 
@@ -289,6 +297,15 @@ class Containers:
                         copy_uid_gid=copy_uid_gid, hold=self._hold)
 
 
+@contextmanager
+def _about(*words: str) -> Iterator[None]:
+    """Docker says what it was at when it refuses."""
+    try:
+        yield
+    except (Conflict, InvalidParameter, NotFound) as error:
+        raise type(error)(": ".join([*words, error.message])) from None
+
+
 def _ns(seconds: float | None) -> int:
     return int(seconds * 1e9) if seconds else 0
 
@@ -297,4 +314,4 @@ def _until(text: str) -> int:
     try:
         return times.parse_until(text)
     except ValueError:
-        raise InvalidParameter(f"invalid filter 'until={text}'") from None
+        raise InvalidParameter(f'failed to parse value as time or duration: "{text}"') from None

@@ -21,5 +21,5 @@ def parse(text: str | None) -> bytes:
         elif key.startswith("ctrl-") and key[5:] in _CONTROL:
             found += _CONTROL[key[5:]]
         else:
-            raise InvalidParameter(f"Invalid detach keys ({text}) provided")
+            raise InvalidParameter(f"Invalid escape keys ({text}) provided")
     return found

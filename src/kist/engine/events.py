@@ -12,7 +12,6 @@ from collections.abc import AsyncIterator, Collection, Mapping
 from typing import Any
 
 from kist.engine import times
-from kist.errors import InvalidParameter
 
 Json = dict[str, Any]
 Filters = Mapping[str, Collection[str]]
@@ -56,10 +55,7 @@ class Events:
     def subscribe(self, *, since: float | None = None, until: float | None = None,
                   filters: Filters | None = None) -> AsyncIterator[Json]:
         """Past events from `since` on (None: none), then live ones up to `until` (None: without end), both in
-        seconds. Raises for filters that don't exist."""
-        for name in filters or {}:
-            if name not in FILTERS:
-                raise InvalidParameter(f"invalid filter '{name}'")
+        seconds. Filters that don't exist choose nothing, as with Docker."""
         return self._subscribe(int((since or 0) * 1e9), int((until or 0) * 1e9), filters or {})
 
     async def _subscribe(self, since: int, until: int, wanted: Filters) -> AsyncIterator[Json]:
@@ -119,7 +115,7 @@ def _holds(event: Json, name: str, values: Collection[str]) -> bool:
     kinds = {"container", "volume", "network", "daemon", "plugin", "service", "node", "secret", "config"}
     if name in kinds:
         return _actor(event, attributes, name, values)
-    return False
+    return True  # no such filter: Docker does not look at it
 
 
 def _actor(event: Json, attributes: Json, kind: str, values: Collection[str]) -> bool:

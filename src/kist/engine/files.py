@@ -317,6 +317,10 @@ def _plain(path: str) -> str:
     return posixpath.normpath("/" + path.lstrip("/"))
 
 
+def _shown(path: str) -> str:
+    return path.rstrip("/") or "/"
+
+
 @contextmanager
 def _resolved(root: Root, path: str, container: str) -> Iterator[tuple[int, str]]:
     """An O_PATH descriptor of what `path` means and the name it goes by in an archive."""
@@ -324,9 +328,9 @@ def _resolved(root: Root, path: str, container: str) -> Iterator[tuple[int, str]
     try:
         fd = root.resolve(_plain(path), follow=follow)
     except FileNotFoundError:
-        raise NotFound(f"Could not find the file {path.rstrip('/')} in container {container}") from None
+        raise NotFound(f"Could not find the file {_shown(path)} in container {container}") from None
     except NotADirectoryError:
-        raise NotFound(f"Could not find the file {path.rstrip('/')} in container {container}") from None
+        raise NotFound(f"Could not find the file {_shown(path)} in container {container}") from None
     except OSError as error:
         kind = InvalidParameter if error.errno in _PATH_ERRORS else EngineFailure
         raise kind(f"{path}: {error.strerror}") from None

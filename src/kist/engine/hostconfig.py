@@ -101,9 +101,9 @@ def _fill(host: Json, config: Config) -> None:
         host["PidsLimit"] = None
     for field, paths in (("MaskedPaths", MASKED_PATHS), ("ReadonlyPaths", READONLY_PATHS)):
         if host[field] is None:
-            host[field] = [] if host["Privileged"] else list(paths)
+            host[field] = None if host["Privileged"] else list(paths)
         elif host["Privileged"]:
-            host[field] = []
+            host[field] = None
 
 
 def _log_config(asked: Json | None, config: Config) -> Json:

@@ -15,7 +15,7 @@ from kist.engine.container import Container
 from kist.engine.health import Health
 from kist.engine.parts import Parts
 from kist.engine.start import Start, publish_networks
-from kist.errors import Conflict, EngineFailure, KistError, NotModified
+from kist.errors import EngineFailure, KistError, NotModified
 from kist.launcher.client import LaunchError
 
 if TYPE_CHECKING:
@@ -203,10 +203,7 @@ class Lifecycle:
 
     async def kill(self, container: Container, signal: str) -> None:
         number = signals.parse_signal(signal)
-        try:
-            container.monitor("kill")
-        except Conflict as error:
-            raise Conflict(f"cannot kill container: {container.name}: {error}") from None
+        container.monitor("kill")
         if number in (signals.NUMBERS["KILL"], signals.parse_signal(
                 container.record.config.get("StopSignal") or "SIGTERM")):
             # By hand: a policy must not bring it back (moby: Kill sets HasBeenManuallyStopped).

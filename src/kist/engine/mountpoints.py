@@ -42,7 +42,7 @@ def mount_points(host: Json, image_volumes: Iterable[str], from_containers: Iter
         found[mount.target] = mount
     found |= {mount.target: mount for mount in _tmpfs(host)}
     for path in image_volumes:
-        target = _target(path, "volume", path)
+        target = _target("/" + path.lstrip("/"), "volume", path)  # `-v data` alone is an anonymous volume on /data
         if target not in found:
             found[target] = _anonymous(target, new_name())
     return list(found.values())

@@ -27,10 +27,11 @@ def check(filters: Filters, known: frozenset[str] = NAMES) -> None:
             raise InvalidParameter(f"invalid filter 'status={value}'")
     for value in filters.get("health", ()):
         if value not in ("starting", "healthy", "unhealthy", "none"):
-            raise InvalidParameter(f"invalid filter 'health={value}'")
+            raise InvalidParameter(f"unrecognized filter value for health: {value}")
     for value in filters.get("exited", ()):
         if not value.lstrip("-").isdecimal():
-            raise InvalidParameter(f"invalid filter 'exited={value}'")
+            raise InvalidParameter(f"invalid filter 'exited={value}': "
+                                   f'strconv.Atoi: parsing "{value}": invalid syntax')
 
 
 _Test = Callable[[ContainerRecord, Collection[str]], bool]

@@ -96,3 +96,11 @@ def set_mempolicy(mode: int, nodes: list[int]) -> None:
 def join_session_keyring(name: str) -> None:
     """A keyring of its own, so that a container can't read the session keys of whoever started it."""
     syscall(number("keyctl"), KEYCTL_JOIN_SESSION_KEYRING, name.encode())
+
+
+def executed(pid: int) -> bool:
+    """Whether a process that isn't reaped yet has called execve(2) since its fork: proc_pid_stat(5), flags.
+
+    A zombie's are those it died with; linux/sched.h, PF_FORKNOEXEC: forked but didn't exec."""
+    with open(f"/proc/{pid}/stat", "rb") as file:
+        return not int(file.read().rsplit(b")", 1)[1].split()[6]) & 0x40

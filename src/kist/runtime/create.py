@@ -14,6 +14,7 @@ import os
 import select
 
 from kist.linux import namespaces as ns
+from kist.linux import process as p
 from kist.linux.pidfd import pidfd_send_signal
 from kist.runtime import cgroup as cgroups
 from kist.runtime import wire
@@ -267,21 +268,8 @@ def _gone(created: Created) -> None:
     """The stream's end: the program runs, or init was killed before it could say anything."""
     poll = select.poll()
     poll.register(created.pidfd, select.POLLIN)
-    if not poll.poll(0):
-        return
-    if _died_at_birth(created.pid):
+    if poll.poll(0) and not p.executed(created.pid):
         raise StepError("the init process was killed (out of memory?)")
-
-
-def _died_at_birth(pid: int) -> bool:
-    """Ended already: of itself as the program, or by a signal before it was one? Its name in /proc tells: a
-    zombie keeps the name of what it ran, and execve(2) changes it. Only asked when it has ended."""
-    try:
-        info = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-    except ChildProcessError:  # a sibling: proc_pid_stat(5), exit_code
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            return int(file.read().rsplit(b")", 1)[1].split()[49]) & 0x7F == signal.SIGKILL
-    return info is not None and info.si_status == signal.SIGKILL and info.si_code != os.CLD_EXITED
 
 
 def _write_maps(pid: int, maps: tuple[str, str]) -> None:

@@ -234,10 +234,8 @@ def _check_alive(execed: Execed) -> None:
     """The end of the stream means execve(2), or death by SIGKILL before it (out of memory)."""
     poll = select.poll()
     poll.register(execed.pidfd, select.POLLIN)
-    if poll.poll(0):
-        info = os.waitid(os.P_PID, execed.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-        if info is not None and info.si_code != os.CLD_EXITED and info.si_status == signal.SIGKILL:
-            raise StepError("the process was killed while it entered the container")
+    if poll.poll(0) and not p.executed(execed.pid):
+        raise StepError("the process was killed while it entered the container")
 
 
 def _abort(execed: Execed) -> None:

@@ -127,6 +127,7 @@ def _mounts(made: Plan, spec: dict[str, Any], namespaces: Namespaces, bundle: st
     def cgroup_steps(destination: str, options: Any) -> list[Step]:
         return [CgroupMounts(destination, options, own_namespace="cgroup" in namespaces.private)]
 
+    made.setup += [root.EmptyFile(path) for path in (spec.get("kist") or {}).get("files") or []]
     for index, mount in enumerate(spec.get("mounts") or []):
         made.setup += steps_for(mount, bundle, index, cgroup_steps, label)
 

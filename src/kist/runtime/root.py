@@ -119,6 +119,26 @@ class MountRootfs(Step):
         os.close(tree)
 
 
+class EmptyFile(Step):
+    """Kist's own section ``kist.files``: names that are to exist in the root; what is there already stays."""
+
+    __slots__ = ("path",)
+    syscall = "openat2(2)"
+    why = "programs look for it"
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def describe(self) -> str:
+        return f"make {self.path}"
+
+    def run(self, ctx: Context) -> None:
+        try:
+            ctx.root.stat(self.path, follow=False)
+        except FileNotFoundError:
+            os.close(ctx.root.create_file(self.path, 0o755))
+
+
 def _by_path(mount: dict[str, Any]) -> tuple[str, list[str]] | None:
     """fsconfig(2) bounds a value to 255 bytes, and mount(2) all values together to a page. Between them, mount(2)
     serves also kernels that can't take overlay's lower directories one by one (before Linux 6.5): (working

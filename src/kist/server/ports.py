@@ -45,7 +45,7 @@ class Containers(Protocol):
     async def explain_image(self, name: str) -> Json: ...
     async def prune(self, filters: Filters) -> Json: ...
 
-    async def attachable(self, id: str) -> bool:
+    async def attachable(self, id: str, detach_keys: str) -> bool:
         """Whether the container has a terminal; raises what an attach would be refused with.
 
         Asked before the answer's head is written, after which no error can be sent."""

@@ -219,7 +219,7 @@ def test_the_columns_of_ps(kist: Kist, engine: FakeEngine) -> None:
     head, line = kist("ps").stdout.splitlines()
     assert head.split() == ["CONTAINER", "ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "PORTS", "NAMES"]
     assert line.startswith('aaaaaaaaaaaa   busybox   "sh -c \'sleep 1000\'"   ')
-    assert line.endswith(" years ago   Up 3 seconds   0.0.0.0:8080-8081->80-81/tcp, 90/udp   web")
+    assert line.endswith(" years ago   Up 3 seconds   90/udp, 0.0.0.0:8080->80/tcp, 0.0.0.0:8081->81/tcp   web")
     form = 'table {{.Names}}\\t{{.Labels}}\\t{{.Label "a"}}'
     assert kist("ps", "--format", form).stdout == "NAMES     LABELS    a\nweb       a=b,c=d   b\n"
     assert kist("ps", "-q").stdout == "aaaaaaaaaaaa\n"

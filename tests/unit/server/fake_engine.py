@@ -252,7 +252,7 @@ class FakeContainers:
             await self.remove(id)
         return {"ContainersDeleted": ended, "SpaceReclaimed": 0}
 
-    async def attachable(self, id: str) -> bool:
+    async def attachable(self, id: str, detach_keys: str) -> bool:
         return self.find(id).body.Tty
 
     async def attach(self, id: str, options: AttachOptions, fd: int, preread: bytes) -> None:

@@ -105,7 +105,7 @@ def _place(target: str, source: str, *, is_folder: bool, name: str) -> tuple[str
     if os.path.lexists(target) and is_folder:
         raise CliError("cannot copy directory")
     if target.endswith("/") and not is_folder:
-        raise CliError(f'no such directory: "{target}"')
+        raise CliError("no such directory")
     folder, name = os.path.split(os.path.abspath(target))
     if not os.path.isdir(folder):
         raise CliError(f"invalid output path: directory \"{folder}\" does not exist")
@@ -138,7 +138,7 @@ def _to_container(args: Arguments, session: Session, source: str, container: str
         if stat and source_is_folder:
             raise CliError("cannot copy directory")
         if path.endswith("/") and not source_is_folder:
-            raise CliError(f'no such directory: "{path}"')
+            raise CliError("no such directory")
         target, name = posixpath.split(target.rstrip("/"))
     containers.put_archive(container, target or "/", _counted(pack(local, name), count),
                            copy_owner=args.flag("archive"))

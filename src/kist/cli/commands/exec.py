@@ -53,7 +53,7 @@ def _body(args: Arguments, session: Session) -> dict[str, Any]:
         "WorkingDir": args.text("workdir"), "Privileged": args.flag("privileged"),
         "AttachStdin": attached and args.flag("interactive"), "AttachStdout": attached, "AttachStderr": attached,
         "DetachKeys": args.text("detach-keys") or session.settings.detach_keys,
-        "Env": environment(given, session.settings),
+        "Env": environment(given, session.settings, args),
     }
     if args.flag("tty"):
         from kist.cli.terminal import size

@@ -15,6 +15,8 @@ def run(args: Arguments, session: Session) -> int:
     ports = session.client.containers.inspect(name)["NetworkSettings"].get("Ports") or {}
     if wanted:
         number, _, protocol = wanted[0].partition("/")
+        if not number.isdecimal():
+            raise CliError(f'Error: invalid port ({number}): strconv.ParseUint: parsing "{number}": invalid syntax')
         port = f"{number}/{protocol or 'tcp'}"
         if not ports.get(port):
             raise CliError(f"Error: No public port '{wanted[0]}' published for {name}")

@@ -24,6 +24,9 @@ def run(args: Arguments, session: Session) -> int:
     if args.flag("latest") and not args.given("last"):
         last = 1
     form = args.text("format")
+    if args.flag("quiet") and form not in ("", "table", "json"):
+        session.warn("WARNING: Ignoring custom format, because both --format and --quiet are set.")
+        form = ""
     size = args.flag("size") or ".Size" in form
     found = session.client.containers.list(all=args.flag("all") or last > 0, limit=last if last > 0 else None,
                                            size=size, filters=filters(args))
@@ -79,27 +82,33 @@ def _mounts(container: JSON, *, wide: bool) -> str:
 
 
 def ports_text(ports: list[JSON]) -> str:
-    """`0.0.0.0:8000-8001->80-81/tcp, 90/udp`: ports in a row on one address are one entry."""
-    runs: list[tuple[str, str, list[int], list[int]]] = []  # (address, protocol, first and last public, private)
-    for port in sorted(ports, key=lambda p: (p.get("IP", ""), p.get("Type", ""), p["PrivatePort"],
-                                             p.get("PublicPort", 0))):
-        public, private = port.get("PublicPort", 0), port["PrivatePort"]
-        address = port.get("IP", "") if public else ""
-        if runs and runs[-1][:2] == (address, port["Type"]) and runs[-1][3][1] == private - 1 and (
-                runs[-1][2][1] == public - 1 if public else not runs[-1][2][1]):
-            runs[-1][2][1], runs[-1][3][1] = public, private
-        else:
-            runs.append((address, port["Type"], [public, public], [private, private]))
-    shown = []
-    for address, protocol, public_range, private_range in runs:
-        target = f"{_range(private_range)}/{protocol}"
-        host = f"[{address}]" if ":" in address else address
-        shown.append((private_range[0], f"{host}:{_range(public_range)}->{target}" if public_range[1] else target))
-    return ", ".join(text for _, text in sorted(shown, key=lambda pair: pair[0]))
+    """`90/udp, 0.0.0.0:80-81->80-81/tcp, 0.0.0.0:8080->82/tcp`: ports in a row that have the host's same numbers are
+    one entry; those with other numbers come last (docker/cli: formatter.DisplayablePorts)."""
+    done: list[str] = []
+    runs: dict[tuple[str, str], list[int]] = {}  # (address, protocol) → first and last
+    mapped: list[str] = []
+    for port in sorted(ports, key=lambda p: (p["PrivatePort"], p.get("IP", ""), p.get("PublicPort", 0), p["Type"])):
+        number, address, protocol = port["PrivatePort"], port.get("IP", ""), port["Type"]
+        if address and port.get("PublicPort", 0) != number:
+            mapped.append(f"{_host(address)}:{port.get('PublicPort', 0)}->{number}/{protocol}")
+            continue
+        run = runs.get((address, protocol))
+        if run is not None and run[1] == number - 1:
+            run[1] = number
+            continue
+        if run is not None:
+            done.append(_entry(address, protocol, run))
+        runs[address, protocol] = [number, number]
+    return ", ".join(done + [_entry(*key, run) for key, run in runs.items()] + mapped)
 
 
-def _range(ends: list[int]) -> str:
-    return str(ends[0]) if ends[0] == ends[1] else f"{ends[0]}-{ends[1]}"
+def _entry(address: str, protocol: str, run: list[int]) -> str:
+    text = str(run[0]) if run[0] == run[1] else f"{run[0]}-{run[1]}"
+    return f"{_host(address)}:{text}->{text}/{protocol}" if address else f"{text}/{protocol}"
+
+
+def _host(address: str) -> str:
+    return f"[{address}]" if ":" in address else address
 
 
 COMMAND = Command(

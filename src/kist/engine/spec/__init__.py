@@ -85,7 +85,7 @@ def compile_spec(record: ContainerRecord, facts: Facts) -> Json:
         "mounts": mounts(host, record.mounts, etc=facts.etc, shm=facts.shm, owners=facts.owners,
                          images={target: made[-1]["destination"] for target, made in facts.images.items()}),
         "linux": _linux(record, facts, granted, security),
-        "kist": {"rootfs": _rootfs(facts)},
+        "kist": {"rootfs": _rootfs(facts), "files": ["/.dockerenv"]},
     }
     if facts.quota:
         spec["kist"]["storageQuota"] = facts.quota

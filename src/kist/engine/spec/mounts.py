@@ -15,7 +15,7 @@ from kist.engine.spec.defaults import MOUNTS
 Json = dict[str, Any]
 ETC_FILES = ("resolv.conf", "hostname", "hosts")
 # Relative paths in the root file system that exist for the sake of Kist's own mounts.
-MOUNT_POINTS = ("dev", "proc", "sys", *(f"etc/{name}" for name in ETC_FILES))
+MOUNT_POINTS = (".dockerenv", "dev", "proc", "sys", *(f"etc/{name}" for name in ETC_FILES))
 _PROPAGATIONS = frozenset({"private", "rprivate", "slave", "rslave", "shared", "rshared"})
 
 
@@ -44,7 +44,7 @@ def _default(target: str, kind: str, source: str, options: tuple[str, ...], *, h
         if shm is not None:
             return {"destination": target, "type": "bind", "source": shm, "options": ["rbind", "rprivate"]}
         wanted.append(f"size={host['ShmSize']}")
-    if host["IpcMode"] == "host" and target in ("/dev/shm", "/dev/mqueue"):
+    if host["IpcMode"] == "host" and target == "/dev/shm":  # an mqueue is its IPC namespace's: a new mount shows it
         return {"destination": target, "type": "bind", "source": target, "options": ["rbind", "rprivate"]}
     if host["Privileged"] and target in ("/sys", "/sys/fs/cgroup"):
         wanted = [option for option in wanted if option != "ro"]

@@ -39,10 +39,9 @@ def inspect(record: ContainerRecord, *, data_dir: str, exec_ids: list[str], grap
         "ProcessLabel": "",
         "AppArmorProfile": "",
         "ExecIDs": exec_ids or None,
-        "HostConfig": {name: value for name, value in record.host.items()
-                       if value or value is False or name not in _OMIT_EMPTY},
+        "HostConfig": host_config(record.host),
         "GraphDriver": {"Name": "overlay2", "Data": graph},
-        "Mounts": [mount_point(mount) for mount in record.mounts if mount.type != "tmpfs"],
+        "Mounts": mount_points(record),
         "Config": record.config,
         "NetworkSettings": network_settings(record),
     }
@@ -84,6 +83,20 @@ def health(found: Health) -> Json:
     }
 
 
+def host_config(host: Json) -> Json:
+    found = {name: value for name, value in host.items() if value or value is False or name not in _OMIT_EMPTY}
+    if found.get("Mounts"):
+        found["Mounts"] = [{name: value for name, value in mount.items() if value or name in ("Type", "Target")}
+                           for mount in found["Mounts"]]
+    return found
+
+
+def mount_points(record: ContainerRecord) -> list[Json]:
+    """All but those of --tmpfs (moby: they are no mount points)."""
+    return [mount_point(mount) for mount in record.mounts
+            if mount.type != "tmpfs" or mount.target not in (record.host["Tmpfs"] or {})]
+
+
 def mount_point(mount: Mount) -> Json:
     found: Json = {"Type": mount.type}
     if mount.name:
@@ -108,7 +121,7 @@ def summary(record: ContainerRecord, now: int, sizes: tuple[int, int] | None = N
         "Status": status(record, now),
         "HostConfig": {"NetworkMode": record.host["NetworkMode"]},
         "NetworkSettings": {"Networks": networks(record)},
-        "Mounts": [mount_point(mount) for mount in record.mounts if mount.type != "tmpfs"],
+        "Mounts": mount_points(record),
     }
     if record.manifest is not None:
         found["ImageManifestDescriptor"] = record.manifest

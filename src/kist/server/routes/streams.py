@@ -39,7 +39,7 @@ def _attach_options(request: Request, *, framed: bool) -> AttachOptions:
 
 async def attach(request: Request, engine: Engine) -> message.Hijack:
     id = request.args["id"]
-    tty = await engine.containers.attachable(id)
+    tty = await engine.containers.attachable(id, request.query.text("detachKeys"))
     options = _attach_options(request, framed=not tty)
 
     async def take(fd: int, preread: bytes) -> None:
@@ -53,7 +53,7 @@ async def attach_websocket(request: Request, engine: Engine) -> message.Hijack:
     key = request.header(b"sec-websocket-key")
     if request.header(b"upgrade").lower() != "websocket" or not key:
         raise InvalidParameter("the request asks for no websocket")
-    await engine.containers.attachable(id)
+    await engine.containers.attachable(id, request.query.text("detachKeys"))
     options = _attach_options(request, framed=False)
     head = ("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             f"Sec-WebSocket-Accept: {websocket.accept_key(key)}\r\n\r\n")
