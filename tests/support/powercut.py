@@ -39,6 +39,7 @@ def work(path: str, driver: str, out: int, chance: random.Random, number: int) -
                                                          for i in range(chance.randrange(1, 30))))
                   for index in range(chance.randrange(1, 4))]
         name = f"docker.io/library/n{number % 7}:latest"
+        tell(f"putting {name}")
         image = put_image(store, name, *layers)
         tell(f"put {name} {image.id}")
         store.snapshots.prepare(f"box{number}", image.chain_id)
@@ -75,6 +76,7 @@ def one_round(device: str, place: str, driver: str, chance: random.Random, known
     _learn(known, told)
     maybe = {line.split(" ")[1] for line in late + told if line.startswith(("deleting", "put"))
              } if late else {line.split(" ")[1] for line in told if line.startswith("deleting")}
+    maybe |= _under_way(told + late)
     subprocess.run(["mount", "-o", "loop", device, place], check=True)
     with Store.open(f"{place}/store", driver) as store:
         findings = check(store)
@@ -97,6 +99,12 @@ def _learn(known: dict[str, str], told: list[str]) -> None:
         elif words[0] == "deleted":
             for name in [name for name, image in known.items() if image == words[1]]:
                 del known[name]
+
+
+def _under_way(told: list[str]) -> set[str]:
+    """The name that was being put at the end: that may be done, and nobody was left to tell."""
+    last = next((line for line in reversed(told) if line.startswith("put")), "")
+    return {last.split(" ")[1]} if last.startswith("putting ") else set()
 
 
 def _read(fd: int, until: float | None) -> list[str]:

@@ -203,12 +203,15 @@ def test_warnings(daemon: Daemon, options: list[str], words: str) -> None:
 
 def test_what_an_image_shares_with_others_is_counted(daemon: Daemon) -> None:
     """So that `docker system df` knows what a prune would free."""
-    image = ask(daemon, "GET", "/v1.45/system/df?type=image")[1]["Images"][0]
+    def images() -> dict[str, Any]:
+        return {row["RepoTags"][0]: row for row in ask(daemon, "GET", "/v1.45/system/df?type=image")[1]["Images"]}
+
+    image = images()["busybox:latest"]
     assert image["SharedSize"] == 0
     daemon.ok("create", "--name", "box", "busybox")
     daemon.ok("commit", "box", "child:1")
     try:
-        found = {row["RepoTags"][0]: row for row in ask(daemon, "GET", "/v1.45/system/df?type=image")[1]["Images"]}
+        found = images()
         assert found["busybox:latest"]["SharedSize"] == found["child:1"]["SharedSize"] == image["Size"]
     finally:
         daemon.ok("rm", "box")
