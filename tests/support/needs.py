@@ -45,3 +45,4 @@ def _docker_major() -> int:
 
 # Debian 12's docker command is version 20: it drives Kist as well, but its own words and options are others.
 docker_28 = pytest.mark.skipif(_docker_major() < 28, reason="holds Kist against the words of Docker 28's command")
+DOCKER_28 = pytest.param("docker", marks=docker_28)

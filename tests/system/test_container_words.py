@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from support import needs
 from support.daemon import Daemon
 
 
@@ -14,7 +15,7 @@ def inspect(daemon: Daemon, name: str) -> Any:
     return json.loads(daemon.ok("inspect", name))[0]
 
 
-@pytest.mark.parametrize("command", ["docker", "kist"])
+@pytest.mark.parametrize("command", [needs.DOCKER_28, "kist"])
 @pytest.mark.parametrize(("words", "status", "said"), [
     ("run --rm --pid foo busybox true", 125, "--pid: invalid PID mode"),
     ("run --rm --uts foo busybox true", 125, "--uts: invalid UTS mode"),
@@ -49,7 +50,7 @@ def test_the_words(daemon: Daemon, command: str, words: str, status: int, said: 
     assert (done.returncode, said in done.stderr) == (status, True), done.stderr
 
 
-@pytest.mark.parametrize("command", ["docker", "kist"])
+@pytest.mark.parametrize("command", [needs.DOCKER_28, "kist"])
 def test_a_program_that_kills_itself_at_once_has_its_status(daemon: Daemon, command: str) -> None:
     """It ran: a SIGKILL that comes soon after execve is not one that came before."""
     daemon.ok("run", "-d", "--name", "box", "busybox", "sleep", "1000")

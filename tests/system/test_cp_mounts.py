@@ -15,6 +15,7 @@ import docker
 import pytest
 import requests
 
+from support import needs
 from support.daemon import Daemon
 
 MAKE = "mkdir /dst; echo x > /dst/file; ln -s /dst /lnk; mkfifo /dst/pipe; echo v > /vol/in; sleep 1000"
@@ -37,7 +38,7 @@ def box(daemon: Daemon, tmp_path: Path) -> Iterator[Daemon]:
     daemon.ok("volume", "rm", "cpvol")
 
 
-@pytest.mark.parametrize("by", ["kist", "docker"])
+@pytest.mark.parametrize("by", ["kist", needs.DOCKER_28])
 @pytest.mark.parametrize("name", ["up", "down"])
 def test_through_volumes_and_binds(box: Daemon, tmp_path: Path, by: str, name: str) -> None:
     cp = getattr(box, by)
@@ -56,7 +57,7 @@ def test_through_volumes_and_binds(box: Daemon, tmp_path: Path, by: str, name: s
     assert f"{box.run}/root" not in mounts and "/down" not in mounts
 
 
-@pytest.mark.parametrize("by", ["kist", "docker"])
+@pytest.mark.parametrize("by", ["kist", needs.DOCKER_28])
 def test_the_words_of_refusals(box: Daemon, tmp_path: Path, by: str) -> None:
     """Real Docker 26's."""
     (tmp_path / "f").touch()

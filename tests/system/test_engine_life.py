@@ -310,6 +310,7 @@ def test_an_init_forwards_signals_and_reaps(daemon: Daemon) -> None:
     assert daemon.docker("run", "--rm", "--init", "busybox", "sh", "-c", "exit 42").returncode == 42
 
 
+@needs.docker_28
 def test_update_reaches_the_running_container(daemon: Daemon) -> None:
     ok(daemon, "run", "-d", "--name", "growing", "-m", "32m", "busybox", "sleep", "1000")
     ok(daemon, "update", "-m", "48m", "--memory-swap", "96m", "growing")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from support import needs
 from support.daemon import Daemon
 from support.hub import Hub
 from support.processes import ENVIRONMENT, PYTHON
@@ -66,7 +67,7 @@ esac
 """
 
 
-@pytest.mark.parametrize("program", ["docker", "kist"])
+@pytest.mark.parametrize("program", [needs.DOCKER_28, "kist"])
 def test_a_credential_helper_keeps_the_password(daemon: Daemon, guarded: Hub, tmp_path: Path, program: str) -> None:
     folder = tmp_path / "bin"
     folder.mkdir()

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from support import needs
 from support.daemon import Daemon
 from support.network import eventually
 
@@ -50,6 +51,7 @@ def test_it_is_shown_followed_and_taken_away(daemon: Daemon, db: str) -> None:
     assert "Cannot link to a non running container: /db AS /web/db" in refused.stderr
 
 
+@needs.docker_28
 @pytest.mark.parametrize(("options", "words"), [
     (("--link", "nosuch:x"), "could not get container for nosuch: No such container: nosuch"),
     (("--link", "a:b:c"), 'invalid argument "a:b:c" for "--link" flag: bad format for links: a:b:c'),

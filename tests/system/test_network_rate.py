@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from support import needs
 from support.daemon import Daemon
 
 ASLEEP = ("busybox", "sleep", "1000")
@@ -112,6 +113,7 @@ def test_a_killed_server_changes_nothing(make_daemon: Callable[..., Daemon]) -> 
     assert by_kind(held(daemon, "aa")) == ({"2Mbit"}, {"9Mbit"})
 
 
+@needs.docker_28
 def test_docker_asks_by_an_annotation(daemon: Daemon) -> None:
     done = daemon.docker("run", "-d", "--name", "aa", "--annotation", "kist.network-rate=egress=5mbit", *ASLEEP)
     assert done.returncode == 0, done.stderr

@@ -12,6 +12,7 @@ from typing import Any
 import docker
 import pytest
 
+from support import needs
 from support.daemon import Daemon
 
 
@@ -48,7 +49,7 @@ def inspected(server: Daemon, name: str) -> dict[str, Any]:
 # Options of mounts
 
 
-@pytest.mark.parametrize("by", ["kist", "docker"])
+@pytest.mark.parametrize("by", ["kist", needs.DOCKER_28])
 def test_a_bind_takes_what_is_mounted_below_along_and_read_only_is_so_all_the_way(
         server: Daemon, tmp_path: Path, by: str) -> None:
     (tmp_path / "src" / "below").mkdir(parents=True)
@@ -97,21 +98,21 @@ def test_propagation_of_binds_both_ways(server: Daemon, tmp_path: Path) -> None:
         subprocess.run(["umount", str(base)], check=True)
 
 
-def test_a_part_of_a_volume(server: Daemon) -> None:
+@pytest.mark.parametrize("by", ["kist", needs.DOCKER_28])
+def test_a_part_of_a_volume(server: Daemon, by: str) -> None:
     inside(server, "-v", "parts:/v", do="mkdir -p /v/a/b; echo deep > /v/a/b/file; ln -s /etc /v/out; ln -s a /v/in")
-    for by in ("kist", "docker"):
-        option = "type=volume,source=parts,target=/x,volume-subpath="
-        assert inside(server, "--mount", option + "a/b", do="cat /x/file", by=by) == "deep"
-        assert inside(server, "--mount", option + "a/b/file", do="cat /x", by=by) == "deep"
-        assert inside(server, "--mount", option + "in", do="ls /x", by=by) == "b"
-        said = refused(server, "--mount", option + "none", by=by)
-        path = f"{inspected(server, 'parts')['Mountpoint']}/none"
-        assert f"cannot access path {path}: lstat {path}: no such file or directory" in said
-        # A link in the volume leads to the volume's own /etc, which isn't there.
-        assert "/out: no such file or directory" in refused(server, "--mount", option + "out", by=by)
-        for bad in ("../x", "/x"):
-            said = refused(server, "--mount", option + bad, by=by)
-            assert "subpath must be a relative path within the volume" in said
+    option = "type=volume,source=parts,target=/x,volume-subpath="
+    assert inside(server, "--mount", option + "a/b", do="cat /x/file", by=by) == "deep"
+    assert inside(server, "--mount", option + "a/b/file", do="cat /x", by=by) == "deep"
+    assert inside(server, "--mount", option + "in", do="ls /x", by=by) == "b"
+    said = refused(server, "--mount", option + "none", by=by)
+    path = f"{inspected(server, 'parts')['Mountpoint']}/none"
+    assert f"cannot access path {path}: lstat {path}: no such file or directory" in said
+    # A link in the volume leads to the volume's own /etc, which isn't there.
+    assert "/out: no such file or directory" in refused(server, "--mount", option + "out", by=by)
+    for bad in ("../x", "/x"):
+        said = refused(server, "--mount", option + bad, by=by)
+        assert "subpath must be a relative path within the volume" in said
 
 
 def test_files_of_another_image(server: Daemon) -> None:
@@ -135,7 +136,7 @@ def test_a_place_on_the_host_is_made_when_asked_for(server: Daemon, tmp_path: Pa
         assert (tmp_path / "new" / "dir" / "made").exists()
 
 
-@pytest.mark.parametrize("by", ["kist", "docker"])
+@pytest.mark.parametrize("by", ["kist", needs.DOCKER_28])
 def test_tmpfs_and_read_only_roots(server: Daemon, by: str) -> None:
     mount = "grep ' /t ' /proc/mounts; stat -c %a /t"
     found = inside(server, "--mount", "type=tmpfs,target=/t,tmpfs-size=1m,tmpfs-mode=1770", do=mount, by=by)
@@ -149,7 +150,7 @@ def test_tmpfs_and_read_only_roots(server: Daemon, by: str) -> None:
     assert found.split() == ["/t", "/v", "/dev/shm"]
 
 
-@pytest.mark.parametrize("by", ["kist", "docker"])
+@pytest.mark.parametrize("by", ["kist", needs.DOCKER_28])
 def test_volumes_of_another_container(server: Daemon, tmp_path: Path, by: str) -> None:
     donor = server.ok("create", "-v", "named:/n", "-v", f"{tmp_path}:/b:ro", "-v", "/anonymous", "busybox")
     write = "for d in /n /b /anonymous; do touch $d/x 2>/dev/null && echo $d; done; true"
@@ -207,7 +208,7 @@ REFUSALS = [
 ]
 
 
-@pytest.mark.parametrize("by", ["kist", "docker"])
+@pytest.mark.parametrize("by", ["kist", needs.DOCKER_28])
 def test_the_words_of_refusals(server: Daemon, by: str) -> None:
     for args, words in REFUSALS:
         done = getattr(server, by)("run", "--rm", *args, "busybox", "true")
