@@ -63,9 +63,11 @@ class Start:
                 if container.record.mounts:
                     await self._volumes.hold(container.record, undo)
                 endpoint = await self._connect(container, undo)
+                saved = self._parts.records.save(container.record)
                 await self._files(container, links.linked(container.record, self._parts.register))
                 if container.record.host["IpcMode"] == "shareable":
                     await self._shared_memory(container, undo)
+                await saved  # what runs has its addresses and ports on record: the next server may need to know
                 request = self._request(container, endpoint, attaches)
                 attaches = []  # the launcher's from here on
                 link = await self._parts.launcher.start(request)
