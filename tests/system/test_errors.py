@@ -147,6 +147,7 @@ def test_a_full_disk_harms_no_container_and_no_server(small: Daemon) -> None:
 REQUESTS: list[tuple[dict[str, Any], str]] = [
     ({"Cmd": [""]}, 'exec: "": executable file not found in $PATH'),
     ({"User": "nope"}, "unable to find user nope: no matching entries in passwd file"),
+    ({"User": "4294967296"}, "uids and gids must be in range 0-2147483647"),
     ({"User": "0:nope"}, "unable to find group nope: no matching entries in group file"),
     ({"WorkingDir": "/bin/busybox"}, "make the working directory /bin/busybox"),
     ({"HostConfig": {"GroupAdd": ["nope"]}}, "unable to find group nope"),

@@ -6,7 +6,8 @@
 
 Docker's rules (moby/sys/user, GetExecUser): a name or number may name the user and the group; a number needs
 no entry, but one with an entry takes its home and groups from there; without a group the user's own and
-every group that lists him count.
+every group that lists him count. A number is never looked up as a name, in range or not: an image's passwd file could
+make root of it (CVE-2026-46680).
 """
 
 from __future__ import annotations
@@ -63,31 +64,34 @@ def resolve(spec: str, accounts: list[Account], groups: list[Group], added: Iter
         additional = [group.gid for group in groups if account.name and account.name in group.members]
     additional += [_group(word, groups) for word in added]
     seen = dict.fromkeys([gid, *additional])  # the own group too (CVE-2022-36109)
+    for number in (account.uid, *seen):
+        _check_range(number)
     return User(uid=account.uid, gid=gid, additional=tuple(seen), home=account.home or "/")
 
 
 def _account(word: str, accounts: list[Account]) -> Account:
     number = _number(word) if word else 0
     for account in accounts:
-        if account.name == word or (number is not None and account.uid == number):
+        if (account.name == word) if number is None else (account.uid == number):
             return account
     if number is None:
         raise InvalidParameter(f"unable to find user {word}: no matching entries in passwd file")
-    if number > MAX_ID:
-        raise InvalidParameter("uids and gids must be in range 0-2147483647")
     return Account("", number, 0, "/root" if number == 0 else "/")
 
 
 def _group(word: str, groups: list[Group]) -> int:
     number = _number(word)
+    if number is not None:
+        return number
     for group in groups:
-        if group.name == word or (number is not None and group.gid == number):
+        if group.name == word:
             return group.gid
-    if number is None:
-        raise InvalidParameter(f"unable to find group {word}: no matching entries in group file")
-    if number > MAX_ID:
-        raise InvalidParameter("uids and gids must be in range 0-2147483647")
-    return number
+    raise InvalidParameter(f"unable to find group {word}: no matching entries in group file")
+
+
+def _check_range(number: int) -> None:
+    if not 0 <= number <= MAX_ID:
+        raise InvalidParameter(f"uids and gids must be in range 0-{MAX_ID}")
 
 
 def _fields(text: str, least: int) -> Iterable[list[str]]:
@@ -98,4 +102,8 @@ def _fields(text: str, least: int) -> Iterable[list[str]]:
 
 
 def _number(text: str) -> int | None:
-    return int(text) if text.isascii() and text.isdecimal() and len(text) < 12 else None
+    """None: a name. Whatever its size, a number stays one, out of range then."""
+    digits = text[1:] if text[:1] in ("+", "-") else text
+    if not (digits.isascii() and digits.isdecimal()):
+        return None
+    return int(text) if len(text) < 12 else MAX_ID + 1

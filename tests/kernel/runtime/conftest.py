@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 SRC = Path(__file__).resolve().parents[3] / "src"
+PARTS = sorted(path.name for path in (SRC / "kist").iterdir() if (path / "__init__.py").exists())
 HARNESS = Path(__file__).with_name("harness.py")
 CAPS = ["CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FSETID", "CAP_FOWNER", "CAP_MKNOD", "CAP_NET_RAW", "CAP_SETGID",
         "CAP_SETUID", "CAP_SETFCAP", "CAP_SETPCAP", "CAP_NET_BIND_SERVICE", "CAP_SYS_CHROOT", "CAP_KILL",
@@ -86,7 +87,7 @@ def source(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
         return SRC
     copy_of = tmp_path / "changed"
     (copy_of / "kist").mkdir(parents=True)
-    for part in ("linux", "runtime"):
+    for part in ("linux", "runtime") if changes[0][0].startswith(("linux/", "runtime/")) else PARTS:
         shutil.copytree(SRC / "kist" / part, copy_of / "kist" / part, ignore=shutil.ignore_patterns("__pycache__"))
     for part in ("__init__.py", "errors.py", "version.py"):
         shutil.copy(SRC / "kist" / part, copy_of / "kist" / part)

@@ -187,6 +187,25 @@ def test_odd_user_ids(spec: dict[str, Any], run: Any, uid: Any) -> None:
     assert "is not an id" in run(spec, "id").get("error", "")
 
 
+RESOLVING = """
+import sys
+sys.path.insert(0, {src!r})
+from kist.engine.users import parse_group, parse_passwd, resolve
+try:
+    print(resolve({word!r}, parse_passwd("{word}:x:0:0::/root:\\n"), parse_group("")).uid)
+except Exception as error:
+    print(error)
+"""
+
+
+def test_a_number_that_is_a_name(source: Path) -> None:
+    """CVE-2026-46680: too large for an id, a number is taken for a name, and the image's passwd file says that this is
+    root. Guard: digits are a number, whatever their size."""
+    code = RESOLVING.format(src=str(source), word="4294967296")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert "must be in range" in done.stdout, done.stdout + done.stderr
+
+
 WATCHER = ("while :; do for p in /proc/[0-9]*; do e=$(readlink $p/exe) && [ $e != /bin/busybox ] && "
            "echo reached $p $e; done; done")
 
@@ -279,6 +298,8 @@ BY_PATH: tuple[Change, ...] = (  # below the root as a prefix, as if no link eve
      "return openat2(self.fd, path.lstrip('/') or '.', flags, mode, 0)"),
     ("linux/openat2.py", "return openat2(self.fd, path, os.O_PATH | (0 if follow else os.O_NOFOLLOW), 0, _IN_ROOT)",
      "return openat2(self.fd, path.lstrip('/') or '.', os.O_PATH | (0 if follow else os.O_NOFOLLOW), 0, 0)"))
+LARGE_IS_A_NAME: Change = ("engine/users.py", "return int(text) if len(text) < 12 else MAX_ID + 1",
+                           "return int(text) if int(text) <= MAX_ID else None")
 ANY_ID: Change = ("runtime/process.py", "if not isinstance(value, int) or not 0 <= value < (1 << 32) - 1:", "if False:")
 # The process that joins waits a moment, so that who looks for it finds it.
 SLOWLY: Change = ("runtime/exec.py", "    run(todo.inside, ctx)\n",
@@ -305,6 +326,7 @@ ANY_IMPORT: Change = ("runtime/init.py", "    trust_no_files()\n", "")
     (test_device_node_that_is_a_link, (ANY_NODE,)),
     (test_mount_destination_leads_out, BY_PATH),
     (test_odd_user_ids, (ANY_ID,)),
+    (test_a_number_that_is_a_name, (LARGE_IS_A_NAME,)),
     (test_the_joining_process_is_out_of_reach, (SLOWLY, DUMPABLE)),
     (test_nothing_is_imported_from_the_image, (ANY_IMPORT,)),
 ], indirect=["source"], ids=lambda value: getattr(value, "__name__", "").removeprefix("test_") or "guards")

@@ -56,9 +56,30 @@ def test_unknown_names_are_refused(spec: str, words: str) -> None:
         resolve(spec, parse_passwd(PASSWD), parse_group(GROUP))
 
 
-def test_ids_out_of_range_are_refused() -> None:
-    with pytest.raises(InvalidParameter, match="range 0-2147483647"):
-        resolve("2147483648", [], [])
+NAMED_BY_NUMBER = "{0}:x:0:0::/root:\nroot:x:0:0::/root:\n", "{0}:x:0:\n"  # the image's own files call root so
+
+
+@pytest.mark.parametrize("number", ["2147483648", "4294967296", "99999999999999999999", "-1", "-5"])
+@pytest.mark.parametrize("spec", ["{0}", "{0}:{0}", "root:{0}"])
+def test_a_number_out_of_range_is_no_name(number: str, spec: str) -> None:
+    """CVE-2026-46680."""
+    passwd, group = (text.format(number) for text in NAMED_BY_NUMBER)
+    with pytest.raises(InvalidParameter, match="uids and gids must be in range 0-2147483647"):
+        resolve(spec.format(number), parse_passwd(passwd), parse_group(group))
+
+
+@pytest.mark.parametrize("number", ["1000", "+1000"])
+def test_a_number_is_no_name(number: str) -> None:
+    passwd, group = (text.format(number) for text in NAMED_BY_NUMBER)
+    found = resolve(f"{number}:{number}", parse_passwd(passwd), parse_group(group))
+    assert (found.uid, found.gid) == (1000, 1000)
+
+
+def test_ids_out_of_range_are_refused_wherever_they_come_from() -> None:
+    for passwd, group in (("big:x:4294967296:0::/:", ""), ("big:x:1:4294967295::/:", ""),
+                          ("big:x:1:1::/:", "g:x:-1:big")):
+        with pytest.raises(InvalidParameter, match="range 0-2147483647"):
+            resolve("big", parse_passwd(passwd), parse_group(group))
 
 
 # Configuration
