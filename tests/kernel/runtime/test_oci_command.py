@@ -295,11 +295,13 @@ def test_hooks_run_in_their_places(oci: Oci, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["prestart", "createRuntime", "createContainer"])
 def test_a_failing_hook_undoes_create(oci: Oci, tmp_path: Path, kind: str) -> None:
-    oci.spec["hooks"] = {kind: [hook(tmp_path, "exit 3")]}
+    """And whoever had set something up for it hears of its end (runtime.md#lifecycle)."""
+    oci.spec["hooks"] = {kind: [hook(tmp_path, "exit 3")], "poststop": [hook(tmp_path, "cat > $T/end")]}
     oci.write()
     done = oci("create", "-b", str(oci.bundle), oci.id)
     assert (done.returncode, f"run {kind} hook #0 /bin/busybox: exit status 3" in done.stderr) == (1, True)
     assert oci("list", "-q").stdout == ""
+    assert json.loads((tmp_path / "end").read_text())["status"] == "stopped"
 
 
 def test_a_failing_start_hook(oci: Oci, tmp_path: Path) -> None:

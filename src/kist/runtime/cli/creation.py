@@ -14,7 +14,7 @@ from kist.runtime.cli.options import FLAG, NUMBER, STRING, Option
 from kist.runtime.cli.sending import send_console, send_fd, send_listener
 from kist.runtime.create import Created, create
 from kist.runtime.errors import SpecError, StepError
-from kist.runtime.state import CREATED, CREATING, Container, start_time
+from kist.runtime.state import CREATED, CREATING, STOPPED, Container, start_time
 from kist.runtime.validate import check
 
 TYPE_CHECKING = False
@@ -59,10 +59,20 @@ def create_container(options: Parsed, own: Parsed, container_id: str, log: Log) 
     try:
         created = _create(options, own, container, spec, bundle)
     except BaseException:
-        container.forget()
+        _undo(container, spec, log)
         raise
     container.unlock()
     return container, created
+
+
+def _undo(container: Container, spec: dict[str, Any], log: Log) -> None:
+    """What was made for it is gone already. Whoever had hooks run for it hears of the end (runtime.md#lifecycle)."""
+    state = container.state(STOPPED) if container.record else {}
+    container.forget()
+    if state:
+        from kist.runtime.cli.lifecycle import run_forgiving
+
+        run_forgiving("poststop", (spec.get("hooks") or {}).get("poststop") or [], state, log)
 
 
 def _create(options: Parsed, own: Parsed, container: Container, spec: dict[str, Any], bundle: str) -> Created:
