@@ -25,7 +25,7 @@ from kist.engine.top import top
 from kist.engine.update import Update
 from kist.engine.views import containers as views
 from kist.engine.views.images import graph
-from kist.engine.volumes import Volumes
+from kist.engine.volumes.mounts import VolumeMounts
 from kist.errors import Conflict, EngineFailure, InvalidParameter, NotFound, NotSupported
 from kist.launcher.client import LaunchError
 from kist.oci.digest import Digest
@@ -39,7 +39,7 @@ T = TypeVar("T")
 
 
 class Containers:
-    def __init__(self, parts: Parts, images: Images, volumes: Volumes, execs: Execs) -> None:
+    def __init__(self, parts: Parts, images: Images, volumes: VolumeMounts, execs: Execs) -> None:
         self._parts = parts
         self._images = images
         self._execs = execs

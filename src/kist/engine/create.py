@@ -23,13 +23,13 @@ from kist.store.errors import storage_errors
 
 if TYPE_CHECKING:
     from kist.engine.images import Image, Images
-    from kist.engine.volumes import Volumes
+    from kist.engine.volumes.mounts import VolumeMounts
 
 Json = dict[str, Any]
 
 
 class Create:
-    def __init__(self, parts: Parts, images: Images, volumes: Volumes, start: Start) -> None:
+    def __init__(self, parts: Parts, images: Images, volumes: VolumeMounts, start: Start) -> None:
         self._parts = parts
         self._images = images
         self._volumes = volumes

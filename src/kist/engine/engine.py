@@ -25,7 +25,7 @@ from kist.engine.places import Places
 from kist.engine.records import Records
 from kist.engine.recovery import Recovery
 from kist.engine.system import System
-from kist.engine.volumes import Volumes
+from kist.engine.volumes.volumes import Volumes
 from kist.launcher.client import Launcher
 from kist.store.store import Store
 
@@ -59,7 +59,7 @@ class Engine:
             self.volumes = Volumes(parts)
             self.images = Images(parts)
             self.execs = Execs(parts)
-            self.containers = Containers(parts, self.images, self.volumes, self.execs)
+            self.containers = Containers(parts, self.images, self.volumes.mounts, self.execs)
             self.networks = NetworkApi(parts)
             self.system = System(parts, self.containers, self.images, self.volumes)
             recovery = Recovery(parts, self.containers.lifecycle, self.containers.remover, self.execs)

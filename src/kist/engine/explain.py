@@ -29,7 +29,7 @@ from kist.oci.digest import Digest
 if TYPE_CHECKING:
     from kist.engine.create import Create
     from kist.engine.images import Image, Images
-    from kist.engine.volumes import Volumes
+    from kist.engine.volumes.mounts import VolumeMounts
 
 Json = dict[str, Any]
 _CONFIG = {"user": "User", "directory": "WorkingDir", "env": "Env", "entrypoint": "Entrypoint", "cmd": "Cmd",
@@ -39,7 +39,7 @@ NO_COMMAND = "COMMAND"
 
 
 class Explain:
-    def __init__(self, parts: Parts, images: Images, volumes: Volumes, create: Create) -> None:
+    def __init__(self, parts: Parts, images: Images, volumes: VolumeMounts, create: Create) -> None:
         self._parts = parts
         self._images = images
         self._volumes = volumes

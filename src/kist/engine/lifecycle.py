@@ -19,7 +19,7 @@ from kist.errors import EngineFailure, KistError, NotModified
 from kist.launcher.client import LaunchError
 
 if TYPE_CHECKING:
-    from kist.engine.volumes import Volumes
+    from kist.engine.volumes.mounts import VolumeMounts
     from kist.launcher.client import Exit, MonitorLink
 
 KILL_PATIENCE = 10.0  # seconds that the kernel may take to end a killed process
@@ -28,7 +28,7 @@ KILL_PATIENCE = 10.0  # seconds that the kernel may take to end a killed process
 class Lifecycle:
     """`on_gone` removes a container that was started with --rm, once it has ended."""
 
-    def __init__(self, parts: Parts, start: Start, health: Health, volumes: Volumes,
+    def __init__(self, parts: Parts, start: Start, health: Health, volumes: VolumeMounts,
                  on_gone: Callable[[Container], Awaitable[None]]) -> None:
         self._parts = parts
         self._start = start

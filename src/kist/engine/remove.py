@@ -14,11 +14,11 @@ from kist.errors import EngineFailure, KistError, Unavailable
 if TYPE_CHECKING:
     from kist.engine.execs import Execs
     from kist.engine.lifecycle import Lifecycle
-    from kist.engine.volumes import Volumes
+    from kist.engine.volumes.mounts import VolumeMounts
 
 
 class Remove:
-    def __init__(self, parts: Parts, volumes: Volumes, execs: Execs) -> None:
+    def __init__(self, parts: Parts, volumes: VolumeMounts, execs: Execs) -> None:
         self._parts = parts
         self._execs = execs
         self._volumes = volumes

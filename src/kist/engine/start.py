@@ -24,7 +24,7 @@ from kist.errors import Conflict, EngineFailure, InvalidParameter, KistError
 from kist.launcher.client import NOT_EXECUTABLE, NOT_FOUND, STATUS_OF_KIND, LaunchError, StartRequest
 
 if TYPE_CHECKING:
-    from kist.engine.volumes import Volumes
+    from kist.engine.volumes.mounts import VolumeMounts
     from kist.launcher.client import AttachRequest, MonitorLink
 
 Json = dict[str, Any]
@@ -37,7 +37,7 @@ _FRAME = "failed to create task for container: failed to create shim task: OCI r
 
 
 class Start:
-    def __init__(self, parts: Parts, volumes: Volumes) -> None:
+    def __init__(self, parts: Parts, volumes: VolumeMounts) -> None:
         self._parts = parts
         self._volumes = volumes
         self._prepare = Prepare(parts)

@@ -12,7 +12,7 @@ from kist.engine import hostconfig, states, times
 from kist.engine.containers import Containers
 from kist.engine.images import Images
 from kist.engine.parts import Parts
-from kist.engine.volumes import Volumes
+from kist.engine.volumes.volumes import Volumes
 from kist.errors import InvalidParameter
 from kist.linux import ext4
 from kist.oci import platform as platforms

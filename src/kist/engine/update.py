@@ -23,7 +23,7 @@ from kist.engine.limits import check_limits
 from kist.engine.parts import Parts
 from kist.engine.records import ContainerRecord, Mount
 from kist.engine.spec.resources import resources
-from kist.engine.volumes import Volumes
+from kist.engine.volumes.mounts import VolumeMounts
 from kist.errors import Conflict, EngineFailure, InvalidParameter
 from kist.launcher.client import LaunchError, MonitorLink
 
@@ -35,7 +35,7 @@ _REPLACED = ("config", "host", "mounts", "pending", "endpoint", "unapplied")  # 
 
 
 class Update:
-    def __init__(self, parts: Parts, volumes: Volumes) -> None:
+    def __init__(self, parts: Parts, volumes: VolumeMounts) -> None:
         self._parts = parts
         self._volumes = volumes
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from kist.engine.copyup import copy_up
+from kist.engine.volumes.copyup import copy_up
 from kist.linux.openat2 import Root
 
 

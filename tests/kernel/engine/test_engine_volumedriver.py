@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from kist.engine import volumedriver as driver
+from kist.engine.volumes import driver
 from kist.errors import EngineFailure
 
 

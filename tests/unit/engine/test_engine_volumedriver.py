@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kist.engine import idmaps
-from kist.engine import volumedriver as driver
+from kist.engine.volumes import driver
 from kist.errors import EngineFailure, KistError
 from kist.linux import mount as m
 

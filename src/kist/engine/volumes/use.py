@@ -16,8 +16,8 @@ import secrets
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
-from kist.engine import volumedriver
 from kist.engine.records import VolumeRecord
+from kist.engine.volumes import driver
 from kist.errors import Conflict
 
 Users = set[str]
@@ -69,7 +69,7 @@ class VolumeUse:
         """Mount it if this is its first user; raises EngineFailure. A mount that a former server made is taken over."""
         async with self._locks.setdefault(record.name, asyncio.Lock()):
             users = self._users.setdefault(record.name, set())
-            if not users and volumedriver.is_mounted_for_use(record.options):
+            if not users and driver.is_mounted_for_use(record.options):
                 await asyncio.to_thread(self._mount, record)
             users.add(user)
 
@@ -82,8 +82,8 @@ class VolumeUse:
             users.discard(user)
             if not users:
                 self._users.pop(record.name, None)
-                if volumedriver.is_mounted_for_use(record.options):
-                    await asyncio.to_thread(volumedriver.unmount, self.data(record.name))
+                if driver.is_mounted_for_use(record.options):
+                    await asyncio.to_thread(driver.unmount, self.data(record.name))
 
     @asynccontextmanager
     async def using(self, record: VolumeRecord) -> AsyncIterator[str]:
@@ -97,13 +97,13 @@ class VolumeUse:
 
     def _mount(self, record: VolumeRecord) -> None:
         path = self.data(record.name)
-        if record.options and not volumedriver.is_mount(path):
-            volumedriver.mount(path, self.image(record.name), record.options)
+        if record.options and not driver.is_mount(path):
+            driver.mount(path, self.image(record.name), record.options)
 
     # At the server's start. Blocking.
 
     def settle(self, records: Iterable[VolumeRecord]) -> None:
         """Unmount what nobody uses any more: the server that would have done it was killed."""
         for record in records:
-            if volumedriver.is_mounted_for_use(record.options) and not self._users.get(record.name):
-                volumedriver.unmount(self.data(record.name))
+            if driver.is_mounted_for_use(record.options) and not self._users.get(record.name):
+                driver.unmount(self.data(record.name))

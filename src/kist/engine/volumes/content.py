@@ -22,13 +22,14 @@ from typing import NamedTuple
 
 import msgspec
 
-from kist.engine import states, volumedriver
+from kist.engine import states
 from kist.engine.container import Container
-from kist.engine.copyup import Copier
 from kist.engine.parts import Parts
 from kist.engine.records import VolumeRecord
 from kist.engine.threads import ToThread, from_thread
-from kist.engine.volumeuse import VolumeUse
+from kist.engine.volumes import driver
+from kist.engine.volumes.copyup import Copier
+from kist.engine.volumes.use import VolumeUse
 from kist.errors import EngineFailure
 from kist.launcher.client import LaunchError
 from kist.linux.rename import exchange
@@ -76,7 +77,7 @@ class VolumeContent:
             await asyncio.wait({writing})
 
     async def _unpack(self, record: VolumeRecord, source: ToThread, *, new: bool) -> None:
-        if not new and volumedriver.is_elsewhere(record.options):
+        if not new and driver.is_elsewhere(record.options):
             async with self._use.using(record) as path:
                 await asyncio.to_thread(_extract, path, source)
             return
@@ -105,7 +106,7 @@ class VolumeContent:
         return Copied(copier.cloned, copier.copied)
 
     def _take(self, record: VolumeRecord, made: VolumeRecord, stage: str, copier: Copier) -> None:
-        self._furnish(made, stage, image=not volumedriver.quota(record.options))
+        self._furnish(made, stage, image=not driver.quota(record.options))
         self._copy(record, stage, copier, into=made)
 
     async def restore(self, record: VolumeRecord, source: VolumeRecord) -> Copied:
@@ -113,7 +114,7 @@ class VolumeContent:
         copier = Copier()
 
         def work() -> None:
-            same = volumedriver.quota(record.options) == volumedriver.quota(source.options)
+            same = driver.quota(record.options) == driver.quota(source.options)
             with self._staged(record, image=not same) as stage:
                 self._copy(source, stage, copier, into=record)
                 self._publish(record, stage)
@@ -148,23 +149,23 @@ class VolumeContent:
     def _furnish(self, record: VolumeRecord, stage: str, *, image: bool) -> None:
         with open(f"{stage}/volume.json", "wb") as file:
             file.write(msgspec.json.encode(record))
-        if image and volumedriver.quota(record.options):
-            volumedriver.make_image(f"{stage}/quota.img", record.options or {}, record.name)
+        if image and driver.quota(record.options):
+            driver.make_image(f"{stage}/quota.img", record.options or {}, record.name)
 
     def _discard(self, stage: str) -> None:
-        volumedriver.unmount(f"{stage}/_data")
+        driver.unmount(f"{stage}/_data")
         self._parts.places.trash.throw(stage)
 
     def _copy(self, record: VolumeRecord, stage: str, copier: Copier, into: VolumeRecord | None = None) -> None:
         """What `record` holds: its image as a file where both have the same bound, else file by file."""
         into = into or record
-        quota, wanted = volumedriver.quota(record.options), volumedriver.quota(into.options)
+        quota, wanted = driver.quota(record.options), driver.quota(into.options)
         try:
             if quota and quota == wanted:
                 _copy_image(self._use.data(record.name), self._use.image(record.name), f"{stage}/quota.img", copier)
                 return
             if wanted and not os.path.exists(f"{stage}/quota.img"):
-                volumedriver.make_image(f"{stage}/quota.img", into.options or {}, into.name)
+                driver.make_image(f"{stage}/quota.img", into.options or {}, into.name)
             with _opened(into, stage) as path:
                 source = os.open(self._use.data(record.name), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
                 try:
@@ -250,14 +251,14 @@ async def _ask(container: Container, *, pause: bool) -> None:
 def _opened(record: VolumeRecord, stage: str) -> Iterator[str]:
     """Where the content of a staged volume is written."""
     path = f"{stage}/_data"
-    if not volumedriver.quota(record.options):
+    if not driver.quota(record.options):
         yield path
         return
-    volumedriver.mount(path, f"{stage}/quota.img", record.options or {})
+    driver.mount(path, f"{stage}/quota.img", record.options or {})
     try:
         yield path
     finally:
-        volumedriver.unmount(path)
+        driver.unmount(path)
 
 
 def _copy_image(mounted: str, image: str, target: str, copier: Copier) -> None:
