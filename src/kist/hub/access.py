@@ -122,6 +122,11 @@ class AccountAccess(Access):
         found: User | None = request.scope["kist.principal"]
         return found
 
+    def session(self, request: Request) -> User | None:
+        """Who has signed in on the pages. A token, whatever its level, is nobody here: it must not make others."""
+        cookie = request.cookies.get(SESSION_COOKIE, "")
+        return self.accounts.session(cookie) if cookie and "authorization" not in request.headers else None
+
     def _identify(self, request: Request) -> User | None:
         scheme, _, rest = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() == "basic":
@@ -135,8 +140,7 @@ class AccountAccess(Access):
                 return user
             return self._named(claims)
         # A cookie signs in on the pages only: the API takes no credentials that a foreign page could make us send.
-        cookie = request.cookies.get(SESSION_COOKIE, "")
-        return self.accounts.session(cookie) if cookie and not request.url.path.startswith("/v2") else None
+        return self.session(request) if not request.url.path.startswith("/v2") else None
 
     def _named(self, claims: bearer.Claims) -> User | None:
         try:

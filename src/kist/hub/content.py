@@ -76,6 +76,7 @@ class Content:
             raise HubError("BLOB_UNKNOWN", detail={"digest": digest}) from None
 
     def delete_blob(self, repository: str, digest: Digest) -> None:
+        self._check_mutable(repository)
         if not self.metadata.unlink(repository, digest):
             raise HubError("BLOB_UNKNOWN", detail={"digest": digest})
 
@@ -87,10 +88,13 @@ class Content:
             self.metadata.link(self.metadata.ensure_repository(repository, private=self.private), digest)
         return True
 
-    def adopt(self, repository: str, digest: Digest) -> bool:
-        """Whether the blob was here and is the repository's now. Only for blobs that its manifests name."""
+    def adopt(self, repository: str, digest: Digest, prefix: str) -> bool:
+        """Whether the blob was here and is the repository's now: from one whose name begins so, or a public one.
+
+        Never from a private one: an upstream's manifest may name any digest.
+        """
         with self.metadata.transaction():
-            if self.metadata.blob_size(digest) is None:
+            if not self.metadata.is_open(digest, prefix):
                 return False
             self.metadata.link(self.metadata.ensure_repository(repository, private=self.private), digest)
         return True
@@ -251,13 +255,16 @@ class Content:
     def delete_manifest(self, repository: str, reference: str) -> None:
         """A tag loses its name only; a digest goes with all its tags."""
         found = self.manifest(repository, reference)
-        known = self.metadata.repository(repository)
-        if known and known.immutable:
-            raise HubError("DENIED", "the repository's tags are immutable", status=405)
+        self._check_mutable(repository)
         if ":" not in reference:
             self.metadata.untag(repository, reference)
         else:
             self.metadata.delete_manifest(repository, found.digest)
+
+    def _check_mutable(self, repository: str) -> None:
+        known = self.metadata.repository(repository)
+        if known and known.immutable:
+            raise HubError("DENIED", "the repository's tags are immutable", status=405)
 
 
 def as_referrer(found: StoredManifest) -> Descriptor:

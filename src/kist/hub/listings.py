@@ -34,7 +34,9 @@ class Listings:
         self._busy = threading.Lock()
 
     def get(self, repository: str, digest: Digest) -> Listing | None:
-        """The layer's files; None where it is not a tar or not here."""
+        """The layer's files; None where it is not a tar or the repository hasn't got it (a manifest proves nothing)."""
+        if self._content.metadata.linked_size(repository, digest) is None:
+            return None
         found = self._kept(digest)
         if found is not None:
             return found

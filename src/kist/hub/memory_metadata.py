@@ -123,6 +123,14 @@ class MemoryMetadata(Metadata):
             found = self._blobs.get(digest)
             return found.size if found and not found.doomed else None
 
+    def is_open(self, digest: Digest, prefix: str) -> bool:
+        with self._tables.lock:
+            if self.blob_size(digest) is None:
+                return False
+            return any((one.id, digest) in self._links and
+                       (one.name.startswith(prefix) or (one.upstream is None and not one.private))
+                       for one in self._repositories.values())
+
     def add_blob(self, digest: Digest, size: int) -> None:
         with self.transaction():
             self._blobs[digest] = _Blob(size)

@@ -118,7 +118,11 @@ class Metadata(ABC):
 
     @abstractmethod
     def blob_size(self, digest: Digest) -> int | None:
-        """The size of a blob that any repository may take over, None for one that is not there, or doomed."""
+        """The size of a blob, whoever has it; None for one that is not there, or doomed."""
+
+    @abstractmethod
+    def is_open(self, digest: Digest, prefix: str) -> bool:
+        """Whether a repository whose name begins so has the blob, or one of ours that is not private."""
 
     @abstractmethod
     def add_blob(self, digest: Digest, size: int) -> None:

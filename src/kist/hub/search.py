@@ -45,7 +45,7 @@ def _rank(one: Found, word: str) -> int:
 def visible(hub: Hub, request: Request, query: str, *, order: str = "best") -> list[Found]:
     """What whoever asks may see of the result."""
     return [found for found in search(hub.metadata, query, order=order)
-            if not found.private or hub.access.may_pull(request, found.name)]
+            if not (found.private or hub.cache.upstream_of(found.name)) or hub.access.may_pull(request, found.name)]
 
 
 # --- the two APIs ---------------------------------------------------------------------------------------------

@@ -98,6 +98,10 @@ class ZeroCopyProtocol(H11Protocol):
 
     def _offering(self, app: ASGIApp) -> ASGIApp:
         async def offered(scope: Scope, receive: Receive, send: Send) -> None:
+            if _has_two_lengths(scope):
+                await send({"type": "http.response.start", "status": 400, "headers": [(b"connection", b"close")]})
+                await send({"type": "http.response.body", "body": b"a body has one length\n"})
+                return
             scope.setdefault("extensions", {})[ZERO_COPY] = {}
 
             async def send_or_copy(message: Message) -> None:
@@ -133,6 +137,12 @@ class ZeroCopyProtocol(H11Protocol):
         except (OSError, RuntimeError, TimeoutError):
             # The client has gone, or can't be told otherwise that its bytes won't come.
             self._break_off()
+
+
+def _has_two_lengths(scope: Scope) -> bool:
+    """Content-Length and Transfer-Encoding: what a proxy takes for the next request may differ (RFC 9112, 6.1)."""
+    names = {name for name, _ in scope.get("headers", ())}
+    return b"content-length" in names and b"transfer-encoding" in names
 
 
 def bind_unix(path: str) -> socket.socket:

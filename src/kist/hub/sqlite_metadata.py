@@ -94,6 +94,12 @@ class SqliteMetadata(Metadata):
         row = self.database.one("SELECT size FROM blobs WHERE digest = ? AND NOT doomed", digest)
         return int(row["size"]) if row else None
 
+    def is_open(self, digest: Digest, prefix: str) -> bool:
+        return self.database.one(
+            "SELECT 1 FROM links l JOIN repositories r ON r.id = l.repository JOIN blobs b ON b.digest = l.digest "
+            "WHERE l.digest = ? AND NOT b.doomed AND (substr(r.name, 1, length(?)) = ? "
+            "OR (r.upstream IS NULL AND NOT r.private)) LIMIT 1", digest, prefix, prefix) is not None
+
     def add_blob(self, digest: Digest, size: int) -> None:
         with self.transaction() as db:
             db.execute("INSERT INTO blobs (digest, size, created) VALUES (?, ?, ?) "

@@ -116,7 +116,7 @@ class Cache:
         self._upstreams = dict(upstreams)
         self._mirror_of = mirror_of
         self._tag_life = tag_life
-        self._fetches: dict[Digest, Fetch] = {}
+        self._fetches: dict[tuple[str, Digest], Fetch] = {}  # by upstream's alias, too: readers differ
         self._lock = threading.Lock()
         self._pool = ThreadPoolExecutor(FETCHES, thread_name_prefix="fetch")
 
@@ -260,15 +260,15 @@ class Cache:
 
     def _fetch_blob(self, upstream: Upstream, name: str, descriptor: Descriptor) -> str | Fetch:
         with self._lock:
-            running = self._fetches.get(descriptor.digest)
+            running = self._fetches.get((upstream.alias, descriptor.digest))
             if running is not None:
                 return running
             if self._content.metadata.linked_size(name, descriptor.digest) is not None:
                 return name  # it has just come in
-            if self._content.adopt(name, descriptor.digest):
+            if self._content.adopt(name, descriptor.digest, f"{upstream.alias}/"):
                 return name  # another repository had it
             fetch = Fetch(self._content.begin_upload(name), descriptor.size)
-            self._fetches[descriptor.digest] = fetch
+            self._fetches[upstream.alias, descriptor.digest] = fetch
         self._pool.submit(self._run, upstream, name, descriptor, fetch)
         return fetch
 
@@ -285,7 +285,7 @@ class Cache:
             except HubError:
                 pass  # a wrong digest has thrown it away already
         with self._lock:
-            del self._fetches[descriptor.digest]
+            del self._fetches[upstream.alias, descriptor.digest]
         fetch.finish(error)
 
     def _receive(self, upstream: Upstream, name: str, descriptor: Descriptor, fetch: Fetch) -> None:

@@ -169,6 +169,19 @@ def test_a_blob_belongs_to_the_repositories_that_link_it(metadata: Metadata) -> 
     assert metadata.linked_size("one", BLOB) is None and metadata.linked_size("two", BLOB) == 4
 
 
+def test_a_blob_is_open_in_a_public_repository_and_in_caches_of_the_same_upstream(metadata: Metadata) -> None:
+    for name, private, upstream in (("alice/secret", True, None), ("up.example/app", False, "up.example")):
+        with metadata.transaction():
+            metadata.add_blob(BLOB, 4)
+            metadata.link(metadata.ensure_repository(name, private=private, upstream=upstream), BLOB)
+        assert metadata.is_open(BLOB, "up.example/") is (name == "up.example/app")
+        assert not metadata.is_open(BLOB, "other.example/"), "another upstream's cache has readers of its own"
+    metadata.describe("alice/secret", private=False)
+    assert metadata.is_open(BLOB, "other.example/")
+    metadata.unlink("alice/secret", BLOB)
+    assert not metadata.is_open(BLOB, "other.example/")
+
+
 def test_a_lease_is_renewed_when_it_matters(metadata: Metadata, clock: Clock) -> None:
     metadata.add_blob(BLOB, 4)
     metadata.link(metadata.ensure_repository("app"), BLOB)

@@ -114,7 +114,7 @@ def test_platforms_of_an_index(filled: Client) -> None:
 def test_artifacts_and_layers_that_are_no_tars(filled: Client) -> None:
     Image([b"not a tar"], b"{}", more={"artifactType": "a/b"}).push(filled, "thing", "v1")
     assert "thing" in page(filled, "/r/thing")
-    assert "not a file system" in page(filled, "/r/thing/-/image/v1")
+    assert "files not shown" in page(filled, "/r/thing/-/image/v1")
     page(filled, "/r/thing/-/image/v1/layer/0")
 
 

@@ -51,6 +51,9 @@ async def _incoming(
     hub: Hub, digest: Digest, fetch: Fetch, part: tuple[int, int] | None, headers: dict[str, str]
 ) -> Response:
     """A blob that an upstream is sending: handed on as it comes, or, for a part of it, when it is whole."""
+    await fetch.more_than(0)  # what the upstream refuses is refused here, not begun and broken off
+    if fetch.error is not None:
+        raise HubError("UNAVAILABLE", str(fetch.error))
     if part is None:
         try:
             file = await in_thread(hub.content.blobs.open_upload, fetch.upload)

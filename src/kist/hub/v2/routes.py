@@ -36,7 +36,8 @@ ROUTES: tuple[tuple[str, re.Pattern[str], _Methods], ...] = (
     ("referrers", re.compile(r"(?P<name>.+)/referrers/(?P<digest>[^/]+)"), {"GET": (PULL, manifests.referrers)}),
     ("tags", re.compile(r"(?P<name>.+)/tags/list"), {"GET": (PULL, lists.tags)}),
 )
-API_VERSION = {"Docker-Distribution-API-Version": "registry/2.0"}
+#: A blob is a stranger's: no browser may take it for a page of ours.
+API_HEADERS = {"Docker-Distribution-API-Version": "registry/2.0", "X-Content-Type-Options": "nosniff"}
 
 
 async def dispatch(request: Request) -> Response:
@@ -45,7 +46,7 @@ async def dispatch(request: Request) -> Response:
         response = await _dispatched(request, request.path_params.get("path", ""))
     except HubError as error:
         response = JSONResponse(error.body, error.status, error.headers)
-    response.headers.update(API_VERSION)
+    response.headers.update(API_HEADERS)
     return response
 
 

@@ -102,11 +102,11 @@ def _summary(hub: Hub, name: str, stored: StoredManifest | None) -> tuple[list[s
         return [str(entry.platform) for entry in parsed.manifests if entry.platform], max(sizes, default=0), "index"
     if parsed is None or not parsed.is_image:
         return [], image_size(parsed) if parsed else 0, "artifact"
-    return [platform] if (platform := _platform(hub, parsed)) else [], image_size(parsed), "image"
+    return [platform] if (platform := _platform(hub, name, parsed)) else [], image_size(parsed), "image"
 
 
-def _platform(hub: Hub, parsed: Manifest) -> str:
-    config = read_config(hub, parsed)
+def _platform(hub: Hub, name: str, parsed: Manifest) -> str:
+    config = read_config(hub, name, parsed)
     return str(config.platform) if config else ""
 
 

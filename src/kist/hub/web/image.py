@@ -22,6 +22,8 @@ from kist.oci.manifest import Index, Manifest
 
 #: A page shows at most so many files, the largest first.
 FILES = 400
+#: Of so many entries, of all layers together, an image is taken apart; layers above that are shown as blobs only.
+MOST_FILES = 400_000
 WASTED = 20
 
 
@@ -128,7 +130,7 @@ def _view(hub: Hub, request: Request, name: str, reference: str) -> View:
         parsed = parsed_manifest(stored)
     if not isinstance(parsed, Manifest):
         raise HubError("MANIFEST_UNKNOWN")
-    config = read_config(hub, parsed)
+    config = read_config(hub, name, parsed)
     own = str(config.platform) if config else ""
     platform = next((label for label, digest in platforms if digest == stored.digest), own)
     return View(reference, stored, parsed, config, _dissected(hub, name, parsed), platforms, platform)
@@ -142,7 +144,14 @@ def _dissected(hub: Hub, name: str, parsed: Manifest) -> list[LayerChanges | Non
 
 
 def listings_of(hub: Hub, name: str, parsed: Manifest) -> list[Listing | None]:
-    return [hub.listings.get(name, entry.digest) for entry in parsed.layers]
+    """The layers' files, lowest first. A manifest may name the same great layer thousands of times: bounded."""
+    found: list[Listing | None] = []
+    count = 0
+    for entry in parsed.layers:
+        listing = hub.listings.get(name, entry.digest) if count < MOST_FILES else None
+        count += len(listing.files) if listing else 0
+        found.append(listing if count < MOST_FILES else None)
+    return found
 
 
 # --- arranging (pure) -------------------------------------------------------------------------------------------

@@ -12,16 +12,20 @@ from kist.hub.access import SESSION_COOKIE, AccountAccess
 from kist.hub.accounts import SESSION_LIFE, Accounts, Level, TooManyTries, User
 from kist.hub.errors import HubError
 from kist.hub.hub import hub_of, in_thread
-from kist.hub.web.render import form, moved, page, signed_in
+from kist.hub.web.render import form, moved, page
 
 _DAY = 86400.0
 
 
-def _accounts(request: Request) -> Accounts:
+def _access(request: Request) -> AccountAccess:
     access = hub_of(request).access
     if not isinstance(access, AccountAccess):
         raise HubError("NAME_UNKNOWN", "this Hub has no accounts")
-    return access.accounts
+    return access
+
+
+def _accounts(request: Request) -> Accounts:
+    return _access(request).accounts
 
 
 async def sign_in(request: Request) -> Response:
@@ -39,6 +43,7 @@ async def sign_in(request: Request) -> Response:
     if user is None or user.cap is not Level.ADMIN:  # a token that may only read must not open the settings
         problem = problem or "An access token can't be used here."
         return await page(request, "signin.html", 401, problem=problem, name=name, target=target)
+    await in_thread(accounts.close_session, request.cookies.get(SESSION_COOKIE, ""))  # the one before is over
     answer = moved(_own_path(fields.get("next", target)))
     answer.set_cookie(SESSION_COOKIE, await in_thread(accounts.open_session, user), max_age=int(SESSION_LIFE),
                       httponly=True, samesite="lax", secure=request.url.scheme == "https")
@@ -56,7 +61,7 @@ async def sign_out(request: Request) -> Response:
 
 async def settings(request: Request) -> Response:
     accounts = _accounts(request)
-    user = await in_thread(signed_in, request)
+    user = await in_thread(_access(request).session, request)
     if user is None:
         return moved("/signin?next=/settings")
     secret = problem = done = ""
@@ -66,8 +71,8 @@ async def settings(request: Request) -> Response:
             secret, done = await in_thread(_change, accounts, user, fields)
         except KistError as error:
             problem = str(error)
-    return await page(request, "settings.html", 400 if problem else 200, secret=secret, problem=problem, done=done,
-                      tokens=await in_thread(accounts.tokens, user),
+    return await page(request, "settings.html", 400 if problem else 200, user=user, secret=secret, problem=problem,
+                      done=done, tokens=await in_thread(accounts.tokens, user),
                       organisations=await in_thread(accounts.organisations_of, user))
 
 
@@ -75,9 +80,8 @@ def _change(accounts: Accounts, user: User, fields: Mapping[str, str]) -> tuple[
     """(a new token's secret, what was done)"""
     act = fields.get("act", "")
     if act == "add-token":
-        days = fields.get("days", "")
-        life = int(days) * _DAY if days.isascii() and days.isdigit() and 0 < int(days) < 10_000 else None
         level = Level.parse(fields.get("level", "read"))
+        life = _life(fields.get("days", "").strip())
         return accounts.add_token(user, fields.get("label", "").strip(), level, life=life), ""
     if act == "remove-token":
         accounts.remove_token(user, fields.get("id", ""))
@@ -90,10 +94,19 @@ def _change(accounts: Accounts, user: User, fields: Mapping[str, str]) -> tuple[
     raise InvalidParameter("Nothing to do.")
 
 
+def _life(days: str) -> float | None:
+    """Seconds; nothing means without an end, and what is no number must not mean that."""
+    if not days:
+        return None
+    if not days.isascii() or not days.isdigit() or len(days) > 4 or not int(days):
+        raise InvalidParameter("The days must be a number from 1 to 9999, or nothing.")
+    return int(days) * _DAY
+
+
 async def organisation(request: Request) -> Response:
     """Who is in an organisation; for those who look after it."""
     accounts, name = _accounts(request), request.path_params["name"]
-    user = await in_thread(signed_in, request)
+    user = await in_thread(_access(request).session, request)
     if user is None or not await in_thread(_looks_after, accounts, user, name):
         raise HubError("NAME_UNKNOWN")
     problem = ""

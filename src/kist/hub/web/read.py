@@ -30,12 +30,12 @@ def image_size(parsed: Manifest) -> int:
     return sum(entry.size for entry in parsed.blobs)
 
 
-def read_config(hub: Hub, parsed: Manifest) -> ImageConfig | None:
-    """The image's configuration; None for artifacts, and where it is not here or broken."""
+def read_config(hub: Hub, name: str, parsed: Manifest) -> ImageConfig | None:
+    """The image's configuration; None for artifacts, and where the repository hasn't got it or it is broken."""
     if not parsed.is_image or parsed.config.size > images.MAX_CONFIG:
         return None
     try:
-        with hub.content.blobs.open(parsed.config.digest) as file:
+        with hub.content.open_blob(name, parsed.config.digest) as file:
             return images.parse(file.read())
-    except (OSError, KistError):
+    except (OSError, KistError, HubError):
         return None

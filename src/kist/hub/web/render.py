@@ -132,6 +132,8 @@ def csrf(request: Request) -> str:
 
 async def form(request: Request) -> Mapping[str, str]:
     """The fields of a form that one of our own pages sent; raises DENIED for anybody else's."""
+    if "authorization" in request.headers:
+        raise HubError("DENIED", "forms are for people who have signed in on the pages, not for tokens")
     if not same_origin(request):
         raise HubError("DENIED", "the form was sent by another site")
     body = await receive_bounded(request, MAX_FORM, HubError("SIZE_INVALID", "the form is too long", status=413))
