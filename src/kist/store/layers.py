@@ -20,6 +20,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from kist.linux import inode_flags
 from kist.linux.sync import syncfs
 from kist.oci import chainid
 from kist.oci import digest as digests
@@ -82,6 +83,10 @@ class Layers:
         self._guard = threading.Lock()
         for directory in (path, staging):
             os.makedirs(directory, 0o700, exist_ok=True)
+        # ext4 then begins each new layer in another part of the disk. Without it new files go where a layer was just
+        # removed, and without a journal ext4 steps over each inode freed there in the last minutes, for each new file
+        # (fs/ext4/ialloc.c, recently_deleted): a pull after an rmi took five times as long.
+        inode_flags.add(staging, inode_flags.FS_TOPDIR_FL)
         self._repair()
         self._number = max([0, *(int(name) for name in os.listdir(path) if name.isdigit())])
 
@@ -174,8 +179,8 @@ class Layers:
         source: Source = _Free(stream, self._path)
         if limit is not None:
             source = Bounded(source, limit)
-        with Ahead(unpacker.watch(Hashed(source, hashed))) as ahead:
-            archive = TarReader(ahead)
+        with Ahead(Hashed(source, hashed)) as ahead:
+            archive = TarReader(unpacker.watch(ahead))
             try:
                 unpacker.unpack(archive)
                 archive.drain()
