@@ -27,13 +27,13 @@ class AttachOptions:
 
 @dataclass(frozen=True, slots=True)
 class LogOptions:
-    """``GET /containers/{id}/logs``. Times are seconds since the epoch; ``tail`` is None for all."""
+    """``GET /containers/{id}/logs``. Times are nanoseconds since the epoch; ``tail`` is None for all."""
 
     stdout: bool = False
     stderr: bool = False
     follow: bool = False
     timestamps: bool = False
     details: bool = False
-    since: float | None = None
-    until: float | None = None
+    since: int | None = None
+    until: int | None = None
     tail: int | None = None

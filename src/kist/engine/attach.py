@@ -8,7 +8,7 @@ import socket
 from typing import TYPE_CHECKING
 
 from kist.api.options import AttachOptions
-from kist.engine import detachkeys, logs, states
+from kist.engine import detachkeys, logdrivers, logs, states
 from kist.engine.container import Container
 from kist.engine.parts import Parts
 from kist.errors import Conflict
@@ -57,12 +57,15 @@ async def _hand_over(container: Container, request: AttachRequest) -> None:
 
 async def _replay(parts: Parts, container: Container, options: AttachOptions, fd: int) -> None:
     """What was recorded so far, in the form of the stream that follows."""
+    driver = container.record.host["LogConfig"]["Type"]
+    if driver not in logdrivers.READABLE:
+        return
     wanted = logs.Wanted(stdout=options.stdout, stderr=options.stderr,
                          framed=options.framed and not container.tty)
     loop = asyncio.get_running_loop()
     with socket.socket(fileno=os.dup(fd)) as client:
         client.settimeout(0)
-        pieces: AsyncIterator[bytes] = logs.read_log(parts.places.log_path(container.id), wanted)
+        pieces: AsyncIterator[bytes] = logs.read_log(parts.places.log_path(container.record), wanted, driver=driver)
         async for piece in pieces:
             try:
                 await loop.sock_sendall(client, piece)

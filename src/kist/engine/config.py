@@ -23,6 +23,7 @@ The file (``/etc/kist/config.toml``), all parts optional::
     driver = "json-file"
     max-size = "20m"
     max-file = 5
+    compress = false                    # rotated files; the driver "local" does anyhow
 
     [storage]
     driver = "overlay"                  # or "erofs": a layer is one file (Linux 6.12)
@@ -60,7 +61,7 @@ from kist.errors import InvalidParameter
 from kist.registry.settings import ClientConfig, Proxies, RegistrySettings
 
 DEFAULT_PATH = "/etc/kist/config.toml"
-LOG_DRIVERS = ("json-file", "none")
+LOG_DRIVERS = ("json-file", "local", "none")
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)i?b?", re.IGNORECASE)
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
@@ -94,6 +95,7 @@ class Config:
     log_driver: str = "json-file"
     log_max_size: int = 20 << 20
     log_max_file: int = 5
+    log_compress: bool = False
     registries: Mapping[str, RegistrySettings] = field(default_factory=dict)
     http_proxy: str = ""
     https_proxy: str = ""
@@ -251,6 +253,7 @@ _KEYS: dict[tuple[str, str], tuple[str, Any]] = {
     ("log", "driver"): ("log_driver", _text),
     ("log", "max-size"): ("log_max_size", _size),
     ("log", "max-file"): ("log_max_file", _number),
+    ("log", "compress"): ("log_compress", _flag),
     ("proxies", "http-proxy"): ("http_proxy", _text),
     ("proxies", "https-proxy"): ("https_proxy", _text),
     ("proxies", "no-proxy"): ("no_proxy", _text),

@@ -268,14 +268,16 @@ class Containers:
 
     async def logs(self, id: str, options: LogOptions) -> tuple[bool, AsyncIterator[bytes]]:
         container = self.get(id)
-        if container.record.host["LogConfig"]["Type"] not in logdrivers.READABLE:
+        driver = container.record.host["LogConfig"]["Type"]
+        if driver not in logdrivers.READABLE:
             raise NotSupported("configured logging driver does not support reading")
         wanted = logs.Wanted(
-            stdout=options.stdout, stderr=options.stderr, since=_ns(options.since), until=_ns(options.until),
+            stdout=options.stdout, stderr=options.stderr, since=options.since or 0, until=options.until or 0,
             tail=options.tail, timestamps=options.timestamps, details=options.details, framed=not container.tty)
         follow = options.follow and container.state in states.COUNTED_AS_RUNNING
         ended = container.stopped if follow else None
-        return container.tty, logs.read_log(self._parts.places.log_path(container.id), wanted, ended=ended)
+        path = self._parts.places.log_path(container.record)
+        return container.tty, logs.read_log(path, wanted, driver=driver, ended=ended)
 
     async def stats(self, id: str, *, stream: bool, one_shot: bool) -> AsyncIterator[Json]:
         return stats.samples(self._parts, self.get(id), stream=stream, one_shot=one_shot)
@@ -304,10 +306,6 @@ def _about(*words: str) -> Iterator[None]:
         yield
     except (Conflict, InvalidParameter, NotFound) as error:
         raise type(error)(": ".join([*words, error.message])) from None
-
-
-def _ns(seconds: float | None) -> int:
-    return int(seconds * 1e9) if seconds else 0
 
 
 def _until(text: str) -> int:

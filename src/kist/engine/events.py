@@ -52,11 +52,11 @@ class Events:
             elif queue.qsize() == LAG:
                 queue.put_nowait(None)
 
-    def subscribe(self, *, since: float | None = None, until: float | None = None,
+    def subscribe(self, *, since: int | None = None, until: int | None = None,
                   filters: Filters | None = None) -> AsyncIterator[Json]:
         """Past events from `since` on (None: none), then live ones up to `until` (None: without end), both in
-        seconds. Filters that don't exist choose nothing, as with Docker."""
-        return self._subscribe(int((since or 0) * 1e9), int((until or 0) * 1e9), filters or {})
+        nanoseconds. Filters that don't exist choose nothing, as with Docker."""
+        return self._subscribe(since or 0, until or 0, filters or {})
 
     async def _subscribe(self, since: int, until: int, wanted: Filters) -> AsyncIterator[Json]:
         queue: asyncio.Queue[Json | None] = asyncio.Queue()

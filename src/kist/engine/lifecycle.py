@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from kist.engine import restarts, signals, states, times
 from kist.engine.container import Container
 from kist.engine.health import Health
+from kist.engine.logpress import LogPress
 from kist.engine.parts import Parts
 from kist.engine.start import Start, publish_networks
 from kist.errors import EngineFailure, KistError, NotModified
@@ -35,6 +36,7 @@ class Lifecycle:
         self._health = health
         self._volumes = volumes
         self._on_gone = on_gone
+        self._press = LogPress(parts)
         health.on_failure = self.unhealthy
 
     # Start
@@ -56,10 +58,16 @@ class Lifecycle:
         self._publish(container, "start")
         self.watch(container)
 
+    def recovered(self, container: Container) -> None:
+        """A new server knows a container that doesn't run."""
+        self._press.rotated(container)
+
     def watch(self, container: Container, *, adopted: bool = False) -> None:
         """From now on the end of the present run is seen, and its health looked at."""
         link = container.link
         assert link is not None
+        link.on_rotated = lambda: self._press.rotated(container)
+        self._press.rotated(container)
         link.exited.add_done_callback(lambda future: self._notice(container, link, future))
         self._health.watch(container, adopted=adopted)
 

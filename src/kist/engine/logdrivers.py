@@ -1,10 +1,11 @@
 """LogConfig: what each log driver takes, checked at create, and what the monitor is told at start (launcher/log.py).
 
-    json-file, local   max-size, max-file                          read back by `docker logs`
+    json-file, local   max-size, max-file, compress                read back by `docker logs`
     syslog             syslog-address, syslog-facility, syslog-format
     journald           (to the socket of this machine's journal)
     none
-    those that write   labels, labels-regex, env, env-regex, tag; mode, max-buffer-size
+    but none, local    labels, labels-regex, env, env-regex, tag
+    all                mode, max-buffer-size
 
 Files never hold a container's output up, so `mode` makes a difference for syslog and journald only. Pure.
 """
@@ -12,7 +13,7 @@ Files never hold a container's output up, so `mode` makes a difference for syslo
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 from kist.engine.config import Config, parse_size
@@ -31,7 +32,7 @@ _ATTRIBUTES = frozenset({"labels", "labels-regex", "env", "env-regex", "tag"})
 _FILES = frozenset({"max-size", "max-file", "compress"})
 _OPTIONS: dict[str, frozenset[str]] = {
     "json-file": _MODE | _ATTRIBUTES | _FILES,
-    "local": _MODE | _ATTRIBUTES | _FILES,
+    "local": _MODE | _FILES,
     "syslog": _MODE | _ATTRIBUTES | {"syslog-address", "syslog-facility", "syslog-format"},
     "journald": _MODE | _ATTRIBUTES,
     "none": _MODE,
@@ -53,8 +54,9 @@ def check(log: Json) -> None:
         if driver == "syslog" and name.startswith("syslog-tls"):
             raise NotSupported(f"log opt '{name}': Kist sends no syslog over TLS")
         if name not in _OPTIONS[driver]:
-            raise InvalidParameter(f"unknown log opt '{name}' for {driver} log driver")
-    _check_files(given)
+            what = "log driver local" if driver == "local" else f"{driver} log driver"
+            raise InvalidParameter(f"unknown log opt '{name}' for {what}")
+    _check_files(driver, given)
     _check_mode(given)
     _rendered(given.get("tag", ""), _Names("", "", "", "").table)
     for name in ("labels-regex", "env-regex"):
@@ -69,13 +71,29 @@ def check(log: Json) -> None:
             raise InvalidParameter("Invalid syslog format")
 
 
-def _check_files(given: Json) -> None:
-    if given.get("compress", "false") != "false":
-        raise NotSupported(f"log opt 'compress={given['compress']}' is not supported by Kist")
-    if given.get("max-size", "-1") != "-1" and parse_size(given["max-size"]) < 4096:
-        raise InvalidParameter("invalid value for max-size: at least 4k")
-    if "max-file" in given and (not given["max-file"].isdecimal() or int(given["max-file"]) < 1):
-        raise InvalidParameter("max-file cannot be less than 1")
+def _check_files(driver: str, given: Json) -> None:
+    if given.get("max-size", "-1") != "-1" and parse_size(given["max-size"]) < 1:
+        raise InvalidParameter("max-size must be a positive number")
+    if "max-file" in given:
+        try:
+            files = int(given["max-file"])
+        except ValueError:
+            raise InvalidParameter(f"invalid value for max-file: {given['max-file']!r}") from None
+        if files < 1:
+            raise InvalidParameter("max-file cannot be less than 1")
+        if files == 1 and _truth(given.get("compress", "false")):
+            raise InvalidParameter("compression cannot be enabled when max file count is 1" if driver == "local" else
+                                   "compress cannot be true when max-file is less than 2 or max-size is not set")
+    _truth(given.get("compress", "false"))
+
+
+def _truth(text: str) -> bool:
+    """As Go's strconv.ParseBool."""
+    if text in ("1", "t", "T", "true", "TRUE", "True"):
+        return True
+    if text in ("0", "f", "F", "false", "FALSE", "False"):
+        return False
+    raise InvalidParameter(f'error reading compress log option: strconv.ParseBool: parsing "{text}": invalid syntax')
 
 
 def _check_mode(given: Json) -> None:
@@ -88,11 +106,20 @@ def _check_mode(given: Json) -> None:
         parse_size(given["max-buffer-size"])
 
 
-def limits(log: Json, config: Config) -> tuple[int, int]:
-    """(bytes per file, number of files) of a container's log: bounded by default, as Docker's is not."""
+class Limits(NamedTuple):
+    size: int  # bytes of a file
+    files: int
+    compress: bool  # the rotated ones
+
+
+def limits(log: Json, config: Config) -> Limits:
+    """Of a container's log that is kept in files: bounded by default, as Docker's json-file is not. `local` compresses
+    by itself, as Docker's."""
     given = log["Config"] or {}
     size = parse_size(given["max-size"]) if given.get("max-size", "-1") != "-1" else config.log_max_size
-    return size, int(given.get("max-file", config.log_max_file))
+    files = int(given.get("max-file", config.log_max_file))
+    asked = _truth(given["compress"]) if "compress" in given else config.log_compress or log["Type"] == "local"
+    return Limits(size, files, asked and files > 1)
 
 
 def request(record: ContainerRecord, config: Config, path: str, host: str, pid: int) -> Json:
@@ -114,10 +141,10 @@ def request(record: ContainerRecord, config: Config, path: str, host: str, pid: 
             "CONTAINER_TAG": tag, "IMAGE_NAME": record.image, "SYSLOG_IDENTIFIER": tag,
             **{re.sub(r"[^A-Z0-9]", "_", key.upper()).lstrip("_0123456789") or "ATTRIBUTE": value
                for key, value in attrs.items()}}}
-    size, files = limits(log, config)
     if given.get("tag"):
         attrs["tag"] = _rendered(given["tag"], names.table)
-    return {"driver": driver, "path": path, "max_size": size, "max_file": files, "attrs": attrs}
+    size, files, compress = limits(log, config)
+    return {"driver": driver, "path": path, "max_size": size, "max_file": files, "compress": compress, "attrs": attrs}
 
 
 def _attributes(record: ContainerRecord, given: Json) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 ::
 
-    <data>/containers/<id>/   hostname hosts resolv.conf exit.json <id>-json.log*      lives as long as the record
+    <data>/containers/<id>/   hostname hosts resolv.conf exit.json, log        lives as long as the record
     <run>/containers/<id>/    config.json monitor.sock state.json                      vanishes with a reboot
     <run>/containers/<id>/shm a tmpfs, while a container with --ipc shareable runs: the one mount on the host
     <run>/images/<n>/         empty; an image that is mounted into a container lies there, in that namespace
@@ -21,6 +21,7 @@ from typing import Any
 import msgspec
 
 from kist.engine.config import Config
+from kist.engine.records import ContainerRecord
 from kist.linux import mount
 from kist.store.trash import Trash
 
@@ -47,8 +48,11 @@ class Places:
     def run_dir(self, container_id: str) -> str:
         return f"{self.runs}/{container_id}"
 
-    def log_path(self, container_id: str) -> str:
-        return f"{self.containers}/{container_id}/{container_id}-json.log"
+    def log_path(self, record: ContainerRecord) -> str:
+        """The newest file of a log that is kept in files, under Docker's names."""
+        if record.host["LogConfig"]["Type"] == "local":
+            return f"{self.containers}/{record.id}/local-logs/container.log"
+        return f"{self.containers}/{record.id}/{record.id}-json.log"
 
     def make(self, container_id: str) -> None:
         os.mkdir(self.data_dir(container_id), 0o710)

@@ -120,6 +120,7 @@ class Recovery:
             self._record_end(record, end if unseen else None)
         record.endpoint = None
         container.end_run(for_good=True)
+        self._lifecycle.recovered(container)
         if record.restart_wanted and not record.stopped_by_user:
             self._to_start.append(container)
         elif record.host["AutoRemove"] and (record.was_started or unseen):

@@ -150,7 +150,7 @@ class Start:
             bundle_dir=places.run_dir(record.id),
             run_dir=places.run_dir(record.id),
             data_dir=places.data_dir(record.id),
-            log=logdrivers.request(record, self._parts.config, places.log_path(record.id), os.uname().nodename,
+            log=logdrivers.request(record, self._parts.config, places.log_path(record), os.uname().nodename,
                                    os.getpid()),
             tty=container.tty,
             open_stdin=bool(record.config["OpenStdin"]),

@@ -26,10 +26,11 @@ from kist.launcher.cleanup import cleanup
 from kist.launcher.ends import Ends
 from kist.launcher.explaining import explain
 from kist.launcher.failures import failure
+from kist.launcher.log import settle
 from kist.launcher.protocol import NOT_EXECUTABLE, NOT_FOUND, OTHER, STATUS_OF_KIND, Attach, ProtocolError
 
 __all__ = ["NOT_EXECUTABLE", "NOT_FOUND", "OTHER", "STATUS_OF_KIND", "AttachRequest", "Exit", "LaunchError", "Launcher",
-           "MonitorGone", "MonitorLink", "StartRequest", "cleanup", "explain", "read_exit"]
+           "MonitorGone", "MonitorLink", "StartRequest", "cleanup", "explain", "read_exit", "settle"]
 
 MAIN = os.path.join(os.path.dirname(os.path.abspath(__file__)), "__main__.py")
 
@@ -68,7 +69,8 @@ class StartRequest:
     """What a monitor needs to start a container.
 
     ``bundle_dir`` holds config.json (OCI). ``run_dir`` gets monitor.sock and state.json, ``data_dir`` exit.json.
-    ``log``: {"driver": "json-file" | "none", "path", "max_size" (bytes, 0: no limit), "max_file", "attrs"}.
+    ``log``: {"driver": "json-file" | "none", "path", "max_size" (bytes, 0: no limit), "max_file", "attrs",
+    "compress": tell of rotations}.
     ``netns_fd`` stays the caller's.
     """
 
@@ -227,6 +229,7 @@ class MonitorLink:
         self.exited: asyncio.Future[Exit] = self._loop.create_future()
         self.on_exec_exit: Callable[[str, int], None] = self.unseen.__setitem__
         self.on_detach: Callable[[str | None], None] = lambda exec_id: None
+        self.on_rotated: Callable[[], None] = lambda: None
         self._listen(sock)
 
     @classmethod
@@ -294,6 +297,10 @@ class MonitorLink:
     async def update(self, resources: dict[str, Any]) -> None:
         """Change limits (OCI ``linux.resources``)."""
         await self._ask({"do": "update", "resources": resources})
+
+    async def pressed(self, inode: int, path: str) -> None:
+        """Put ``path`` in the place of the rotated log file with that inode number; drops it if that is gone."""
+        await self._ask({"do": "pressed", "inode": inode, "path": path})
 
     def close(self) -> None:
         """Leave the monitor alone (the container goes on)."""
@@ -372,6 +379,8 @@ class MonitorLink:
                 self._missed({message["exec"]: message["status"]})
             case "detach":
                 self.on_detach(message["exec"])
+            case "rotated":
+                self.on_rotated()
 
     def _answered(self, message: dict[str, Any]) -> None:
         waiting = self._answers.pop(message["n"], None)

@@ -29,7 +29,7 @@ class Ends:
         state.forget(f"{data_dir}/exit.json")
         self.listener = listen(run_dir)
         try:
-            self.log = open_file(log["path"]) if log["driver"] in KEPT_IN_FILES else None
+            self.log = open_file(log["path"], log["driver"]) if log["driver"] in KEPT_IN_FILES else None
         except BaseException:
             os.close(self.listener)
             state.forget(f"{run_dir}/{SOCKET_NAME}")

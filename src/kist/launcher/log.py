@@ -1,7 +1,11 @@
 """Log drivers: where a container's output is kept. One write per batch, rotation in between.
 
-    <id>-json.log      the newest records
-    <id>-json.log.1    older ones, up to .<max_file - 1>; each at most max_size bytes
+    <id>-json.log      the newest records                          (driver "local": local-logs/container.log)
+    <id>-json.log.1    older ones, up to .<max_file - 1>; each at most max_size bytes; or compressed: .1.gz
+
+Compressing is the server's work (engine/logpress.py): it makes the compressed copy beside the log and asks for it to
+be put in its place (``settle``), for while a container runs nobody but its monitor gives its log's files their names.
+A monitor without a server just rotates; what is there then is compressed when there is one again.
 
 A log never stops a container: what can't be written (disk full) is dropped, and said once on stderr.
 """
@@ -17,10 +21,16 @@ from kist.launcher.lines import JsonLines, Splitter, timestamp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any, Protocol
 
     from kist.launcher.loop import Loop
     from kist.launcher.streams import Streams
+
+    class Encoder(Protocol):
+        def lines(self, run: bytes, stream: str, stamp: Any) -> bytes: ...
+
+        def piece(self, piece: bytes, stream: str, stamp: Any) -> bytes: ...
 
     class Log(Protocol):
         def write(self, stream: str, data: bytes) -> None: ...
@@ -28,7 +38,6 @@ if TYPE_CHECKING:
         def close(self) -> None: ...
 
 
-# "local" is a json-file that promises nobody its format.
 KEPT_IN_FILES = ("json-file", "local")
 
 
@@ -44,27 +53,42 @@ class NoLog:
         pass
 
 
-class JsonFile:
-    """The driver "json-file": Docker's format and file names."""
+class LogFile:
+    """The drivers "json-file" and "local": Docker's formats and file names."""
 
-    __slots__ = ("_encode", "_file", "_splitters")
+    __slots__ = ("_encode", "_file", "_splitters", "_stamp")
 
     def __init__(self) -> None:
         """All that needs no file: made in the launcher, where all monitors share its memory."""
         self._file = RotatingFile()
-        self._encode = JsonLines()
+        self._encode: Encoder = JsonLines()
+        self._stamp: Callable[[int], Any] = timestamp
         self._splitters = {"stdout": Splitter(), "stderr": Splitter()}
 
-    def open(self, config: dict[str, Any], fd: int | None = None) -> JsonFile:
-        """``config``: {"path", "max_size", "max_file", "attrs"}; ``fd``: the file, if it is open already."""
+    def open(self, config: dict[str, Any], fd: int | None = None) -> LogFile:
+        """``config``: {"driver", "path", "max_size", "max_file", "attrs"}; ``fd``: the file, if it is open already."""
         attrs = config.get("attrs")
-        if attrs:
+        if config["driver"] == "local":
+            from kist.launcher import localfile  # few containers need it
+
+            self._encode, self._stamp, self._file.border = localfile.LocalRecords(), int, localfile.border
+        elif attrs:
             self._encode = JsonLines(protocol.encode(attrs).decode())
+        if fd is None:
+            fd = open_file(config["path"], config["driver"])
         self._file.open(config["path"], config.get("max_size", 0), config.get("max_file", 1), fd)
         return self
 
+    def notify(self, rotated: Callable[[], object]) -> None:
+        """Call ``rotated`` whenever a file has got a number."""
+        self._file.on_rotated = rotated
+
+    def settle(self, inode: int, pressed: str) -> None:
+        """See ``settle`` below."""
+        self._file.settle(inode, pressed)
+
     def write(self, stream: str, data: bytes) -> None:
-        stamp = timestamp(time.time_ns())
+        stamp = self._stamp(time.time_ns())
         encode = self._encode
         records = []
         for run, whole in self._splitters[stream].feed(data):  # no comprehension: it would be one more function
@@ -73,7 +97,7 @@ class JsonFile:
             self._file.append(b"".join(records))
 
     def close(self) -> None:
-        stamp = timestamp(time.time_ns())
+        stamp = self._stamp(time.time_ns())
         for stream, splitter in self._splitters.items():
             rest = splitter.end()
             if rest:
@@ -84,7 +108,7 @@ class JsonFile:
 class RotatingFile:
     """Appends whole records; no file grows above ``max_size`` bytes (0: no limit) unless one record does."""
 
-    __slots__ = ("_complained", "_fd", "_max_file", "_max_size", "_path", "_size")
+    __slots__ = ("_complained", "_fd", "_max_file", "_max_size", "_path", "_size", "border", "on_rotated")
 
     def __init__(self) -> None:
         self._path = ""
@@ -93,30 +117,30 @@ class RotatingFile:
         self._complained = False
         self._fd = -1
         self._size = 0
+        self.on_rotated: Callable[[], object] | None = None
+        self.border: Callable[[bytes, int, int], int] = _line_border
 
-    def open(self, path: str, max_size: int, max_file: int, fd: int | None = None) -> RotatingFile:
-        """``fd``: the file, if somebody has opened it already."""
+    def open(self, path: str, max_size: int, max_file: int, fd: int) -> RotatingFile:
+        """``fd``: the file, see ``open_file``."""
         self._path = path
         self._max_size = max_size
         self._max_file = max_file
-        self._fd = open_file(path) if fd is None else fd
+        self._fd = fd
         self._size = os.lseek(self._fd, 0, os.SEEK_END)
         return self
 
     def append(self, records: bytes) -> None:
-        """Append newline-terminated records."""
+        """Append whole records."""
         if not self._max_size or self._size + len(records) <= self._max_size:
             self._write(records)
             return
         at = 0
         while at < len(records):
             room = max(self._max_size - self._size, 0)
-            cut = len(records) if len(records) - at <= room else records.rfind(b"\n", at, at + room) + 1
-            if cut <= at:  # not one record fits
-                if self._size:
-                    self._rotate()
-                    continue
-                cut = records.index(b"\n", at) + 1
+            cut = len(records) if len(records) - at <= room else self.border(records, at, at + room)
+            if cut - at > room and self._size:  # not one record fits
+                self._rotate()
+                continue
             self._write(records[at:cut])
             at = cut
 
@@ -134,17 +158,19 @@ class RotatingFile:
         except OSError as error:
             self._complain(error.strerror or str(error))
 
+    def settle(self, inode: int, pressed: str) -> None:
+        settle(self._path, self._max_file, inode, pressed)
+
     def _rotate(self) -> None:
-        if self._max_file > 1:
-            try:
-                for number in range(self._max_file - 1, 1, -1):
-                    _rename(f"{self._path}.{number - 1}", f"{self._path}.{number}")
-                _rename(self._path, f"{self._path}.1")
-            except OSError as error:
-                self._complain(error.strerror or str(error))
+        try:
+            _shift(self._path, self._max_file)
+        except OSError as error:
+            self._complain(error.strerror or str(error))
         os.close(self._fd)
         self._fd = os.open(self._path, _APPENDING | os.O_TRUNC, 0o640)
         self._size = 0
+        if self.on_rotated:
+            self.on_rotated()
 
     def _complain(self, why: str) -> None:
         if not self._complained:
@@ -155,8 +181,23 @@ class RotatingFile:
 _APPENDING = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
 
 
-def open_file(path: str) -> int:
+def _line_border(records: bytes, at: int, end: int) -> int:
+    """The end of the last whole line before ``end``, or of the first one if that is longer."""
+    return records.rfind(b"\n", at, end) + 1 or records.index(b"\n", at) + 1
+
+
+def open_file(path: str, driver: str) -> int:
     """A log's file, for whole records at its end; gives the descriptor. Raises OSError."""
+    if driver == "local":
+        from kist.launcher import localfile
+
+        try:
+            os.mkdir(os.path.dirname(path), 0o700)
+        except FileExistsError:
+            pass
+        fd = os.open(path, _APPENDING, 0o640)
+        localfile.mend(fd)
+        return fd
     fd = os.open(path, _APPENDING, 0o640)
     size = os.lseek(fd, 0, os.SEEK_END)
     if size and os.pread(fd, 1, size - 1) != b"\n":  # a power cut left half a record: keep it apart from ours
@@ -167,6 +208,38 @@ def open_file(path: str) -> int:
     return fd
 
 
+PRESSED = ".gz"
+
+
+def _shift(path: str, max_file: int) -> None:
+    """Each file one number on, oldest first: a reader that looks from the newest on misses none."""
+    if max_file == 1:
+        _unlink(path)  # not emptied: who still reads it reads it to its end
+        return
+    for ending in ("", PRESSED):
+        _unlink(f"{path}.{max_file - 1}{ending}")
+    for number in range(max_file - 1, 1, -1):
+        for ending in ("", PRESSED):
+            _rename(f"{path}.{number - 1}{ending}", f"{path}.{number}{ending}")
+    _rename(path, f"{path}.1")
+
+
+def settle(path: str, max_file: int, inode: int, pressed: str) -> None:
+    """Put a compressed copy in the place of the rotated file with that inode number, whatever its name is by now. The
+    copy is dropped if that file is gone. Raises OSError."""
+    for number in range(1, max_file):
+        name = f"{path}.{number}"
+        try:
+            if os.stat(name).st_ino != inode:
+                continue
+        except FileNotFoundError:
+            continue
+        os.rename(pressed, name + PRESSED)
+        os.unlink(name)
+        return
+    _unlink(pressed)
+
+
 def _rename(old: str, new: str) -> None:
     try:
         os.rename(old, new)
@@ -174,16 +247,22 @@ def _rename(old: str, new: str) -> None:
         pass
 
 
+def _unlink(path: str) -> None:
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass
+
+
 def open_log(config: dict[str, Any], loop: Loop, streams: Streams) -> Log:
-    """The log that ``config`` describes: {"driver"} and its driver's words, see engine/logdrivers.py.
- Raises OSError where the receiver
-    of "syslog" or "journald" isn't there.
+    """The log that ``config`` describes: {"driver"} and its driver's words, see engine/logdrivers.py. Raises OSError
+    where the receiver of "syslog" or "journald" isn't there.
     """
     driver = config["driver"]
     if driver == "none":
         return NoLog()
     if driver in KEPT_IN_FILES:
-        return JsonFile().open(config)
+        return LogFile().open(config)
     from kist.launcher import remote  # few containers need it
 
     if driver == "syslog":

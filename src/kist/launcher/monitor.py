@@ -20,7 +20,7 @@ from kist.launcher import channel, protocol, state
 from kist.launcher.control import Control, Later, Refused
 from kist.launcher.execs import Execs, exit_status
 from kist.launcher.failures import failure
-from kist.launcher.log import JsonFile, open_log
+from kist.launcher.log import LogFile, open_log
 from kist.launcher.loop import Loop
 from kist.launcher.pipes import Pipes
 from kist.launcher.protocol import Attach
@@ -110,13 +110,13 @@ class Monitor:
         self._control = Control(self._loop, {
             "attach": self._attach, "exec": self._exec, "resize": self._resize, "kill": self._kill,
             "pause": self._pause, "resume": self._resume, "stats": self._stats, "pids": self._pids,
-            "update": self._update, "seen": self._seen}, self._hello)
+            "update": self._update, "seen": self._seen, "pressed": self._pressed}, self._hello)
         self._execs = Execs(self._loop, self._tell, self._leave_if_done)
         self._streams = Streams(self._loop, on_detach=self._detached, on_quiet=self._leave_if_done)
         self._job: dict[str, Any] = {}
         self._attaches: list[tuple[Attach, int]] = []
         self._pipes = Pipes()
-        self._file_log = JsonFile()
+        self._file_log = LogFile()
         self._log: Log | None = None
         self._container = Container()
         self._paused = False
@@ -145,6 +145,8 @@ class Monitor:
         self._control.listen(fds[job["listener"]], job["run_dir"])
         if job["log_file"] is not None:
             self._log = self._file_log.open(job["log"], fds[job["log_file"]])
+            if job["log"].get("compress"):
+                self._file_log.notify(self._rotated)
         else:
             self._log = open_log(job["log"], self._loop, self._streams)
         self._streams.log = self._log
@@ -220,6 +222,9 @@ class Monitor:
     def _detached(self) -> None:
         self._tell(protocol.event("detach", exec=None))
 
+    def _rotated(self) -> None:
+        self._tell(protocol.event("rotated"))
+
     # The verbs
 
     @property
@@ -267,6 +272,9 @@ class Monitor:
 
     def _seen(self, message: dict[str, Any], _fds: list[int]) -> None:
         self._execs.seen(message["exec"])
+
+    def _pressed(self, message: dict[str, Any], _fds: list[int]) -> None:
+        self._file_log.settle(message["inode"], message["path"])
 
     # End
 

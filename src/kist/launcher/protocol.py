@@ -6,7 +6,7 @@ and an end is seen): a JSON object. Descriptors are named in it by their index::
     engine → stock     {"n": 0, "do": "start", "id": …, "bundle": …, …, "link": 0, "netns": 1, "attaches": […]}
     engine → monitor   {"n": 7, "do": "attach" | "exec" | "resize" | "kill" | …}
     monitor → engine   {"n": 7, "ok": …}  or  {"n": 7, "error": {"message": …, "kind": …}}
-                       {"event": "hello" | "exit" | "exec_exit" | "detach", …}
+                       {"event": "hello" | "exit" | "exec_exit" | "detach" | "rotated", …}
 
 A message above INLINE bytes travels in a memory file, which is then descriptor 0 (the datagram says just "@"):
 an environment may have megabytes, a socket buffer has 200 KiB.
@@ -20,6 +20,7 @@ The words of the requests ("do"), each with its further keys:
     kill     exec or null, signal
     pause, resume, stats, pids
     update   resources (OCI)
+    pressed  inode, path: a rotated log file's compressed copy, to be put in its place
     seen     exec: the engine has noted the exec's exit, its streams may be closed now (no answer)
 """
 

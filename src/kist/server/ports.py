@@ -138,8 +138,8 @@ class Volumes(Protocol):
 
 
 class Events(Protocol):
-    def subscribe(self, *, since: float | None, until: float | None, filters: Filters) -> AsyncIterator[Json]:
-        """Past events from ``since`` on, then new ones as they happen, to ``until`` (seconds since the epoch)."""
+    def subscribe(self, *, since: int | None, until: int | None, filters: Filters) -> AsyncIterator[Json]:
+        """Past events from ``since`` on, then new ones as they happen, to ``until`` (nanoseconds since the epoch)."""
 
 
 class System(Protocol):

@@ -23,7 +23,7 @@ async def collect(events: Events, **options: Any) -> list[str]:
 async def test_the_past_is_replayed_in_order() -> None:
     events = Events()
     publish(events, "create", "start", "die")
-    assert await collect(events, since=1.0, until=times.now() / 1e9) == ["create", "start", "die"]
+    assert await collect(events, since=1, until=times.now()) == ["create", "start", "die"]
 
 
 async def test_without_since_only_what_comes() -> None:
@@ -38,7 +38,7 @@ async def test_without_since_only_what_comes() -> None:
 
 async def test_a_subscription_ends_at_its_time() -> None:
     events = Events()
-    assert await asyncio.wait_for(collect(events, until=times.now() / 1e9 + 0.05), 5) == []
+    assert await asyncio.wait_for(collect(events, until=times.now() + 50_000_000), 5) == []
     assert events.listeners == 0
 
 
@@ -55,7 +55,7 @@ async def test_a_reader_that_lags_too_far_is_cut_off() -> None:
 async def test_the_wire_form_has_the_old_fields_too() -> None:
     events = Events()
     publish(events, "start")
-    event = await anext(events.subscribe(since=1.0))
+    event = await anext(events.subscribe(since=1))
     assert (event["status"], event["id"], event["from"]) == ("start", "c" * 64, "busybox")
     assert event["Actor"] == {"ID": "c" * 64, "Attributes": {"image": "busybox", "name": "web", "a": "1"}}
     assert event["timeNano"] // 10**9 == event["time"]

@@ -29,7 +29,11 @@ def words(driver: str, **options: str) -> dict[str, Any]:
     ("splunk", {}, 'plugin "splunk" not found'),
     ("json-file", {"syslog-address": "udp://x"}, "unknown log opt 'syslog-address' for json-file log driver"),
     ("journald", {"max-size": "1m"}, "unknown log opt 'max-size' for journald log driver"),
-    ("local", {"compress": "true"}, "not supported"),
+    ("local", {"labels": "team"}, "unknown log opt 'labels' for log driver local"),
+    ("local", {"compress": "perhaps"}, 'strconv.ParseBool: parsing "perhaps": invalid syntax'),
+    ("local", {"compress": "1", "max-file": "1"}, "compression cannot be enabled when max file count is 1"),
+    ("json-file", {"compress": "true", "max-file": "1"}, "compress cannot be true when max-file is less than 2"),
+    ("json-file", {"max-file": "0"}, "max-file cannot be less than 1"),
     ("json-file", {"mode": "fast"}, "logger: logging mode not supported: fast"),
     ("json-file", {"max-buffer-size": "1m"}, "only supported with 'mode=non-blocking'"),
     ("json-file", {"tag": "{{.Weather}}"}, "invalid log opt 'tag'"),
@@ -48,8 +52,18 @@ def test_what_is_wrong_is_said(driver: str, options: dict[str, str], text: str) 
 def test_files_get_their_limits_and_attributes() -> None:
     assert words("json-file", max_size="1m", max_file="3", labels="team", env="STAGE", tag="{{.Name}}/{{.ID}}") == {
         "driver": "json-file", "path": "/path", "max_size": 1 << 20, "max_file": 3,
-        "attrs": {"team": "blue", "STAGE": "test", "tag": "web/0123456789ab"}}
-    assert words("local", labels_regex="^app", env_regex="AT")["attrs"] == {"app.kind": "x", "PATH": "/bin"}
+        "compress": False, "attrs": {"team": "blue", "STAGE": "test", "tag": "web/0123456789ab"}}
+    assert words("json-file", labels_regex="^app", env_regex="AT")["attrs"] == {"app.kind": "x", "PATH": "/bin"}
+
+
+@pytest.mark.parametrize(("driver", "options", "compress"), [
+    ("json-file", {}, False), ("json-file", {"compress": "true"}, True), ("local", {}, True),
+    ("local", {"compress": "f"}, False), ("local", {"max_file": "1"}, False)])
+def test_what_is_rotated_is_compressed_where_docker_would(
+        driver: str, options: dict[str, str], compress: bool) -> None:
+    found = words(driver, **options)
+    assert found["compress"] is compress
+    assert found["max_size"] == 20 << 20
 
 
 def test_syslog_gets_its_address() -> None:

@@ -265,9 +265,9 @@ def test_inspect_finds_every_field() -> None:
 
 
 def test_logs_are_bounded_by_default() -> None:
-    assert logdrivers.limits(normalized()["LogConfig"], Config()) == (20 << 20, 5)
+    assert logdrivers.limits(normalized()["LogConfig"], Config()) == logdrivers.Limits(20 << 20, 5, False)
     given = normalized(LogConfig={"Type": "json-file", "Config": {"max-size": "1m", "max-file": "3"}})
-    assert logdrivers.limits(given["LogConfig"], Config()) == (1 << 20, 3)
+    assert logdrivers.limits(given["LogConfig"], Config()) == logdrivers.Limits(1 << 20, 3, False)
 
 
 @pytest.mark.parametrize(("text", "rule"), [

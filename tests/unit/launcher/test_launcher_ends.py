@@ -34,6 +34,6 @@ def test_a_log_in_no_file_is_the_monitors_own_business(tmp_path: Path) -> None:
 def test_a_log_that_cannot_be_opened_leaves_nothing(tmp_path: Path) -> None:
     before = set(os.listdir("/proc/self/fd"))
     with pytest.raises(FileNotFoundError):
-        Ends(str(tmp_path), str(tmp_path), {"driver": "local", "path": str(tmp_path / "gone/log")})
+        Ends(str(tmp_path), str(tmp_path), {"driver": "local", "path": str(tmp_path / "gone/logs/log")})
     assert os.listdir(tmp_path) == []
     assert set(os.listdir("/proc/self/fd")) == before

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kist.launcher.lines import MAX_LINE, JsonLines, Splitter, timestamp
-from kist.launcher.log import JsonFile, NoLog, RotatingFile, open_log
+from kist.launcher.log import LogFile, NoLog, RotatingFile, open_file, open_log, settle
 from kist.launcher.loop import Loop
 from kist.launcher.streams import Streams
 
@@ -96,7 +96,7 @@ def test_timestamp() -> None:
 
 
 def test_streams_are_kept_apart(tmp_path: Path) -> None:
-    log = JsonFile().open({"path": str(tmp_path / "log"), "max_size": 0, "max_file": 1})
+    log = LogFile().open({"driver": "json-file", "path": str(tmp_path / "log"), "max_size": 0, "max_file": 1})
     log.write("stdout", b"out ")
     log.write("stderr", b"error\n")
     log.write("stdout", b"put\nrest")
@@ -107,7 +107,7 @@ def test_streams_are_kept_apart(tmp_path: Path) -> None:
 
 def test_rotation_keeps_the_newest_records_whole(tmp_path: Path) -> None:
     path = tmp_path / "x-json.log"
-    log = JsonFile().open({"path": str(path), "max_size": 1000, "max_file": 3})
+    log = LogFile().open({"driver": "json-file", "path": str(path), "max_size": 1000, "max_file": 3})
     for start in range(0, 200, 20):
         log.write("stdout", b"".join(b"line %d\n" % n for n in range(start, start + 20)))
     log.close()
@@ -121,7 +121,7 @@ def test_rotation_keeps_the_newest_records_whole(tmp_path: Path) -> None:
 
 def test_one_file_is_emptied_when_full(tmp_path: Path) -> None:
     path = tmp_path / "log"
-    file = RotatingFile().open(str(path), 10, 1)
+    file = RotatingFile().open(str(path), 10, 1, open_file(str(path), "json-file"))
     for record in (b"12345\n", b"abcdef\n"):
         file.append(record)
     file.append(b"a record longer than the file\nx\n")
@@ -130,10 +130,45 @@ def test_one_file_is_emptied_when_full(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["log"]
 
 
+def test_a_rotation_takes_compressed_files_along(tmp_path: Path) -> None:
+    path, told = tmp_path / "log", []
+    file = RotatingFile().open(str(path), 10, 4, open_file(str(path), "json-file"))
+    file.on_rotated = lambda: told.append(sorted(os.listdir(tmp_path)))
+    file.append(b"1111111\n")
+    file.append(b"2222222\n")  # the first is .1 by now
+    inode = (tmp_path / "log.1").stat().st_ino
+    file.append(b"3333333\n")  # … and .2, while it is being compressed
+    (tmp_path / "copy").write_bytes(b"compressed")
+    file.settle(inode, str(tmp_path / "copy"))
+    assert sorted(os.listdir(tmp_path)) == ["log", "log.1", "log.2.gz"]
+    file.append(b"4444444\n")
+    assert (tmp_path / "log.3.gz").read_bytes() == b"compressed"
+    file.append(b"5555555\n")
+    file.close()
+    assert sorted(os.listdir(tmp_path)) == ["log", "log.1", "log.2", "log.3"]
+    assert len(told) == 4
+
+
+def test_a_copy_of_what_is_gone_is_dropped(tmp_path: Path) -> None:
+    (tmp_path / "copy").write_bytes(b"compressed")
+    settle(str(tmp_path / "log"), 3, 12345, str(tmp_path / "copy"))
+    assert os.listdir(tmp_path) == []
+
+
+def test_who_reads_an_only_file_reads_it_to_its_end(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    file = RotatingFile().open(str(path), 10, 1, open_file(str(path), "json-file"))
+    file.append(b"1111111\n")
+    with path.open("rb") as reader:
+        file.append(b"2222222\n")
+        assert reader.read() == b"1111111\n"
+    file.close()
+
+
 def test_half_a_record_of_a_power_cut_stays_apart(tmp_path: Path) -> None:
     path = tmp_path / "log"
     path.write_bytes(b'{"log":"hal')
-    log = JsonFile().open({"path": str(path), "max_size": 0, "max_file": 1})
+    log = LogFile().open({"driver": "json-file", "path": str(path), "max_size": 0, "max_file": 1})
     log.write("stdout", b"whole\n")
     log.close()
     lines = path.read_bytes().splitlines()
@@ -142,7 +177,7 @@ def test_half_a_record_of_a_power_cut_stays_apart(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_drops_output_and_says_so_once(capfd: pytest.CaptureFixture[str]) -> None:
-    file = RotatingFile().open("/dev/full", 0, 1)
+    file = RotatingFile().open("/dev/full", 0, 1, os.open("/dev/full", os.O_WRONLY))
     file.append(b"x\n")
     file.append(b"y\n")
     file.close()
@@ -169,7 +204,8 @@ def test_drivers(tmp_path: Path, loop: Loop, streams: Streams) -> None:
                         "attrs": {"tag": "t"}}, loop, streams)
         log.write("stdout", b"x\n")
         log.close()
-        assert json.loads((tmp_path / driver).read_bytes())["attrs"] == {"tag": "t"}
+    assert json.loads((tmp_path / "json-file").read_bytes())["attrs"] == {"tag": "t"}
+    assert (tmp_path / "local").read_bytes()[:13] == b"\0\0\0\x15\x0a\x06stdout\x10"
     with pytest.raises(ValueError, match="no such log driver: gelf"):
         open_log({"driver": "gelf"}, loop, streams)
 

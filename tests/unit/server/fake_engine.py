@@ -546,7 +546,7 @@ class FakeEvents:
         self.new: asyncio.Queue[Json] = asyncio.Queue()
         self.subscribers = 0
 
-    async def subscribe(self, *, since: float | None, until: float | None,
+    async def subscribe(self, *, since: int | None, until: int | None,
                         filters: Filters) -> AsyncIterator[Json]:
         self.subscribers += 1
         try:

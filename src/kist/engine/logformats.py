@@ -1,0 +1,209 @@
+"""What the log's files hold, by driver: json-file (launcher/lines.py draws a record) and local (launcher/localfile.py).
+
+A record that is broken (a power cut, a bad disk) is skipped, the rest is shown. Blocking: called in threads.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any, Protocol
+
+import msgspec
+
+from kist.engine import times
+
+BLOCK = 1 << 20
+LARGEST = 1 << 20  # bytes of a record of driver "local": 16 KiB and little more, if nothing is broken
+
+
+class Record(msgspec.Struct):
+    """A line, or a piece of a long one, as json-file has it."""
+
+    log: str
+    stream: str = "stdout"
+    time: str = ""
+    attrs: dict[str, str] | None = None
+
+    @property
+    def at(self) -> int:
+        """Nanoseconds since the epoch; 0 if nobody can tell."""
+        try:
+            return times.parse_rfc3339(self.time)
+        except ValueError:
+            return 0
+
+    @property
+    def data(self) -> bytes:
+        try:
+            return self.log.encode()
+        except UnicodeEncodeError:
+            return self.log.encode("utf-8", "surrogateescape")
+
+
+class LocalRecord(msgspec.Struct):
+    """The same, as local has it."""
+
+    data: bytes
+    stream: str
+    at: int
+    attrs: None = None
+
+
+class Format(Protocol):
+    def split(self, data: bytes) -> tuple[bytes, bytes]:
+        """Whole records, and what comes before the next ones."""
+        ...
+
+    def parse(self, block: bytes) -> list[Any]:
+        """The records (Record or LocalRecord) of what `split` gave."""
+        ...
+
+    def seek_back(self, fd: int, records: int) -> int:
+        """Place the descriptor that many records before the end (or at the start); answers how many were missing."""
+        ...
+
+
+class JsonFormat:
+    """One JSON object a line."""
+
+    def __init__(self) -> None:
+        self._decoder = msgspec.json.Decoder(Record)
+
+    def split(self, data: bytes) -> tuple[bytes, bytes]:
+        whole, newline, rest = data.rpartition(b"\n")
+        return whole + newline, rest
+
+    def parse(self, block: bytes) -> list[Record]:
+        try:
+            return self._decoder.decode_lines(block)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            found = (self._parse_line(line) for line in block.split(b"\n") if line)
+            return [record for record in found if record is not None]
+
+    def _parse_line(self, line: bytes) -> Record | None:
+        try:
+            return self._decoder.decode(line)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            pass
+        try:  # lone surrogates: the standard library takes them, msgspec does not
+            return msgspec.convert(json.loads(line), Record)
+        except (ValueError, msgspec.ValidationError, RecursionError):
+            return None
+
+    def seek_back(self, fd: int, records: int) -> int:
+        """Lines are counted backwards, block by block."""
+        end = os.lseek(fd, 0, os.SEEK_END)
+        if records == 0:
+            return 0
+        at, ending = end, True
+        while at > 0:
+            size = min(BLOCK // 4, at)
+            at -= size
+            block = os.pread(fd, size, at)
+            cut = len(block)
+            if ending and block.endswith(b"\n"):
+                cut -= 1  # the newline that ends the last line begins no other
+            ending = False
+            while (found := block.rfind(b"\n", 0, cut)) >= 0:
+                records -= 1
+                if records == 0:
+                    os.lseek(fd, at + found + 1, os.SEEK_SET)
+                    return 0
+                cut = found
+        os.lseek(fd, 0, os.SEEK_SET)
+        return records - 1 if end else records
+
+
+class LocalFormat:
+    """Length, protobuf message, length."""
+
+    def split(self, data: bytes) -> tuple[bytes, bytes]:
+        at = 0
+        while (following := _following(data, at)) <= len(data):
+            at = following
+        if following - at > LARGEST:  # no such record: what follows can't be told apart any more
+            return data, b""
+        return data[:at], data[at:]
+
+    def parse(self, block: bytes) -> list[LocalRecord]:
+        found, at, seen = [], 0, dict[bytes, int]()
+        while (end := _following(block, at)) <= len(block) and block[at : at + 4] == block[end - 4 : end]:
+            record = _message(block[at + 4 : end - 4], seen)
+            if record is not None:
+                found.append(record)
+            at = end
+        return found
+
+    def seek_back(self, fd: int, records: int) -> int:
+        """By the lengths behind the records."""
+        at = os.lseek(fd, 0, os.SEEK_END)
+        while records and at > 0:
+            frame = os.pread(fd, 4, at - 4) if at >= 8 else b""
+            start = at - 8 - int.from_bytes(frame, "big")
+            if not frame or start < 0 or os.pread(fd, 4, start) != frame:
+                return self._count(fd, records)
+            at, records = start, records - 1
+        os.lseek(fd, at, os.SEEK_SET)
+        return records
+
+    def _count(self, fd: int, records: int) -> int:
+        """The end is broken: the records are found from the start."""
+        starts, at, size = [], 0, os.lseek(fd, 0, os.SEEK_END)
+        while at + 8 <= size and (following := at + 8 + int.from_bytes(os.pread(fd, 4, at), "big")) <= size:
+            starts.append(at)
+            at = following
+        os.lseek(fd, starts[-records] if len(starts) >= records else 0, os.SEEK_SET)
+        return max(0, records - len(starts))
+
+
+def _following(data: bytes, at: int) -> int:
+    """Where the record after the one at `at` begins; beyond the end if that is not all there."""
+    return at + 8 + int.from_bytes(data[at : at + 4], "big") if at + 4 <= len(data) else at + 8
+
+
+def _message(body: bytes, seen: dict[bytes, int]) -> LocalRecord | None:
+    """A LogEntry; None if it is none. `seen`: times that were decoded already (a batch of lines shares one)."""
+    stream, line, at, partial = "", b"", 0, False
+    place = 0
+    while place < len(body):
+        tag, start = body[place], place + 1
+        place = _past_varint(body, start)
+        word = body[start:place]
+        if tag & 7 == _LENGTH:
+            value = body[place : place + _number(word)]
+            place += _number(word)
+            if tag == 0x0A:
+                stream = value.decode("ascii", "replace")
+            elif tag == 0x1A:
+                line = value
+            elif tag == 0x2A:  # Docker's own: the last piece of a line (its field 1) ends it
+                partial = partial and not value.startswith(b"\x08\x01")
+        elif tag & 7 == _VARINT:
+            if tag == 0x10:
+                at = seen[word] if word in seen else seen.setdefault(word, _number(word))
+            elif tag == 0x20:
+                partial = word == b"\x01"
+        else:
+            return None
+    return LocalRecord(line if partial else line + b"\n", stream, at) if place == len(body) else None
+
+
+_VARINT, _LENGTH = 0, 2  # wire types, the lowest three bits of a tag
+
+
+def _past_varint(body: bytes, at: int) -> int:
+    """Where it ends; beyond the end of a body that ends in the midst of it."""
+    while at < len(body) and body[at] & 0x80:
+        at += 1
+    return at + 1
+
+
+def _number(word: bytes) -> int:
+    """A varint: seven bits a byte, the lowest first."""
+    if len(word) == 1:
+        return word[0]
+    return sum((byte & 0x7F) << 7 * place for place, byte in enumerate(word[:10]))
+
+
+FORMATS: dict[str, Format] = {"json-file": JsonFormat(), "local": LocalFormat()}

@@ -1,0 +1,147 @@
+"""Compressing rotated log files (log opt `compress`): in the server, one file at a time, never in a container's way.
+
+The monitor tells of each rotation. A thread makes the compressed copy beside the log; whoever gives the log's files
+their names then puts it in place: the monitor while the container runs, else this server (launcher/log.py, `settle`).
+A rotation that comes in between just moves the original on. Files that were rotated while no server was there are
+found when one comes.
+
+A compressed file is gzip (RFC 1952) with an extra field, so a reader knows of which file it is the copy, and with the
+original's modification time::
+
+    1f 8b 08 04 │ 0 0 0 0 00 ff │ 12 │ "K" "i" 8 │ inode, 8 bytes, little end │ deflate │ CRC-32 │ size
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import zlib
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from kist.engine import logdrivers
+from kist.launcher.client import LaunchError, settle
+
+if TYPE_CHECKING:
+    from kist.engine.container import Container
+    from kist.engine.parts import Parts
+
+isal_zlib: Any
+UNREADABLE: tuple[type[Exception], ...] = (OSError, zlib.error)
+try:
+    from isal import isal_zlib
+
+    UNREADABLE += (isal_zlib.error,)
+except ImportError:  # no wheel for this machine
+    isal_zlib = zlib
+
+log = logging.getLogger(__name__)
+PRESSED = ".gz"
+_CHUNK = 1 << 20
+_RAW, _LEVEL = -15, 2  # window bits: no header of zlib's own
+_HEAD = bytes.fromhex("1f8b0804 00000000 00ff 0c00") + b"Ki\x08\x00"
+
+
+class LogPress:
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._waiting: dict[str, Container] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    def rotated(self, container: Container) -> None:
+        """The container's log may have files to compress; nothing happens if it doesn't ask for that."""
+        log_config = container.record.host["LogConfig"]
+        if log_config["Type"] not in logdrivers.READABLE:
+            return
+        if not logdrivers.limits(log_config, self._parts.config).compress:
+            return
+        self._waiting[container.id] = container
+        if self._task is None or self._task.done():
+            self._task = self._parts.background.spawn(self._run(), "compressing logs")
+
+    async def _run(self) -> None:
+        while self._waiting:
+            container = self._waiting.pop(next(iter(self._waiting)))
+            try:
+                await self._press(container)
+            except OSError as error:
+                log.warning("compressing the log of container %s: %s", container.id, error)
+
+    async def _press(self, container: Container) -> None:
+        path = self._parts.places.log_path(container.record)
+        for name in await asyncio.to_thread(rotated_files, path):
+            made = await asyncio.to_thread(press, name, f"{path}.press")
+            if made is not None:
+                await self._settle(container, path, made)
+
+    async def _settle(self, container: Container, path: str, inode: int) -> None:
+        files = logdrivers.limits(container.record.host["LogConfig"], self._parts.config).files
+        async with container.lock:  # nobody starts it meanwhile
+            if container.link is not None:
+                with suppress(LaunchError, ConnectionError):
+                    await container.link.pressed(inode, f"{path}.press")
+                    return
+            await asyncio.to_thread(settle, path, files, inode, f"{path}.press")
+
+
+def rotated_files(path: str) -> list[str]:
+    """The rotated files that aren't compressed, oldest first."""
+    folder, base = os.path.split(path)
+    try:
+        numbers = [name[len(base) + 1:] for name in os.listdir(folder) if name.startswith(base + ".")]
+    except FileNotFoundError:  # it never ran, or is removed
+        return []
+    return [f"{path}.{number}" for number in sorted(filter(str.isdecimal, numbers), key=int, reverse=True)]
+
+
+def press(name: str, copy: str) -> int | None:
+    """Make a compressed copy; gives the original's inode number, None if it is gone. Raises OSError."""
+    with suppress(FileNotFoundError), open(name, "rb") as source:
+        try:
+            with open(copy, "wb", opener=lambda path, flags: os.open(path, flags, 0o640)) as target:
+                status = os.fstat(source.fileno())
+                target.write(_HEAD + status.st_ino.to_bytes(8, "little"))
+                squeeze, mark, size = isal_zlib.compressobj(_LEVEL, zlib.DEFLATED, _RAW), 0, 0
+                while data := source.read(_CHUNK):
+                    target.write(squeeze.compress(data))
+                    mark, size = zlib.crc32(data, mark), size + len(data)
+                target.write(squeeze.flush() + mark.to_bytes(4, "little") + (size & 0xFFFFFFFF).to_bytes(4, "little"))
+                target.flush()
+                os.utime(target.fileno(), ns=(status.st_mtime_ns, status.st_mtime_ns))
+                os.fsync(target.fileno())
+            return status.st_ino
+        except BaseException:
+            with suppress(FileNotFoundError):
+                os.unlink(copy)
+            raise
+    return None
+
+
+def origin(name: str) -> int | None:
+    """The inode number of the file that this compressed one is the copy of, if that is known. Raises OSError."""
+    with open(name, "rb") as file:
+        head = file.read(len(_HEAD) + 8)
+    return int.from_bytes(head[len(_HEAD):], "little") if head.startswith(_HEAD) else None
+
+
+def unpack(fd: int, folder: str) -> int:
+    """The content as an unlinked file in the folder, read from its start. Raises one of UNREADABLE."""
+    target = os.open(folder, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    try:
+        inflate = isal_zlib.decompressobj(31)
+        while data := os.read(fd, _CHUNK):
+            while data:
+                _write_all(target, inflate.decompress(data, _CHUNK))
+                data = inflate.unconsumed_tail
+        _write_all(target, inflate.flush())
+        os.lseek(target, 0, os.SEEK_SET)
+    except BaseException:
+        os.close(target)
+        raise
+    return target
+
+
+def _write_all(fd: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(fd, data):]
