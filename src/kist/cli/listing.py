@@ -27,10 +27,10 @@ FILTER: Option = ("filter", "f", "filter", "Show only what fits (key=value)")
 
 
 def show(session: Session, fields: Fields, columns: Sequence[str], rows: Iterable[Any], *, form: str = "",
-         quiet: str = "") -> None:
-    """Print the rows; `quiet` names the only field to show, unless a template is given."""
-    form = form.replace("\\t", "\t").replace("\\n", "\n").strip() if form else ""
-    if quiet and form in ("", "table", "json"):
+         quiet: str = "", raw: str = "", type_: str = "*formatter.Context") -> None:
+    """Print the rows; `quiet` names the only field to show, unless a template is given; `raw`: the template that
+    `--format raw` stands for; `type_`: what Go calls a row, for errors."""
+    if quiet and form in ("", "table"):
         getter = fields[quiet][1]
         session.write("".join(f"{getter(row)}\n" for row in rows))
     elif form in ("", "table"):
@@ -39,32 +39,36 @@ def show(session: Session, fields: Fields, columns: Sequence[str], rows: Iterabl
         lines += ["\t".join([str(getter(row)) for getter in getters]) for row in rows]
         session.write(table(lines))
     else:
-        _by_template(session, fields, rows, form)
+        form = raw if form == "raw" and raw else form
+        _by_template(session, fields, rows, form.replace("\\t", "\t").replace("\\n", "\n"), type_)
 
 
-def _by_template(session: Session, fields: Fields, rows: Iterable[Any], form: str) -> None:
-    from kist.cli.template import Template
-    from kist.cli.template_functions import Row, TemplateError
+def _by_template(session: Session, fields: Fields, rows: Iterable[Any], form: str, type_: str) -> None:
+    from kist.cli.gotemplate.errors import TemplateError
+    from kist.cli.gotemplate.execute import Template
+    from kist.cli.gotemplate.functions import HEADER_FUNCTIONS
+    from kist.cli.gotemplate.values import Row, Value
 
     heads = {name: (lambda _data, *arguments, head=head: head or " ".join(map(str, arguments)))
              for name, (head, _) in fields.items()}
     getters = {name: getter for name, (_, getter) in fields.items()}
     with_head = form.startswith("table")
-    source = "{{json .}}" if form == "json" else form.removeprefix("table").strip(" \t") if with_head else form
+    source = "{{json .}}" if form == "json" else (form.removeprefix("table") if with_head else form).strip(" ")
     try:
         template = Template(source)
-        lines = [template.render(Row(heads, None))] if with_head else []
-        lines += [template.render(Row(getters, row)) for row in rows]
+        lines = [template.render(Value(type_, Row(getters, row))) for row in rows]
+        if with_head:
+            head = Template(source, functions=HEADER_FUNCTIONS).render(Value(type_, Row(heads, None)))
     except TemplateError as error:
         raise bad_template(error) from None
     if with_head:
-        session.write(table("\n".join(lines).split("\n")))
+        session.write(table("\n".join([head, *lines]).split("\n")))
     else:
         session.write("".join(line + "\n" for line in lines))
 
 
-def bad_template(error: Exception) -> CliError:
-    return CliError(f"template parsing error: template: {error}")
+def bad_template(error: Exception, status: int = 1) -> CliError:
+    return CliError(f"template parsing error: {error}", status)
 
 
 def filters(args: Arguments) -> dict[str, list[str]] | None:

@@ -1,80 +1,81 @@
-"""Go templates: what people write behind --format."""
+"""Go templates: what docker's own answers don't show (test_template_words.py has those), and hostile templates."""
 
 from __future__ import annotations
 
 import pytest
 
-from kist.cli.template import Template
-from kist.cli.template_functions import Row, TemplateError
+from kist.cli.gotemplate.errors import TemplateError
+from kist.cli.gotemplate.execute import Template
+from kist.cli.gotemplate.functions import HEADER_FUNCTIONS
+from kist.cli.gotemplate.values import ANY, Row, Value, of
 
-DATA = {
-    "ID": "abc", "N": 3, "Zero": 0, "Yes": True, "None": None, "Empty": [], "F": 1.5,
-    "Names": ["/a", "/b"], "State": {"Status": "running", "Pid": 42},
-    "Config": {"Labels": {"a.b": "c", "x": "y"}, "Env": ["A=1", "B=2"]},
-    "Ports": {"80/tcp": [{"HostIp": "0.0.0.0", "HostPort": "8080"}], "90/udp": None},
-}
+TYPE = "*formatter.Context"
 
 
-@pytest.mark.parametrize(("text", "shown"), [
-    ("plain", "plain"),
-    ("{{.ID}}", "abc"),
-    ("{{ .State.Status }}:{{.State.Pid}}", "running:42"),
-    ("{{.Yes}} {{.F}} {{.N}}", "true 1.5 3"),
-    ("{{.None}}", "<no value>"),
-    ("{{.Names}} {{.Config.Labels}}", "[/a /b] map[a.b:c x:y]"),
-    ("{{json .State}}", '{"Status":"running","Pid":42}'),
-    ("{{.State | json}}", '{"Status":"running","Pid":42}'),
-    ("{{json .None}}{{json .Empty}}", "null[]"),
-    ('{{index .Config.Labels "a.b"}}', "c"),
-    ('{{index .Config.Labels "none"}}', ""),
-    ('{{(index (index .Ports "80/tcp") 0).HostPort}}', "8080"),
-    ('{{(index .Ports "80/tcp" 0).HostPort}}', "8080"),
-    ("{{range .Names}}[{{.}}]{{end}}", "[/a][/b]"),
-    ("{{range $i, $n := .Names}}{{if $i}},{{end}}{{$n}}{{end}}", "/a,/b"),
-    ("{{range $n := .Names}}{{$n}};{{end}}", "/a;/b;"),
-    ("{{range $p, $c := .Ports}}{{$p}}->{{with $c}}{{(index . 0).HostPort}}{{else}}-{{end}} {{end}}",
-     "80/tcp->8080 90/udp->- "),
-    ("{{range .Empty}}x{{else}}none{{end}}", "none"),
-    ("{{range .Names}}{{println .}}{{end}}", "/a\n/b\n"),
-    ("{{range .Names}}{{$.ID}}{{.}}{{end}}", "abc/aabc/b"),
-    ("{{range .Names}}{{.}}{{break}}{{end}}", "/a"),
-    ('{{range .Names}}{{if eq . "/a"}}{{continue}}{{end}}{{.}}{{end}}', "/b"),
-    ("{{if .Zero}}a{{else if .None}}b{{else}}c{{end}}", "c"),
-    ('{{if eq .State.Status "running" "paused"}}up{{end}}', "up"),
-    ('{{if and .Yes (gt .N 2)}}yes{{end}}{{if or .Zero .None}}no{{end}}{{if not .Zero}}!{{end}}', "yes!"),
-    ("{{with .State}}{{.Pid}}{{end}}", "42"),
-    ("{{$x := .State}}{{$x.Pid}}", "42"),
-    ("{{$x := 1}}{{range .Names}}{{$x = 2}}{{end}}{{$x}}", "2"),
-    ('{{join .Config.Env " "}}', "A=1 B=2"),
-    ('{{range split "a,b" ","}}<{{.}}>{{end}}', "<a><b>"),
-    ("{{upper .ID}} {{.ID | upper | lower}} {{title .ID}}", "ABC abc Abc"),
-    ("{{truncate .ID 2}} {{slice .ID 1}} {{slice .ID 0 1}} {{len .Names}}", "ab bc a 2"),
-    ("{{pad .ID 1 2}}|", " abc  |"),
-    ('{{printf "%-5s|%3d|%q|%v|%%|%.2f" .ID .N .ID .Yes .F}}', 'abc  |  3|"abc"|true|%|1.50'),
-    ("{{print 1 2}}{{print .ID .ID}}", "1 2abcabc"),
-    ("a {{- .ID -}} b", "aabcb"),
-    ("a {{- /* no */ -}} b{{/* no */}}", "ab"),
-    ("{{`raw\\n`}}{{\"a\\tb\"}}", "raw\\na\tb"),
-    ("{{ne .N 3}}{{lt .N 4}}{{le .N 3}}{{ge .N 4}}", "falsetruetruefalse"),
-    ("{{ if .Zero }}a{{ else with .State }}{{ .Pid }}{{ else }}c{{ end }}", "42"),
-])
-def test_what_people_write(text: str, shown: str) -> None:
-    assert Template(text).render(DATA) == shown
+def rendered(text: str, data: object = None) -> str:
+    return Template(text).render(Value(ANY, data))
 
 
-@pytest.mark.parametrize("text", [
-    "{{", "{{.ID", "{{end}}", "{{if .ID}}", "{{else}}", "{{nope .ID}}", "{{.Nope}}", "{{.ID.Nope}}", "{{.None.X}}",
-    '{{"open}}', "{{index .Names 5}}", "{{.ID | }}", "{{(.ID}}", "{{)}}", "{{$y}}", "{{range .ID}}{{end}}", "{{}}",
-    '{{template "x"}}', "{{join .N}}", "{{&}}", "{{1x}}", "{{lt .ID 1}}",
-])
-def test_what_makes_no_sense_is_a_template_error(text: str) -> None:
-    with pytest.raises(TemplateError):
-        Template(text).render(DATA)
+def failure(text: str, data: object = None) -> str:
+    with pytest.raises(TemplateError) as caught:
+        rendered(text, data)
+    return str(caught.value)
 
 
 def test_rows_make_their_fields_when_asked() -> None:
+    def never(_data: object) -> str:
+        raise AssertionError
+
     row = Row({"ID": lambda data: data["id"], "Label": lambda data, name: data["labels"].get(name, "")},
-              {"id": "x", "labels": {"a": "b"}})
-    assert Template('{{.ID}} {{.Label "a"}} {{json .}}').render(row) == 'x b {"ID":"x"}'
-    with pytest.raises(TemplateError, match="can't evaluate field Nope"):
-        Template("{{.Nope}}").render(row)
+              {"id": "x&", "labels": {"a": "b"}})
+    assert Template('{{.ID}} {{.Label "a"}} {{"a" | .Label}} {{json .}}').render(Value(TYPE, row)) == \
+        'x& b b {"ID":"x\\u0026"}'
+    assert Template("{{.ID}}").render(Value(TYPE, Row({"ID": str, "No": never}, "x"))) == "x"
+
+
+def test_functions_leave_the_head_of_a_table_alone() -> None:
+    head = Value(TYPE, Row({"Names": lambda _data: "NAMES"}, None))
+    text = '{{lower .Names}} {{truncate .Names 1}} {{join (split .Names ",") "-"}} {{json .Names}} {{upper "x"}}'
+    assert Template(text, functions=HEADER_FUNCTIONS).render(head) == "NAMES NAMES NAMES NAMES x"
+
+
+@pytest.mark.parametrize(("value", "shown"), [
+    (0, "0s"), (1, "1ns"), (1_500, "1.5µs"), (30_000_000, "30ms"), (1_000_000_000, "1s"), (90_500_000_000, "1m30.5s"),
+    (3_600_000_000_000, "1h0m0s"), (-2_000_000, "-2ms"),
+])
+def test_durations_are_shown_as_go_shows_them(value: int, shown: str) -> None:
+    assert Template("{{.}}").render(Value("time.Duration", value)) == shown
+
+
+@pytest.mark.parametrize(("text", "shown"), [
+    ("", "0001-01-01 00:00:00 +0000 UTC"), ("2026-11-30T19:17:20.6Z", "2026-11-30 19:17:20.6 +0000 UTC"),
+    ("2026-11-30T19:17:20+02:00", "2026-11-30 19:17:20 +0200 +0200"),
+])
+def test_moments_are_shown_as_go_shows_them(text: str, shown: str) -> None:
+    assert Template("{{.}}").render(Value("time.Time", text)) == shown
+
+
+@pytest.mark.parametrize(("number", "shown"), [
+    (0.0, "0"), (1.5, "1.5"), (100000.0, "100000"), (1e6, "1e+06"), (1234567.5, "1.2345675e+06"), (0.0001, "0.0001"),
+    (0.00001, "1e-05"), (-2.25, "-2.25"), (1e300, "1e+300"), (0.1 + 0.2, "0.30000000000000004"),
+])
+def test_numbers_are_shown_with_the_fewest_digits(number: float, shown: str) -> None:
+    assert Template("{{.}}").render(of(number)) == shown
+
+
+def test_what_only_our_server_says_is_there_too() -> None:
+    host = Value("container.HostConfig", {"Memory": 5, "NetworkRate": {"Egress": 1}})
+    assert Template("{{.Memory}} {{.NetworkRate.Egress}}").render(host) == "5 1"
+    assert Template("{{json .}}").render(host).endswith(',"NetworkRate":{"Egress":1}}')
+
+
+def test_hostile_templates_end() -> None:
+    assert "exceeded maximum template depth" in failure('{{define "a"}}{{template "a" .}}{{end}}{{template "a"}}')
+    assert "the output is too long" in failure('{{range 100000}}{{pad "x" 500000 500000}}{{end}}')
+    assert "Repeat output length overflow" in failure('{{pad "x" 99999999999 0}}')
+    assert "unclosed left paren" in failure("{{" + "(" * 100 + "}}")
+    assert len(rendered('{{printf "%999999999d" 1}}')) == 1_000_000
+    with pytest.raises(TemplateError):
+        Template("{{" + "(" * 100_000 + "1" + ")" * 100_000 + "}}").render(Value(ANY, None))
+    with pytest.raises(TemplateError):
+        Template("{{if 1}}" * 50_000 + "{{end}}" * 50_000).render(Value(ANY, None))

@@ -8,8 +8,10 @@ from kist.cli.parser import CliError, Command
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any
 
+    from kist.cli.listing import Fields
     from kist.cli.parser import Arguments
     from kist.cli.session import Session
 
@@ -19,8 +21,10 @@ COLUMNS = ("Type", "TotalCount", "Active", "Size", "Reclaimable")
 
 
 def run(args: Arguments, session: Session) -> int:
-    if args.flag("verbose") and args.text("format"):
-        raise CliError("the verbose and format options conflict")
+    form = args.text("format")
+    if args.flag("verbose") and form not in ("", "table"):
+        _each_by_template(session, form)
+        return 0
     told = session.client.system.df()
     if args.flag("verbose"):
         _verbose(session, told)
@@ -31,7 +35,9 @@ def run(args: Arguments, session: Session) -> int:
         "Active": ("ACTIVE", lambda r: r["Active"]),
         "Size": ("SIZE", lambda r: human_size(r["Size"], 4)),
         "Reclaimable": ("RECLAIMABLE", _reclaimable),
-    }, COLUMNS, rows(told), form=args.text("format"))
+    }, COLUMNS, rows(told), form=args.text("format"), type_="*formatter.diskUsageImagesContext",
+        raw="type: {{.Type}}\\ntotal: {{.TotalCount}}\\nactive: {{.Active}}\\nsize: {{.Size}}\\n"
+            "reclaimable: {{.Reclaimable}}\\n")
     return 0
 
 
@@ -70,16 +76,60 @@ def _reclaimable(row: JSON) -> str:
     return f"{text} ({row['Free'] * 100 // row['Size']}%)" if row["Percent"] and row["Size"] else text
 
 
+def _each_by_template(session: Session, form: str) -> None:
+    """One template for everything: `{{range .Images}}{{.Repository}}{{end}}`."""
+    from kist.cli.commands import images, ps, volume
+    from kist.cli.details import details_template
+    from kist.cli.gotemplate.errors import TemplateError
+    from kist.cli.gotemplate.values import USAGE, Row, Value
+
+    template = details_template(form)
+    told = session.client.system.df()
+
+    def lines(fields: Fields, found: Iterable[JSON], type_: str) -> list[Row]:
+        getters = {name: getter for name, (_, getter) in fields.items()}
+        return [Row(getters, one, type_) for one in found]
+
+    found = {
+        "Images": lines(images.fields(wide=True), _images(told), "*formatter.imageContext"),
+        "Containers": lines({**ps.fields(wide=True), **OWN_SIZE}, told.get("Containers") or (), ps.TYPE),
+        "Volumes": lines(volume.FIELDS, told.get("Volumes") or (), "*formatter.volumeContext"),
+        "BuildCache": lines(CACHE, told.get("BuildCache") or (), "*formatter.buildCacheContext"),
+    }
+    try:
+        session.write(template.render(Value(USAGE, found)))
+    except TemplateError as error:
+        raise CliError(str(error)) from None
+
+
+OWN_SIZE: Fields = {"Size": ("SIZE", lambda c: human_size(c.get("SizeRw") or 0))}
+CACHE: Fields = {
+    "ID": ("CACHE ID", lambda c: short_id(c["ID"])),
+    "Type": ("CACHE TYPE", lambda c: c["Type"]),
+    "Size": ("SIZE", lambda c: human_size(c["Size"])),
+    "Created": ("CREATED", lambda c: ago(parse_time(c["CreatedAt"]))),
+    "LastUsed": ("LAST USED", lambda c: ago(parse_time(c["LastUsedAt"])) if c.get("LastUsedAt") else ""),
+    "Usage": ("USAGE", lambda c: c.get("UsageCount", 0)),
+    "Shared": ("SHARED", lambda c: str(bool(c.get("Shared"))).lower()),
+}
+
+
+def _images(told: JSON) -> list[JSON]:
+    """A row for each image, by its first name."""
+    from kist.cli.commands import images
+
+    return [{**images.names(one, digests=False)[0], "Digest": ""} for one in told.get("Images") or ()]
+
+
 def _verbose(session: Session, told: JSON) -> None:
     from kist.cli.commands import images, ps
 
     session.out("Images space usage:\n")
     show(session, images.fields(wide=False),
          ("Repository", "Tag", "ID", "CreatedSince", "Size", "SharedSize", "UniqueSize", "Containers"),
-         [row for image in told.get("Images") or () for row in images.names(image, digests=False)])
+         _images(told))
     session.out("\nContainers space usage:\n")
-    own_size = {"Size": ("SIZE", lambda c: human_size(c.get("SizeRw") or 0))}
-    show(session, {**ps.fields(wide=False), **own_size},
+    show(session, {**ps.fields(wide=False), **OWN_SIZE},
          ("ID", "Image", "Command", "LocalVolumes", "Size", "RunningFor", "Status", "Names"),
          told.get("Containers") or ())
     session.out("\nLocal Volumes space usage:\n")
@@ -90,15 +140,7 @@ def _verbose(session: Session, told: JSON) -> None:
     }, ("Name", "Links", "Size"), told.get("Volumes") or ())
     cache = told.get("BuildCache") or ()
     session.out(f"\nBuild cache usage: {human_size(sum(c.get('Size', 0) for c in cache), 4)}\n")
-    show(session, {
-        "ID": ("CACHE ID", lambda c: short_id(c["ID"])),
-        "Type": ("CACHE TYPE", lambda c: c["Type"]),
-        "Size": ("SIZE", lambda c: human_size(c["Size"])),
-        "Created": ("CREATED", lambda c: ago(parse_time(c["CreatedAt"]))),
-        "LastUsed": ("LAST USED", lambda c: ago(parse_time(c["LastUsedAt"])) if c.get("LastUsedAt") else ""),
-        "Usage": ("USAGE", lambda c: c.get("UsageCount", 0)),
-        "Shared": ("SHARED", lambda c: str(bool(c.get("Shared"))).lower()),
-    }, ("ID", "Type", "Size", "Created", "LastUsed", "Usage", "Shared"), cache)
+    show(session, CACHE, ("ID", "Type", "Size", "Created", "LastUsed", "Usage", "Shared"), cache)
 
 
 COMMAND = Command("Show disk usage", "[OPTIONS]", run, options=(

@@ -7,43 +7,49 @@ from kist.cli.parser import CliError, Command
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from kist.cli.parser import Arguments
     from kist.cli.session import Session
 
 
-# The order of an event's fields in JSON.
-ORDER = ("status", "id", "from", "Type", "Action", "Actor", "scope", "time", "timeNano")
-
 
 def run(args: Arguments, session: Session) -> int:
     from kist.cli.times import timestamp
 
-    form = args.text("format")
+    shown = _shower(args.text("format"))
     try:
         since = timestamp(args.text("since")) if args.text("since") else ""
         until = timestamp(args.text("until")) if args.text("until") else ""
     except ValueError as error:
         raise CliError(str(error)) from None
     for event in session.client.system.events(since=since, until=until, filters=filters(args)):
-        session.out(_shown(event, form))
+        session.out(shown(event))
         session.flush()
     return 0
 
 
-def _shown(event: dict[str, Any], form: str) -> str:
+def _shower(form: str) -> Callable[[dict[str, Any]], str]:
+    """How an event is shown."""
     if not form:
-        return plain(event)
-    from kist.cli.listing import bad_template
-    from kist.cli.template import Template
-    from kist.cli.template_functions import TemplateError
+        return plain
+    from kist.cli.gotemplate.errors import TemplateError
+    from kist.cli.gotemplate.execute import Template
+    from kist.cli.gotemplate.values import Value
 
     try:
-        return Template("{{json .}}" if form == "json" else form).render(
-            {name: event[name] for name in (*ORDER, *event) if name in event})
+        template = Template("{{json .}}" if form == "json" else form)
     except TemplateError as error:
-        raise bad_template(error) from None
+        raise CliError(f"Error parsing format: {error}", 64) from None
+
+    def by_template(event: dict[str, Any]) -> str:
+        try:
+            return template.render(Value("*events.Message", event))
+        except TemplateError as error:
+            raise CliError(f"Error parsing format: {error}", 64) from None
+
+    return by_template
 
 
 def plain(event: dict[str, Any]) -> str:

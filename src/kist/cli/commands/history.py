@@ -29,7 +29,7 @@ def run(args: Arguments, session: Session) -> int:
         "Size": ("SIZE", lambda h: human_size(h["Size"]) if human else h["Size"]),
         "Comment": ("COMMENT", lambda h: h["Comment"]),
     }, ("ID", "CreatedSince", "CreatedBy", "Size", "Comment"), steps, form=args.text("format"),
-        quiet="ID" if args.flag("quiet") else "")
+        type_="*image.historyContext", quiet="ID" if args.flag("quiet") else "")
     return 0
 
 

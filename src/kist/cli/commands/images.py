@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     JSON = dict[str, Any]
 
 COLUMNS = ("Repository", "Tag", "ID", "CreatedSince", "Size")
+RAW = ("repository: {{.Repository}}\\ntag: {{.Tag}}\\nimage_id: {{.ID}}\\ncreated_at: {{.CreatedAt}}\\n"
+       "virtual_size: {{.Size}}\\n")
 WITH_DIGESTS = ("Repository", "Tag", "Digest", "ID", "CreatedSince", "Size")
 
 
@@ -30,7 +32,7 @@ def run(args: Arguments, session: Session) -> int:
     digests = args.flag("digests") or ".Digest" in args.text("format")
     rows = [row for image in images for row in names(image, digests=digests)]
     show(session, fields(wide=args.flag("no-trunc")), WITH_DIGESTS if digests else COLUMNS, rows,
-         form=args.text("format"), quiet="ID" if args.flag("quiet") else "")
+         form=args.text("format"), quiet="ID" if args.flag("quiet") else "", type_="*formatter.imageContext", raw=RAW)
     return 0
 
 
@@ -58,11 +60,15 @@ def fields(*, wide: bool) -> Fields:
         "CreatedAt": ("CREATED AT", lambda i: local_time(i["Created"])),
         "Size": ("SIZE", lambda i: human_size(i["Size"])),
         "Containers": ("CONTAINERS", lambda i: _known(i.get("Containers", -1), str)),
-        "SharedSize": ("SHARED SIZE", lambda i: _known(i.get("SharedSize", -1), human_size)),
+        "SharedSize": ("SHARED SIZE", lambda i: _known(i.get("SharedSize", -1), _precise)),
         "UniqueSize": ("UNIQUE SIZE", lambda i: _known(
-            i["Size"] - i["SharedSize"] if i.get("SharedSize", -1) >= 0 else -1, human_size)),
+            i["Size"] - i["SharedSize"] if i.get("SharedSize", -1) >= 0 else -1, _precise)),
         "VirtualSize": ("SIZE", lambda i: human_size(i["Size"], 4)),
     }
+
+
+def _precise(size: int) -> str:
+    return human_size(size, 4)
 
 
 def _known(number: int, text: Any) -> str:

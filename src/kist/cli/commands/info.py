@@ -30,14 +30,15 @@ LINES = (
 
 
 def run(args: Arguments, session: Session) -> int:
-    told = session.client.system.info()
-    client = client_version(session)
     form = args.text("format")
     if form:
-        from kist.cli.details import show_details
+        from kist.cli.details import details_template, show_details
 
-        show_details(session, {**told, "ClientInfo": client}, form)
+        template = details_template(form)
+        told = {**session.client.system.info(), "ClientInfo": client_info(session)}
+        show_details(session, told, template, "system.dockerInfo")
         return 0
+    told, client = session.client.system.info(), client_version(session)
     session.out(f"Client: Kist\n Version:    {client['Version']}\n Context:    default\n\nServer:")
     for label, field in LINES:
         if told.get(field) not in (None, "", [], {}):
@@ -45,6 +46,10 @@ def run(args: Arguments, session: Session) -> int:
     for warning in told.get("Warnings") or ():
         session.warn(warning)
     return 0
+
+
+def client_info(session: Session) -> dict[str, Any]:
+    return {"Debug": session.settings.debug, **client_version(session), "Plugins": [], "Warnings": None}
 
 
 def _shown(field: str, value: Any) -> str:

@@ -13,10 +13,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from kist.cli.gotemplate.execute import Template
     from kist.cli.parser import Arguments, Option
     from kist.cli.session import Session
 
 KINDS = ("container", "image", "network", "volume")
+# What Go calls them (gotemplate/structs.py).
+TYPES = {"container": "container.InspectResponse", "image": "image.InspectResponse", "network": "network.Inspect",
+         "volume": "volume.Volume"}
 
 
 def _find(session: Session, args: Arguments, kind: str, name: str) -> Any:
@@ -31,11 +35,11 @@ def _find(session: Session, args: Arguments, kind: str, name: str) -> Any:
     return client.volumes.inspect(name)
 
 
-def _any(session: Session, args: Arguments, name: str) -> Any:
-    """The first object of that name, whatever its kind."""
+def _any(session: Session, args: Arguments, name: str) -> tuple[str, Any]:
+    """The first object of that name, whatever its kind: the kind, and all that is known."""
     for kind in KINDS:
         try:
-            return _find(session, args, kind, name)
+            return kind, _find(session, args, kind, name)
         except (NotFound, NotSupported):
             continue
     raise CliError(f"Error: No such object: {name}")
@@ -46,17 +50,23 @@ def _inspector(kind: str) -> Callable[[Arguments, Session], int]:
         wanted = kind or args.text("type")
         if wanted and wanted not in KINDS:
             raise CliError(f'unknown type: "{wanted}": must be one of "container", "image", "network", "volume"')
-        found, problems = [], []
+        form = args.text("format")
+        template = _template(form) if form not in ("", "json") else None
+        found: list[tuple[str, Any]] = []
+        problems = []
         for name in args.words:
             try:
-                found.append(_find(session, args, wanted, name) if wanted else _any(session, args, name))
+                found.append((wanted, _find(session, args, wanted, name)) if wanted else _any(session, args, name))
             except NoServer:
                 raise
             except KistError as error:
                 problems.append(said(error))
             except CliError as error:
                 problems.append(str(error))
-        _print(session, found, args.text("format"))
+        if template is None:
+            _print(session, [one for _, one in found], form)
+        else:
+            problems += _render(session, found, template)
         if problems:
             raise CliError("\n".join(problems))
         return 0
@@ -65,24 +75,34 @@ def _inspector(kind: str) -> Callable[[Arguments, Session], int]:
 
 
 def _print(session: Session, found: list[Any], form: str) -> None:
-    if form in ("", "json"):
-        import json
+    import json
 
-        text = json.dumps(found, ensure_ascii=False, **({"separators": (",", ":")} if form else {"indent": 4}))
-        session.out(text)
-        return
-    from kist.cli.listing import bad_template
-    from kist.cli.template import Template
-    from kist.cli.template_functions import TemplateError
+    text = json.dumps(found, ensure_ascii=False, **({"separators": (",", ":")} if form else {"indent": 4}))
+    session.out(text)
 
-    try:
-        template = Template(form)
-        for one in found:
-            session.out(template.render(one))
-    except TemplateError as error:
-        raise bad_template(error) from None
-    if not found:
-        session.out("")
+
+def _template(form: str) -> Template:
+    from kist.cli.details import details_template
+
+    return details_template(form)
+
+
+def _render(session: Session, found: list[tuple[str, Any]], template: Template) -> list[str]:
+    """A line for each; what went wrong. A template that doesn't fit the typed object is tried on its JSON."""
+    from kist.cli.gotemplate.errors import TemplateError
+    from kist.cli.gotemplate.values import ANY, Value
+
+    lines, problems = [], []
+    for kind, one in found:
+        try:
+            lines.append(template.render(Value(TYPES[kind], one)))
+        except TemplateError:
+            try:
+                lines.append(template.render(Value(ANY, one), strict=True))
+            except TemplateError as error:
+                problems.append(f"template parsing error: {error}")
+    session.out("\n".join(lines))
+    return problems
 
 
 FORMAT: Option = ("format", "f", "string", "Show it by a template: 'json', or a Go template")

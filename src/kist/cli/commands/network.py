@@ -36,7 +36,8 @@ def _ls(args: Arguments, session: Session) -> int:
         "Label": ("", lambda n, name="": (n.get("Labels") or {}).get(name, "")),
         "CreatedAt": ("CREATED AT", lambda n: go_time(n.get("Created", ""))),
     }, COLUMNS, sorted(found, key=lambda n: str(n["Name"])), form=args.text("format"),
-        quiet="ID" if args.flag("quiet") else "")
+        quiet="ID" if args.flag("quiet") else "", type_="*network.networkContext",
+        raw="network_id: {{.ID}}\\nname: {{.Name}}\\ndriver: {{.Driver}}\\nscope: {{.Scope}}\\n")
     return 0
 
 

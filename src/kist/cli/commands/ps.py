@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from kist.cli.listing import FILTER, FORMAT, NO_TRUNC, filters, label_text, show
 from kist.cli.output import ago, ellipsis, human_size, local_time, quoted, short_id
-from kist.cli.parser import Command
+from kist.cli.parser import CliError, Command
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from kist.cli.listing import Fields
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
 
     JSON = dict[str, Any]
 
+TYPE = "*formatter.ContainerContext"
+RAW = ("container_id: {{.ID}}\\nimage: {{.Image}}\\ncommand: {{.Command}}\\ncreated_at: {{.CreatedAt}}\\n"
+       "state: {{- if .State}} {{.State}}{{end}}\\nstatus: {{- if .Status}} {{.Status}}{{end}}\\nnames: {{.Names}}\\n"
+       "labels: {{- if .Labels}} {{.Labels}}{{end}}\\nports: {{- if .Ports}} {{.Ports}}{{end}}\\n")
 COLUMNS = ("ID", "Image", "Command", "RunningFor", "Status", "Ports", "Names")
 
 
@@ -24,15 +29,35 @@ def run(args: Arguments, session: Session) -> int:
     if args.flag("latest") and not args.given("last"):
         last = 1
     form = args.text("format")
-    if args.flag("quiet") and form not in ("", "table", "json"):
+    if args.flag("quiet") and form:
         session.warn("WARNING: Ignoring custom format, because both --format and --quiet are set.")
         form = ""
-    size = args.flag("size") or ".Size" in form
+    size = args.flag("size") or (form != "" and _wants_size(form))
     found = session.client.containers.list(all=args.flag("all") or last > 0, limit=last if last > 0 else None,
                                            size=size, filters=filters(args))
     show(session, fields(wide=args.flag("no-trunc")), COLUMNS + ("Size",) * args.flag("size"), found, form=form,
-         quiet="ID" if args.flag("quiet") else "")
+         quiet="ID" if args.flag("quiet") else "", type_=TYPE, raw=RAW + "size: {{.Size}}\\n" * args.flag("size"))
     return 0
+
+
+def _wants_size(form: str) -> bool:
+    """Whether a template shows sizes; Docker tries it on a container that isn't there, and says so if it fails."""
+    from kist.cli.gotemplate.errors import ParseError, TemplateError
+    from kist.cli.gotemplate.execute import Template
+    from kist.cli.gotemplate.values import Row, Value
+
+    asked = []
+
+    def noted(name: str) -> Callable[..., str]:
+        return lambda _data, *_arguments: asked.append(name) or ""  # type: ignore[func-returns-value]
+
+    try:
+        Template(form).render(Value(TYPE, Row({name: noted(name) for name in fields(wide=False)}, None)))
+    except ParseError as error:
+        raise CliError(f"failed to parse template: {error}") from None
+    except TemplateError as error:
+        raise CliError(f"failed to execute template: {error}") from None
+    return "Size" in asked
 
 
 def fields(*, wide: bool) -> Fields:

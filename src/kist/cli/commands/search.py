@@ -21,7 +21,8 @@ def run(args: Arguments, session: Session) -> int:
         "Description": ("DESCRIPTION", lambda r: _line(r.get("description") or "", wide=wide)),
         "StarCount": ("STARS", lambda r: r.get("star_count", 0)),
         "IsOfficial": ("OFFICIAL", lambda r: "[OK]" if r.get("is_official") else ""),
-    }, ("Name", "Description", "StarCount", "IsOfficial"), found, form=args.text("format"))
+    }, ("Name", "Description", "StarCount", "IsOfficial"), found, form=args.text("format"),
+        type_="*registry.searchContext")
     return 0
 
 

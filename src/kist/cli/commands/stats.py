@@ -38,7 +38,8 @@ def run(args: Arguments, session: Session) -> int:
             if on_terminal:
                 session.write(CLEAR)
             rows = [{**sample, "before": before.get(sample["id"])} for sample in samples]
-            show(session, _fields(wide=args.flag("no-trunc")), COLUMNS, rows, form=args.text("format"))
+            show(session, _fields(wide=args.flag("no-trunc")), COLUMNS, rows, form=args.text("format"),
+                 type_="*container.statsContext")
             session.flush()
             if not live or not (samples or not args.words):
                 return 0

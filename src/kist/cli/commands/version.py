@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 
 
 def run(args: Arguments, session: Session) -> int:
+    form = args.text("format")
+    if form:
+        from kist.cli.details import details_template, show_details
+
+        template = details_template(form, "version")
     told: dict[str, Any] = {"Client": client_version(session), "Server": None}
     problem = ""
     try:
@@ -24,11 +29,8 @@ def run(args: Arguments, session: Session) -> int:
         told["Client"]["ApiVersion"] = session.client.version
     except NoServer as error:
         problem = no_server(session.settings, error)
-    form = args.text("format")
     if form:
-        from kist.cli.details import show_details
-
-        show_details(session, told, form)
+        show_details(session, told, template, "system.versionInfo")
     else:
         session.write(_text(told))
     if problem:

@@ -13,6 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from kist.cli.listing import Fields
     from kist.cli.parser import Arguments, Option
     from kist.cli.session import Session
 
@@ -31,24 +32,28 @@ CLUSTER: tuple[Option, ...] = (
 )
 
 
+FIELDS: Fields = {
+    "Driver": ("DRIVER", lambda v: v["Driver"]),
+    "Name": ("VOLUME NAME", lambda v: v["Name"]),
+    "Scope": ("SCOPE", lambda v: v.get("Scope", "local")),
+    "Mountpoint": ("MOUNTPOINT", lambda v: v["Mountpoint"]),
+    "Labels": ("LABELS", lambda v: label_text(v.get("Labels"))),
+    "Label": ("", lambda v, name="": (v.get("Labels") or {}).get(name, "")),
+    "Links": ("LINKS", lambda v: (v.get("UsageData") or {}).get("RefCount", "N/A")),
+    "Size": ("SIZE", lambda v: human_size(v["UsageData"]["Size"]) if v.get("UsageData") else "N/A"),
+    "Status": ("STATUS", lambda v: "N/A"),
+    "Availability": ("AVAILABILITY", lambda v: "N/A"),
+    "Group": ("GROUP", lambda v: "N/A"),
+}
+
+
 def _ls(args: Arguments, session: Session) -> int:
     if args.flag("cluster"):
         raise CliError("--cluster is not supported: Kist has no swarm mode")
     found = session.client.volumes.list(filters(args)).get("Volumes") or []
-    show(session, {
-        "Driver": ("DRIVER", lambda v: v["Driver"]),
-        "Name": ("VOLUME NAME", lambda v: v["Name"]),
-        "Scope": ("SCOPE", lambda v: v.get("Scope", "local")),
-        "Mountpoint": ("MOUNTPOINT", lambda v: v["Mountpoint"]),
-        "Labels": ("LABELS", lambda v: label_text(v.get("Labels"))),
-        "Label": ("", lambda v, name="": (v.get("Labels") or {}).get(name, "")),
-        "Links": ("LINKS", lambda v: (v.get("UsageData") or {}).get("RefCount", "N/A")),
-        "Size": ("SIZE", lambda v: human_size(v["UsageData"]["Size"]) if v.get("UsageData") else "N/A"),
-        "Status": ("STATUS", lambda v: "N/A"),
-        "Availability": ("AVAILABILITY", lambda v: "N/A"),
-        "Group": ("GROUP", lambda v: "N/A"),
-    }, ("Driver", "Name"), sorted(found, key=lambda v: str(v["Name"])), form=args.text("format"),
-        quiet="Name" if args.flag("quiet") else "")
+    show(session, FIELDS, ("Driver", "Name"), sorted(found, key=lambda v: str(v["Name"])), form=args.text("format"),
+        quiet="Name" if args.flag("quiet") else "", type_="*formatter.volumeContext",
+        raw="name: {{.Name}}\\ndriver: {{.Driver}}\\n")
     return 0
 
 
