@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 
 from kist.linux.libc import SYS_clone3, fail, libc, syscall
 
@@ -81,3 +82,12 @@ def clone3(flags: int, *, cgroup_fd: int | None = None, exit_signal: int = 17) -
 
 def ns_path(pid: int | str, kind: str) -> str:
     return f"/proc/{pid}/ns/{PROC_NAME[kind]}"
+
+
+def in_user_namespace() -> bool:
+    """user_namespaces(7): the first one maps every id to itself."""
+    fd = os.open("/proc/self/uid_map", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(fd, 4096).split() != [b"0", b"0", b"4294967295"]
+    finally:
+        os.close(fd)

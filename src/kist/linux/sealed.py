@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 AT_FDCWD, AT_EMPTY_PATH = -100, 0x1000
 SYS_OPEN_TREE, SYS_MOUNT_SETATTR = 428, 442  # the same on every architecture
 OPEN_TREE_CLONE = 1
+CLONE_NEWNS = 0x20000
 READ_ONLY = (1).to_bytes(8, sys.byteorder) + bytes(24)  # struct mount_attr: set MOUNT_ATTR_RDONLY, clear nothing
 
 
@@ -34,9 +35,9 @@ class _Function(_ctypes.CFuncPtr):
     _restype_ = _Long
 
 
-def _syscall(path: str, *arguments: object) -> int:
-    """``syscall(2)``; OSError names ``path``."""
-    function: Any = _Function(_ctypes.dlsym(_ctypes.dlopen(None, 0), "syscall"))  # type: ignore[arg-type]
+def _call(name: str, path: str, *arguments: object) -> int:
+    """A function of libc's; OSError names ``path``."""
+    function: Any = _Function(_ctypes.dlsym(_ctypes.dlopen(None, 0), name))  # type: ignore[arg-type]
     result: int = function(*arguments)
     if result < 0:
         code = _ctypes.get_errno()
@@ -48,9 +49,14 @@ def open_executable(path: str) -> int:
     """A descriptor of the executable ``path`` on a read-only mount of its own. It may be exec'ed as
     ``/proc/self/fd/N`` (close-on-exec stays set: the kernel keeps the mount as long as the program runs)."""
     real = os.path.realpath(path)
-    fd = _syscall(real, SYS_OPEN_TREE, AT_FDCWD, os.fsencode(real), OPEN_TREE_CLONE | os.O_CLOEXEC)
+    clone = "syscall", real, SYS_OPEN_TREE, AT_FDCWD, os.fsencode(real), OPEN_TREE_CLONE | os.O_CLOEXEC
     try:
-        _syscall(real, SYS_MOUNT_SETATTR, fd, b"", AT_EMPTY_PATH, READ_ONLY, len(READ_ONLY))
+        fd = _call(*clone)
+    except PermissionError:  # root of a user namespace only: the mounts are the machine's, copies of them are his
+        _call("unshare", real, CLONE_NEWNS)
+        fd = _call(*clone)
+    try:
+        _call("syscall", real, SYS_MOUNT_SETATTR, fd, b"", AT_EMPTY_PATH, READ_ONLY, len(READ_ONLY))
     except OSError:
         os.close(fd)
         raise

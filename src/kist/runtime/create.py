@@ -118,7 +118,7 @@ def create(spec: dict[str, Any], *, container_id: str, bundle: str, stdio: Stdio
     context = Context(spec, process, bundle)
     context.seccomp = seccomp if seccomp is not None else _compile(spec)
     context.cgroup = cgroup or cgroups.open_cgroup(spec, container_id)
-    context.in_user = namespaces.in_user
+    context.from_outside = namespaces.in_user and os.geteuid() == 0  # a plain user may mount only in there
     if stdio is not None and not terminal:
         context.stdio = (stdio.stdin, stdio.stdout, stdio.stderr)
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -151,7 +151,7 @@ def _launch(init: Init, ours: socket.socket, resources: dict[str, Any]) -> Creat
     """The control group with its limits first, then the process."""
     group = init.context.cgroup
     try:
-        group.create()
+        _make(group)
         group.apply(resources)
         init.namespaces.open()
         _prepare(init)
@@ -168,6 +168,13 @@ def _launch(init: Init, ours: socket.socket, resources: dict[str, Any]) -> Creat
         for fd in init.context.sources.values():
             os.close(fd)
     return Created(pid, pidfd, group, ours)
+
+
+def _make(group: Cgroup) -> None:
+    try:
+        group.create()
+    except OSError as error:
+        raise step_error(f"make the control group {group.path}", error) from None
 
 
 def _prepare(init: Init) -> None:
@@ -245,7 +252,9 @@ def _follow(created: Created, namespaces: Namespaces | None = None,
         if tag == b"C":
             created.console = fd
         elif tag == b"U" and namespaces is not None and namespaces.user_maps is not None:
-            _write_maps(created.pid, namespaces.user_maps)
+            from kist.runtime.usermaps import write_maps
+
+            write_maps(created.pid, *namespaces.user_maps)
             wire.send(sync, b"u")
         elif tag == b"H" and before_pivot is not None:
             before_pivot(created.pid)
@@ -270,19 +279,6 @@ def _gone(created: Created) -> None:
     poll.register(created.pidfd, select.POLLIN)
     if poll.poll(0) and not p.executed(created.pid):
         raise StepError("the init process was killed (out of memory?)")
-
-
-def _write_maps(pid: int, maps: tuple[str, str]) -> None:
-    """user_namespaces(7). With privilege over the ids setgroups(2) may stay allowed."""
-    for name, lines in (("uid_map", maps[0]), ("gid_map", maps[1])):
-        try:
-            fd = os.open(f"/proc/{pid}/{name}", os.O_WRONLY | os.O_CLOEXEC)
-            try:
-                os.write(fd, lines.encode())
-            finally:
-                os.close(fd)
-        except OSError as error:
-            raise step_error(f"write {name}", error) from None
 
 
 __all__ = ["Created", "ExecError", "RuntimeFailure", "Stdio", "StepError", "create"]

@@ -66,7 +66,8 @@ class Devices(Step):
             if head not in made:
                 made[head] = ctx.root.mkdirs(head or "/")
             try:
-                self._bind(made[head], name, path) if self.bind else _node(made[head], name, device)
+                if self.bind or not _node(made[head], name, device):
+                    self._bind(made[head], name, path)
             except OSError as error:
                 raise OSError(error.errno, f"{path}: {os.strerror(error.errno or 0)}") from None
         for fd in made.values():
@@ -83,9 +84,9 @@ class Devices(Step):
         os.close(target)
 
 
-def _node(parent: int, name: str, device: dict[str, Any]) -> None:
+def _node(parent: int, name: str, device: dict[str, Any]) -> bool:
     """An existing node is fine if it is the same; a link or anything else in its place is an attack or a
-    mistake (CVE-2026-41579, CVE-2026-47766)."""
+    mistake (CVE-2026-41579, CVE-2026-47766). False: nobody in this user namespace may make one."""
     kind = _TYPES[device["type"]]
     number = os.makedev(device.get("major", 0), device.get("minor", 0)) if kind != stat.S_IFIFO else 0
     mode = device.get("fileMode")
@@ -96,9 +97,12 @@ def _node(parent: int, name: str, device: dict[str, Any]) -> None:
         there = os.stat(name, dir_fd=parent, follow_symlinks=False)
         if stat.S_IFMT(there.st_mode) != kind or there.st_rdev != number:
             raise StepError(f"make the device {name}: something else is in its place", errno.EEXIST) from None
-        return
+        return True
+    except PermissionError:
+        return False
     if device.get("uid") or device.get("gid"):
         os.chown(name, device.get("uid") or 0, device.get("gid") or 0, dir_fd=parent, follow_symlinks=False)
+    return True
 
 
 class Links(Step):

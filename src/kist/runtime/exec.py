@@ -131,12 +131,22 @@ def _born(init_pid: int, target: int, todo: _Plan, context: Context, ours: socke
                 _main(todo, context, theirs, target, flags & ~ns.CLONE_NEWPID, group_fd is None, preserve_fds)
         finally:
             if flags & ns.CLONE_NEWPID:
-                ns.setns(own_pid_ns, ns.CLONE_NEWPID)
+                _point_back(own_pid_ns)
     finally:
         os.close(own_pid_ns)
         if group_fd is not None:
             os.close(group_fd)
     return Execed(pid, pidfd)
+
+
+def _point_back(own_pid_ns: int) -> None:
+    """Root of a user namespace (rootless Podman) whose pid namespace is the machine's may not: then the caller, a
+    command that is about to end, is to have no more children."""
+    try:
+        ns.setns(own_pid_ns, ns.CLONE_NEWPID)
+    except PermissionError:
+        if not ns.in_user_namespace():
+            raise
 
 
 def _clone(group_fd: int | None, init_pid: int, context: Context) -> tuple[int, int]:

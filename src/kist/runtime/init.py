@@ -74,8 +74,7 @@ def _main(init: Init) -> None:
     if init.join:
         _named("join the namespaces", init.namespaces.join)
     if init.namespaces.new_user:
-        wire.send(init.sync, b"U")
-        wire.expect(init.sync, b"u")
+        _await_maps(init)
     run(plan.root, ctx)  # still as the creator's user, who can go where the root is
     if init.namespaces.in_user:
         _become_root()
@@ -100,6 +99,15 @@ def _main(init: Init) -> None:
     run(plan.last, ctx)
     _hand_over_listener(init)
     execute(ctx.program, ctx.process)
+
+
+def _await_maps(init: Init) -> None:
+    """A plain user may write them only for a process that isn't root's to look at; nobody else is in here yet."""
+    if not init.context.from_outside:
+        p.prctl(p.PR_SET_DUMPABLE, 1)
+    wire.send(init.sync, b"U")
+    wire.expect(init.sync, b"u")
+    p.prctl(p.PR_SET_DUMPABLE, 0)
 
 
 def run(steps: list[Step], ctx: Context) -> None:

@@ -122,7 +122,7 @@ class Bind(Step):
 
     def prepare(self, ctx: Context) -> None:
         """In a user namespace the source may be out of reach, and id mappings take the host's privilege."""
-        if not ctx.in_user and self.idmap is None:
+        if not ctx.from_outside and self.idmap is None:
             return
         tree = open_outside(self.open_source())
         ctx.sources[self.index] = tree

@@ -102,7 +102,7 @@ class MountRootfs(Step):
         return f"mount {self.mount['type']} on the root"
 
     def prepare(self, ctx: Context) -> None:
-        if ctx.in_user:
+        if ctx.from_outside:
             ctx.sources[self.key] = root_tree(self.mount)
 
     def run(self, ctx: Context) -> None:
@@ -209,7 +209,7 @@ class BindRoot(Step):
         return f"bind the root {self.path} on itself"
 
     def prepare(self, ctx: Context) -> None:
-        if ctx.in_user:
+        if ctx.from_outside:
             ctx.sources[-1] = open_outside(
                 m.open_tree(m.AT_FDCWD, self.path, m.OPEN_TREE_CLONE | m.AT_RECURSIVE))
 

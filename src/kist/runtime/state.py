@@ -118,6 +118,10 @@ class Container:
         if self.record.get("systemd"):
             from kist.runtime.cgroup.systemd import reopen
             return reopen(self.record)
+        if not self.record["cgroup"]:
+            from kist.runtime.cgroup import detect
+            from kist.runtime.cgroup.absent import Absent
+            return Absent("", detect())
         return open_path(self.record["cgroup"])
 
     @property

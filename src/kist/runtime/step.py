@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 class Context:
     """What init knows while it runs its steps. Steps leave things here for later ones."""
 
-    __slots__ = ("bundle", "cgroup", "console", "empty_dir", "in_user", "listener", "null", "proc", "process",
+    __slots__ = ("bundle", "cgroup", "console", "empty_dir", "from_outside", "listener", "null", "proc", "process",
                  "program", "root", "seccomp", "slave", "sources", "spec", "stdio")
 
     def __init__(self, spec: dict[str, Any], process: dict[str, Any], bundle: str) -> None:
@@ -32,7 +32,7 @@ class Context:
         self.seccomp: bytes | None = None
         self.listener = -1     # seccomp notifications
         self.cgroup: Any = None
-        self.in_user = False                # init will be in another user namespace
+        self.from_outside = False           # init will be in another user namespace, and may not reach the sources
         self.sources: dict[int, int] = {}   # mount's index → tree opened by the creator; the root's are negative
 
 

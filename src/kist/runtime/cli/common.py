@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 
+from kist.linux.namespaces import in_user_namespace
 from kist.runtime import jsons
 from kist.runtime.cli.options import Usage
 from kist.runtime.errors import SpecError
@@ -19,14 +20,25 @@ if TYPE_CHECKING:
 
 
 def root(options: Parsed) -> str:
+    """Where the state is. A user's own place is taken by users, and by "root" of a user namespace who is none in
+    name (as runc has it: rootless Podman calls its runtime in there)."""
     given = options.string("root")
     if given:
         return given
-    if os.geteuid() != 0:
-        runtime_dir = options.environment.get("XDG_RUNTIME_DIR")
-        if runtime_dir:
-            return f"{runtime_dir}/kist-runtime"
+    runtime_dir = options.environment.get("XDG_RUNTIME_DIR")
+    if runtime_dir and (os.geteuid() != 0 or (options.environment.get("USER") != "root" and in_user_namespace())):
+        return f"{runtime_dir}/kist-runtime"
     return "/run/kist-runtime"
+
+
+def rootless(options: Parsed) -> bool:
+    """``--rootless true|false|auto``: may control groups be out of reach?"""
+    word = options.string("rootless")
+    if word in ("", "auto"):
+        return os.geteuid() != 0 or in_user_namespace()
+    if word not in ("true", "false"):
+        raise Usage(f"--rootless: {word!r} is not true, false or auto")
+    return word == "true"
 
 
 def one(options: Parsed, words: list[str], *, most: int = 1) -> Container:

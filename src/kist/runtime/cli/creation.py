@@ -9,7 +9,7 @@ import time
 
 from kist.runtime import jsons
 from kist.runtime.cgroup import open_cgroup
-from kist.runtime.cli.common import preserved, root, warn_of_capabilities, write_pid_file
+from kist.runtime.cli.common import preserved, root, rootless, warn_of_capabilities, write_pid_file
 from kist.runtime.cli.options import FLAG, NUMBER, STRING, Option
 from kist.runtime.cli.sending import send_console, send_fd, send_listener
 from kist.runtime.create import Created, create
@@ -110,7 +110,24 @@ def _cgroup(options: Parsed, spec: dict[str, Any], container_id: str) -> Cgroup:
     if options.flag("systemd-cgroup") or options.string("cgroup-manager") == "systemd":
         from kist.runtime.cgroup.systemd import open_systemd
         return open_systemd(spec, container_id)
-    return open_cgroup(spec, container_id)
+    group = open_cgroup(spec, container_id)
+    return _if_allowed(group) if rootless(options) else group
+
+
+def _if_allowed(group: Cgroup) -> Cgroup:
+    """Of all users but root: those to whom a part of the tree is delegated."""
+    there = group.exists()
+    try:
+        group.create()
+        return group
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise
+        if not there:
+            group.remove()
+    from kist.runtime.cgroup.absent import Absent
+
+    return Absent("", group.layout)
 
 
 def _listen(container: Container) -> socket.socket:
