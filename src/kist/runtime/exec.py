@@ -13,7 +13,7 @@ from kist.linux import process as p
 from kist.linux.openat2 import Root
 from kist.linux.pidfd import pidfd_open, pidfd_send_signal
 from kist.runtime import process as process_steps
-from kist.runtime import wire
+from kist.runtime import scheduling, wire
 from kist.runtime.errors import RuntimeFailure, StepError, step_error
 from kist.runtime.init import default_signals, run, standard_streams, trust_no_files
 from kist.runtime.program import execute, find
@@ -51,11 +51,11 @@ class _Plan:
     def __init__(self, process: dict[str, Any], spec: dict[str, Any], container_id: str) -> None:
         self.host: list[Step] = [HostView()]
         if process.get("oomScoreAdj") is not None:
-            self.host.append(process_steps.OomScore(process["oomScoreAdj"]))
+            self.host.append(scheduling.OomScore(process["oomScoreAdj"]))
         self.host += process_steps.labels(process)
         affinity = process.get("execCPUAffinity") or {}
         if affinity.get("initial"):
-            self.host.append(process_steps.Affinity(affinity["initial"]))
+            self.host.append(scheduling.Affinity(affinity["initial"]))
         self.inside: list[Step] = []
         if process.get("terminal"):
             from kist.runtime.console import OpenConsole
@@ -63,7 +63,7 @@ class _Plan:
             self.inside.append(OpenConsole(process, bind=False))
         self.early, self.last = process_steps.steps_for(process, spec.get("linux") or {}, container_id)
         if affinity.get("final"):
-            self.early.insert(0, process_steps.Affinity(affinity["final"]))
+            self.early.insert(0, scheduling.Affinity(affinity["final"]))
 
 
 def exec_process(init_pid: int, process: dict[str, Any], spec: dict[str, Any], *, stdio: Stdio | None,

@@ -12,7 +12,7 @@ The order of the lists is the order of the story that `init` runs:
 
 from __future__ import annotations
 
-from kist.runtime import kernel, process, root
+from kist.runtime import kernel, process, root, scheduling
 from kist.runtime.cgroup.mounts import CgroupMounts
 from kist.runtime.devices import Devices, Links
 from kist.runtime.errors import SpecError
@@ -88,7 +88,7 @@ def _identity(made: Plan, spec: dict[str, Any], linux: dict[str, Any], namespace
         made.root.append(kernel.Sysctl(key, str(value)))
     score = (spec.get("process") or {}).get("oomScoreAdj")
     if score is not None:
-        made.root.append(process.OomScore(score))
+        made.root.append(scheduling.OomScore(score))
     made.root += process.labels(spec.get("process") or {})
 
 

@@ -12,7 +12,7 @@ from kist.runtime.mounts import normal
 from kist.runtime.namespaces import Namespaces
 from kist.runtime.options import parse
 from kist.runtime.plan import plan
-from kist.runtime.process import cpu_list
+from kist.runtime.scheduling import cpu_list
 
 
 def spec(**linux: Any) -> dict[str, Any]:

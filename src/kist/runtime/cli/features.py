@@ -42,13 +42,13 @@ def features() -> dict[str, Any]:
 
 
 def _policies() -> dict[str, int]:
-    from kist.runtime.process import MEMORY_POLICY
+    from kist.runtime.scheduling import MEMORY_POLICY
 
     return MEMORY_POLICY
 
 
 def _policy_flags() -> dict[str, int]:
-    from kist.runtime.process import MEMORY_FLAG
+    from kist.runtime.scheduling import MEMORY_FLAG
 
     return MEMORY_FLAG
 
