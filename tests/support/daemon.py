@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,11 @@ def docker_command() -> str:
 class Daemon:
     """Starts at once; `close()` removes everything and says what was left behind."""
 
-    def __init__(self, folder: Path, *, mirror: str | None = None, settings: str = "") -> None:
+    def __init__(self, folder: Path, *, mirror: str | None = None, settings: str = "",
+                 options: Sequence[str] = ()) -> None:
+        """``options``: more words of the server's command line."""
         self.folder = folder
+        self.options = options
         self.tag = f"{zlib.crc32(str(folder).encode()):08x}"
         self.data, self.run = folder / "data", Path("/run") / f"kt-{self.tag}"
         self.socket = self.run / "kist.sock"
@@ -53,7 +57,8 @@ class Daemon:
         reader, writer = os.pipe()
         with self.log.open("ab") as out:
             self.process = subprocess.Popen(
-                [PYTHON, "-m", "kist.server", "--config", str(self.config), "--ready-fd", str(writer)],
+                [PYTHON, "-m", "kist.server", "--config", str(self.config), "--ready-fd", str(writer),
+                 *self.options],
                 stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=ENVIRONMENT, pass_fds=[writer])
         os.close(writer)
         read_ready(reader, self.process, 30, self.log)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import fcntl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -56,10 +56,10 @@ def make_daemon(hub: Hub, tmp_path: Path) -> Iterator[Callable[..., Daemon]]:
     """Makes servers that the test may kill; each is removed at its end."""
     made: list[Daemon] = []
 
-    def make(*, mirror: str | None = hub.url, settings: str = "") -> Daemon:
+    def make(*, mirror: str | None = hub.url, settings: str = "", options: Sequence[str] = ()) -> Daemon:
         folder = tmp_path / f"daemon{len(made)}"
         folder.mkdir()
-        made.append(Daemon(folder, mirror=mirror, settings=settings))
+        made.append(Daemon(folder, mirror=mirror, settings=settings, options=options))
         return made[-1]
 
     yield make

@@ -99,8 +99,10 @@ def _open_tcp(address: Address, timeout: float | None) -> Any:
     plain.setsockopt(sockets.IPPROTO_TCP, sockets.TCP_NODELAY, 1)
     if tls is None:
         return plain
+    from kist.client.tls import wrap
+
     try:
-        return tls.context().wrap_socket(plain, server_hostname=address.host)
+        return wrap(plain, tls.context(), address.host, timeout)
     except BaseException:
         plain.close()
         raise

@@ -164,8 +164,7 @@ class Response:
     @property
     def has_kept(self) -> bool:
         """Whether bytes of the body are here already, or it has ended."""
-        pending = getattr(self._connection.socket, "pending", None)  # TLS decrypts whole records
-        return self._done or bool(self._connection.kept) or (pending is not None and pending() > 0)
+        return self._done or bool(self._connection.kept)
 
     def chunks(self) -> Iterator[bytes]:
         """The body, piece by piece as it comes."""

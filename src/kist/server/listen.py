@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from kist.errors import Conflict, InvalidParameter
+from kist.server.tls import TlsConnection
 
 GROUP = "kist"
 BACKLOG = 512
@@ -55,6 +56,7 @@ def tls_context(tls: Tls) -> ssl.SSLContext:
     """Clients without a certificate of that authority are turned away in the handshake."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_RENEGOTIATION
     context.verify_mode = ssl.CERT_REQUIRED
     try:
         context.load_cert_chain(tls.cert, tls.key)
@@ -71,7 +73,8 @@ async def listen(address: Address, make: ProtocolFactory, tls: Tls | None) -> as
     if tls is None:
         raise InvalidParameter(f"{address}: TCP needs --tlsverify with --tlscacert, --tlscert and --tlskey "
                                "(whoever reaches the API is root on this machine)")
-    return await loop.create_server(make, address.host or None, address.port, ssl=tls_context(tls),
+    context = tls_context(tls)
+    return await loop.create_server(lambda: TlsConnection(make, context), address.host or None, address.port,
                                     backlog=BACKLOG)
 
 

@@ -56,8 +56,9 @@ class _Client(_End):
             self.transport.close()
 
     def eof_received(self) -> bool:
+        """The end of a websocket's connection is the client's; TLS tells the end of its input apart (tls.py)."""
         self.end_input()
-        return False
+        return self._codec is None
 
     def end_input(self) -> None:
         if not self.other.transport.is_closing():

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import socket
 import ssl
 import stat
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -18,6 +16,7 @@ from kist.server import __main__ as kistd
 from kist.server import listen
 from kist.server.listen import Address
 from kist.server.serve import Server
+from support.pki import make_pki
 from unit.server.fake_engine import FakeEngine
 from unit.server.wire import Wire, connected
 
@@ -103,21 +102,7 @@ def test_options_that_do_not_fit_are_refused(argv: list[str], words: str, tmp_pa
 
 @pytest.fixture(scope="module")
 def pki(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An authority with a server and a client, and a stranger who signed for himself."""
-    openssl = shutil.which("openssl")
-    assert openssl is not None, "the test needs the openssl command"
-    folder = tmp_path_factory.mktemp("pki")
-
-    def make(*args: str) -> None:
-        subprocess.run([openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
-                        "-days", "2", *args], cwd=folder, check=True, capture_output=True)
-
-    for name in ("ca", "stranger"):
-        make("-keyout", f"{name}.key", "-out", f"{name}.pem", "-subj", f"/CN={name}")
-    for name in ("server", "client"):
-        make("-keyout", f"{name}.key", "-out", f"{name}.pem", "-subj", f"/CN={name}", "-CA", "ca.pem", "-CAkey",
-             "ca.key", "-addext", "subjectAltName=IP:127.0.0.1", "-addext", "basicConstraints=critical,CA:FALSE")
-    return folder
+    return make_pki(tmp_path_factory.mktemp("pki"))
 
 
 def _client(pki: Path, name: str | None) -> ssl.SSLContext:
