@@ -14,6 +14,7 @@ import pytest
 
 from support import needs
 from support.daemon import Daemon
+from system.api_http import ask
 
 
 @pytest.fixture
@@ -163,6 +164,12 @@ def test_volumes_of_another_container(server: Daemon, tmp_path: Path, by: str) -
 REFUSALS = [
     (["-v", "/tmp:/x:ro,rw"], "invalid mode: ro,rw"),
     (["-v", "/tmp:/x:z,Z"], "invalid mode: z,Z"),
+    (["--mount", "type=volume,source=v,target=/x"],
+     "create v: volume name is too short, names should be at least two alphanumeric characters"),
+    (["-v", "vv :/x"], 'create vv : "vv " includes invalid characters for a local volume name, only '
+                       '"[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed'),
+    (["-v", "/tmp:/x", "--tmpfs", "/x"], "Duplicate mount point: /x"),
+    (["--volumes-from", ""], "volumes-from specification cannot be an empty string"),
     (["-v", "/tmp:/x:rshared,slave"], "invalid mode: rshared,slave"),
     (["-v", "/tmp:/x:nocopy"], "invalid volume specification: '/tmp:/x:nocopy': invalid mount config for type "
                                '"bind": field VolumeOptions must not be specified'),
@@ -206,6 +213,52 @@ REFUSALS = [
     (["--volumes-from", "nope"], "No such container: nope"),
     (["--volumes-from", "nope:foo"], "invalid mode: foo"),
 ]
+
+
+# By the API, before v1.44 and since.
+MOUNTS = [
+    ({"Type": "bind", "Source": "/tmp", "Target": "/x", "VolumeOptions": {}},
+     'VolumeOptions must not be specified on mount type "bind"'),
+    ({"Type": "tmpfs", "Target": "/x", "BindOptions": {}}, 'BindOptions must not be specified on mount type "tmpfs"'),
+    ({"Type": "volume", "Source": "vv", "Target": "/x", "VolumeOptions": {"DriverConfig": {"Name": "nope"}}},
+     'create vv: error looking up volume plugin nope: plugin "nope" not found'),
+    ({"Type": "volume"}, 'invalid mount config for type "volume": field Target must not be empty'),
+    ({"Target": "/x"}, 'invalid mount config for type "": mount type unknown'),
+]
+
+
+@pytest.mark.parametrize(("mount", "words"), MOUNTS, ids=[words[:40] for _, words in MOUNTS])
+def test_the_words_of_refusals_of_the_api(server: Daemon, mount: dict[str, Any], words: str) -> None:
+    body = {"Image": "busybox", "HostConfig": {"Mounts": [mount]}}
+    status, answer = ask(server, "POST", "/v1.45/containers/create", body)
+    assert answer == {"message": words} and status == (404 if "plugin" in words else 400)
+
+
+def test_of_a_read_only_mount_before_api_1_44_what_is_below_may_be_written(server: Daemon, tmp_path: Path) -> None:
+    """As real Docker: by -v and by --mount, unless the request itself says what it wants."""
+    (tmp_path / "src" / "below").mkdir(parents=True)
+    subprocess.run(["mount", "-t", "tmpfs", "tmpfs", str(tmp_path / "src" / "below")], check=True)
+    try:
+        write = "touch /x/a 2>/dev/null && echo top; touch /x/below/a 2>/dev/null && echo below; rm -f /x/below/a"
+        entry = {"Type": "bind", "Source": f"{tmp_path}/src", "Target": "/x", "ReadOnly": True}
+        for version, found in (("1.43", "below"), ("1.44", "")):
+            for host in ({"Binds": [f"{tmp_path}/src:/x:ro"]}, {"Mounts": [entry]},
+                         {"Mounts": [{**entry, "BindOptions": {"NonRecursive": True}}]}):
+                body = {"Image": "busybox", "Cmd": ["sh", "-c", write], "HostConfig": host}
+                status, made = ask(server, "POST", f"/v{version}/containers/create", body)
+                assert status == 201, made
+                assert server.ok("start", "-a", made["Id"]) == ("" if "NonRecursive" in str(host) else found)
+                shown = ask(server, "GET", f"/v{version}/containers/{made['Id']}/json")[1]
+                asked = (shown["HostConfig"].get("Mounts") or [{}])[0].get("BindOptions") or {}
+                assert not asked.get("ReadOnlyNonRecursive")
+                assert shown["Mounts"][0]["Mode"] == ("ro" if "Binds" in host else "")
+    finally:
+        server.clean()
+        subprocess.run(["umount", str(tmp_path / "src" / "below")], check=True)
+    part = {"Type": "volume", "Source": "vv", "Target": "/x", "VolumeOptions": {"Subpath": "a"}}
+    status, answer = ask(server, "POST", "/v1.44/containers/create", {"Image": "busybox", "HostConfig": {
+        "Mounts": [part]}})
+    assert (status, answer["message"]) == (400, "VolumeOptions.Subpath needs API v1.45 or newer")
 
 
 @pytest.mark.parametrize("by", ["kist", needs.DOCKER_28])
@@ -282,6 +335,39 @@ MOUNT_REFUSALS = [
     (["type=ext4", "device=/dev/nope"],
      "failed to mount local volume: mount /dev/nope:{path}: no such file or directory"),
 ]
+
+
+# The kernel of the machine may have NFS and SMB or not: the words up to mount(2)'s own answer are the same.
+NETWORK_REFUSALS = [
+    (["type=nfs", "device=:/x", "o=addr=nope.invalid,nfsvers=4,rw"],
+     "error resolving passed in network volume address: lookup nope.invalid: "),
+    (["type=nfs", "device=:/x", "o=nfsvers=nonsense,addr=localhost"],
+     "failed to mount local volume: mount :/x:{path}, data: nfsvers=nonsense,addr=127.0.0.1: "),
+    (["type=cifs", "device=//nope.invalid/x", "o=username=u,password=hush"],
+     "error resolving passed in network volume address: lookup nope.invalid: "),
+    (["type=cifs", "device=//localhost/x", "o=username=u,password=hush,nonsense"],
+     "failed to mount local volume: mount //127.0.0.1/x:{path}, data: username=u,password=********,nonsense: "),
+    (["type=cifs", "device=//some/x", "o=addr=localhost,pass=hush,password2=hush,nonsense"],
+     "mount //some/x:{path}, data: addr=127.0.0.1,pass=********,password2=********,nonsense: "),
+]
+
+
+def test_servers_are_looked_up_and_passwords_stay_secret(server: Daemon) -> None:
+    """`volume inspect` shows the options as they were given, as Docker does; messages and the log have no password."""
+    for options, words in NETWORK_REFUSALS:
+        server.ok("volume", "create", *[part for option in options for part in ("-o", option)], "vv")
+        path = inspected(server, "vv")["Mountpoint"]
+        server.ok("create", "--name", "box", "-v", "vv:/x", "busybox", "true")
+        done = server.kist("start", "box")
+        assert done.returncode == 1, options
+        assert f"error while mounting volume '{path}': " in done.stderr and words.format(path=path) in done.stderr
+        state = server.ok("inspect", "-f", "{{.State.Error}}", "box")
+        said = done.stderr + state + server.ok("logs", "box") + server.log.read_text()
+        assert words.format(path=path) in state and "hush" not in said
+        server.ok("rm", "box")
+        server.ok("volume", "rm", "vv")
+    server.ok("volume", "create", "-o", "type=", "-o", "device=", "-o", "o=", "vv")
+    assert inside(server, "-v", "vv:/x", do="touch /x/a; ls /x") == "a"
 
 
 def test_the_words_of_the_drivers_refusals(server: Daemon) -> None:

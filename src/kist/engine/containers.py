@@ -62,8 +62,11 @@ class Containers:
 
     # Changes
 
-    async def create(self, name: str, body: bodies.ContainerCreate, *, platform: str = "") -> Json:
-        return await self._whole(self._create.run(name, body, platform))
+    async def create(self, name: str, body: bodies.ContainerCreate, *, platform: str = "",
+                     writable_below: bool = False) -> Json:
+        """`writable_below`: what is mounted below a read-only mount is left as it is, unless the request says otherwise
+        (API before v1.44)."""
+        return await self._whole(self._create.run(name, body, platform, writable_below=writable_below))
 
     async def start(self, id: str) -> None:
         await self._whole(self.lifecycle.start(self.get(id)))

@@ -35,7 +35,7 @@ class Create:
         self._volumes = volumes
         self._start = start
 
-    async def run(self, name: str, body: bodies.ContainerCreate, platform: str) -> Json:
+    async def run(self, name: str, body: bodies.ContainerCreate, platform: str, *, writable_below: bool) -> Json:
         register = self._parts.register
         container_id = names.new_id()
         name = name or names.random_name(register.taken)
@@ -44,6 +44,8 @@ class Create:
             undo.callback(register.release, name, container_id)
             image = await self._images.resolve(body.Image, platform)
             record, warnings = self._record(container_id, name, body, image)
+            if writable_below:
+                mountpoints.leave_below_writable(record.mounts)
             container = Container(record)
             await self._storage(container, image, undo)
             await self._parts.records.save(record)
@@ -82,7 +84,7 @@ class Create:
             chain_id=image.chain_id, manifest=image.descriptor, config=config, host=host,
             networks=networks, path=path, args=args)
         record.mounts = mountpoints.mount_points(host, config["Volumes"] or (), self._volumes_from(host),
-                                                 names.new_id)
+                                                 names.new_id, data=parts.config.data)
         return record, warnings
 
     def _join_containers(self, host: Json) -> None:

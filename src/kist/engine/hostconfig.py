@@ -17,7 +17,7 @@ from kist.engine.limits import Machine, check_limits
 from kist.engine.spec import capabilities, device_rule, security_options
 from kist.engine.spec.defaults import MASKED_PATHS, READONLY_PATHS
 from kist.engine.spec.seccomp import parse_profile
-from kist.errors import InvalidParameter, KistError, NotFound, NotSupported
+from kist.errors import InvalidParameter, KistError, NotSupported
 
 Json = dict[str, Any]
 RESTART_POLICIES = ("no", "always", "on-failure", "unless-stopped")
@@ -42,8 +42,6 @@ REFUSED: dict[str, tuple[_Asked, type[KistError], str]] = {
     "IOMaximumBandwidth": (bool, InvalidParameter, "IOMaximumBandwidth is a Windows-only setting"),
     "KernelMemory": (bool, NotSupported, "kernel memory limits are not supported (removed from Linux)"),
     "KernelMemoryTCP": (bool, NotSupported, "kernel TCP memory limits are not supported (removed from Linux)"),
-    "VolumeDriver": (lambda v: v not in ("", "local"), NotFound,
-                     'error looking up volume plugin {value}: plugin "{value}" not found'),
 }
 # Refused above when they ask for anything; inspect has not shown them since API v1.42.
 GONE = ("KernelMemory", "KernelMemoryTCP")

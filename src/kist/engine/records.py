@@ -44,7 +44,8 @@ class Mount(msgspec.Struct, omit_defaults=True):
     anonymous: bool = False
     options: list[str] = []  # mount options, tmpfs only
     create_source: bool = False  # `-v /host:/x` makes a missing directory, `--mount` refuses
-    recursion: str = ""  # of a read-only bind: "" what is mounted below as well, "writable" not, "readonly" or refuse
+    recursion: str = ""  # "disabled": what is mounted below stays away; a read-only one's: "" it is so below as well,
+    # "writable" not, "readonly" or refuse
     subpath: str = ""  # of a volume or an image: what in it is mounted
     idmap: str = ""  # "": none; "owner"; or the words behind `idmap=`
     volume_labels: dict[str, str] | None = None  # of a volume that is made for it

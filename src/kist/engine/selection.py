@@ -14,6 +14,8 @@ from kist.errors import InvalidParameter
 
 Filters = Mapping[str, Collection[str]]
 Json = dict[str, Any]
+_BOOLEANS = {**dict.fromkeys(("1", "t", "T", "true", "TRUE", "True"), True),
+             **dict.fromkeys(("0", "f", "F", "false", "FALSE", "False"), False)}
 NAMES = frozenset({"ancestor", "before", "since", "exited", "expose", "health", "id", "is-task", "isolation",
                    "label", "label!", "name", "network", "publish", "status", "until", "volume"})
 
@@ -34,14 +36,25 @@ def check(filters: Filters, known: frozenset[str] = NAMES) -> None:
                                    f'strconv.Atoi: parsing "{value}": invalid syntax')
 
 
+def truth(name: str, values: Collection[str]) -> bool:
+    """One value, as Go's strconv.ParseBool has it; absent: False."""
+    if not values:
+        return False
+    found = {_BOOLEANS.get(value) for value in values}
+    if len(found) > 1 or None in found:
+        raise InvalidParameter(f"invalid filter '{name}=[{' '.join(values)}]'")
+    return bool(found.pop())
+
+
 _Test = Callable[[ContainerRecord, Collection[str]], bool]
 
 
 def _name(record: ContainerRecord, values: Collection[str]) -> bool:
-    return any(_search(value, f"/{record.name}") or _search(value, record.name) for value in values)
+    return any(search(value, f"/{record.name}") or search(value, record.name) for value in values)
 
 
-def _search(pattern: str, text: str) -> bool:
+def search(pattern: str, text: str) -> bool:
+    """A regular expression, or plain text where it is none."""
     try:
         return re.search(pattern, text) is not None
     except re.error:

@@ -130,7 +130,7 @@ class System:
             if name not in DF_TYPES:
                 raise InvalidParameter(f"unknown object type: {name}")
         wanted = set(types) or DF_TYPES
-        found: Json = {}
+        found: Json = {"LayersSize": 0, "Images": None, "Containers": None, "Volumes": None, "BuildCache": None}
         if "image" in wanted:
             found["Images"] = await self._images.list(shared_size=True)
             found["LayersSize"] = await asyncio.to_thread(

@@ -22,7 +22,8 @@ Progress = Callable[[Json], None]
 class Containers(Protocol):
     """Containers by id, name or unique id prefix: ``id`` is whatever the client wrote."""
 
-    async def create(self, name: str, body: bodies.ContainerCreate, *, platform: str = "") -> Json:
+    async def create(self, name: str, body: bodies.ContainerCreate, *, platform: str = "",
+                     writable_below: bool = False) -> Json:
         """``{"Id", "Warnings"}``; ``name`` is empty for a made-up one."""
 
     async def start(self, id: str) -> None: ...

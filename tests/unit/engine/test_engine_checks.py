@@ -73,10 +73,15 @@ def test_addresses(ipam: dict[str, Any], words: str) -> None:
         checks.check({}, host(), {"net": {"IPAMConfig": ipam}})
 
 
-@pytest.mark.parametrize("option", ["nope", "nope=1", "size=x", "mode=z", "size=-1", "uid=me"])
+@pytest.mark.parametrize("option", ["nope", "size=x", "mode=z", "size=-1", "uid=me"])
 def test_tmpfs_options_that_are_none(option: str) -> None:
     with pytest.raises(InvalidParameter, match=f'invalid tmpfs option "{option}"'):
         mount_points({"Tmpfs": {"/x": option}}, (), (), lambda: "n")
+
+
+def test_of_an_option_that_is_none_the_key_is_said() -> None:
+    with pytest.raises(InvalidParameter, match=r'invalid tmpfs option "nope"$'):
+        mount_points({"Tmpfs": {"/x": "nope=1"}}, (), (), lambda: "n")
 
 
 def test_tmpfs_options() -> None:

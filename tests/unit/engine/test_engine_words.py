@@ -132,13 +132,35 @@ def names() -> Any:
 
 def test_binds() -> None:
     assert parse_bind("/a/../b:/c:ro", names()) == Mount(type="bind", target="/c", source="/b", rw=False, mode="ro",
-                                                         propagation="rprivate", create_source=True)
+                                                         create_source=True)
     assert parse_bind("vol:/c", names()) == Mount(type="volume", target="/c", name="vol", driver="local", mode="z")
     assert parse_bind("/c", names()).anonymous
     assert parse_bind("/a:/b:rslave", names()).propagation == "rslave"
 
 
-@pytest.mark.parametrize("text", ["/a:/b:rx", "/a:b", "a b:/c", "::", "/a:/", "/a:/b:ro,rw", "../x:/y", "/a:/b:ro:x"])
+def test_the_propagation_of_a_bind() -> None:
+    """What holds the server's own files, or lies among them, follows what is mounted and unmounted there."""
+    def found(source: str, word: str = "rw") -> str:
+        return mount_points({"Binds": [f"{source}:/x:{word}"]}, (), (), names(), data="/var/lib/kist")[0].propagation
+
+    assert found("/srv") == found("/var/lib/kist2") == "rprivate"
+    assert found("/") == found("/var/lib/") == found("/var/lib/kist/volumes/v/_data") == "rslave"
+    assert found("/", "rprivate") == "rprivate"
+
+
+def test_the_options_of_a_tmpfs_by_mount() -> None:
+    def found(*pairs: list[str]) -> list[str]:
+        entry = {"Type": "tmpfs", "Target": "/x", "TmpfsOptions": {"Options": list(pairs), "SizeBytes": 1}}
+        return mount_points({"Mounts": [entry]}, (), (), names())[0].options
+
+    assert found(["exec"], ["nr_inodes", "5"]) == ["size=1", "exec", "nr_inodes=5"]
+    for bad in (["foo"], ["size", "x"], [], ["a", "b", "c"]):
+        with pytest.raises(InvalidParameter, match="invalid option"):
+            found(bad)
+
+
+@pytest.mark.parametrize("text", ["", "/a:/b:rx", "/a:b", "a b:/c", "::", "/a:/", "/a:/b:ro,rw", "../x:/y",
+                                  "/a:/b:ro:x", "a:/b"])
 def test_bad_binds_are_refused(text: str) -> None:
     with pytest.raises(InvalidParameter):
         parse_bind(text, names())

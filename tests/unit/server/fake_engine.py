@@ -121,7 +121,8 @@ class FakeContainers:
                 return one
         raise NotFound(f"No such container: {id}")
 
-    async def create(self, name: str, body: bodies.ContainerCreate, *, platform: str = "") -> Json:
+    async def create(self, name: str, body: bodies.ContainerCreate, *, platform: str = "",
+                     writable_below: bool = False) -> Json:
         if not body.Image:
             raise InvalidParameter("config cannot be empty in order to create a container")
         if body.Image.startswith("nosuch"):

@@ -57,7 +57,7 @@ def _asked(mount: Mount, images: Mapping[str, str], owners: Mapping[str, Json]) 
                 "options": tmpfs_options(mount.options, read_only=not mount.rw)}
     modes = set(mount.mode.split(",")) if mount.mode else set()
     propagation = mount.propagation or next(iter(modes & _PROPAGATIONS), "rprivate")
-    options = ["bind" if "bind-nonrecursive" in modes else "rbind", propagation]
+    options = ["bind" if mount.recursion == "disabled" or "bind-nonrecursive" in modes else "rbind", propagation]
     if not mount.rw:  # rro: what is mounted below, too (Docker since 25)
         options.append("ro" if mount.recursion == "writable" else "rro")
     found: Json = {"destination": mount.target, "type": "bind", "source": images.get(mount.target, mount.source),

@@ -43,7 +43,8 @@ _FLAGS: dict[str, tuple[int, bool]] = {
 }
 _PROPAGATION = m.MS_PRIVATE | m.MS_SHARED | m.MS_SLAVE | m.MS_UNBINDABLE
 _NETWORKED = ("nfs", "nfs4", "cifs", "smb3")
-_SECRET = ("password=", "password2=")
+_BY_DEVICE = ("cifs", "smb3")  # the server's name is the device's: //server/share
+_SECRET = ("pass=", "passwd=", "password=", "password2=")
 
 
 class Plan(NamedTuple):
@@ -90,8 +91,8 @@ def is_mounted_for_use(options: Mapping[str, str] | None) -> bool:
 
 
 def is_elsewhere(options: Mapping[str, str] | None) -> bool:
-    """What it holds doesn't lie in its directory: a bind, tmpfs, nfs …"""
-    return bool(options) and "type" in (options or {})
+    """What it holds doesn't lie in its directory: a bind, tmpfs, nfs … Empty words ask for nothing (as Docker)."""
+    return bool(options) and bool((options or {}).get("type") or (options or {}).get("device"))
 
 
 def plan(options: Mapping[str, str]) -> Plan:
@@ -111,19 +112,28 @@ def plan(options: Mapping[str, str]) -> Plan:
 
 
 def resolved(found: Plan) -> Plan:
-    """For a network's file system: the kernel wants the server's address (mount.nfs(8) looks it up, mount(2) not)."""
+    """For a network's file system: the kernel wants the server's address (mount.nfs(8), mount.cifs(8) look it up,
+    mount(2) not). Raises EngineFailure."""
     if found.fstype not in _NETWORKED:
         return found
-    words = []
-    for word in found.data.split(","):
-        if word.startswith("addr="):
-            try:
-                word = "addr=" + str(socket.getaddrinfo(word[5:], None, type=socket.SOCK_STREAM)[0][4][0])
-            except (OSError, UnicodeError) as error:  # a label of a name that is too long can't be encoded
-                raise EngineFailure(f"error resolving passed in network volume address: lookup {word[5:]}: "
-                                    f"{getattr(error, 'strerror', None) or 'no such host'}") from None
-        words.append(word)
-    return found._replace(data=",".join(words))
+    words = found.data.split(",")
+    named = [word for word in words if word.startswith("addr=") and word != "addr="]
+    if named:
+        words = [f"addr={_address(word[5:])}" if word in named else word for word in words]
+        return found._replace(data=",".join(words))
+    server, slash, share = found.source.removeprefix("//").partition("/")
+    if found.fstype in _BY_DEVICE and found.source.startswith("//") and server:
+        return found._replace(source=f"//{_address(server)}{slash}{share}")
+    return found
+
+
+def _address(name: str) -> str:
+    try:
+        return str(socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)[0][4][0])
+    except (OSError, UnicodeError) as error:  # a label of a name that is too long can't be encoded
+        unknown = not isinstance(error, socket.gaierror) or error.errno == socket.EAI_NONAME
+        why = "no such host" if unknown else str(getattr(error, "strerror", error)).lower()
+        raise EngineFailure(f"error resolving passed in network volume address: lookup {name}: {why}") from None
 
 
 def mount(path: str, image: str, options: Mapping[str, str]) -> None:
@@ -140,7 +150,10 @@ def mount(path: str, image: str, options: Mapping[str, str]) -> None:
         except OSError as error:
             raise EngineFailure(f"error while mounting volume '{path}': {image}: {error.strerror}") from error
         return
-    asked = resolved(plan(options))
+    try:
+        asked = resolved(plan(options))
+    except EngineFailure as error:
+        raise EngineFailure(f"error while mounting volume '{path}': {error.message}") from None
     try:
         _mount(path, asked)
     except OSError as error:

@@ -63,7 +63,7 @@ class VolumeTable:
         found: Json = {
             "CreatedAt": times.rfc3339(record.created // 1_000_000_000 * 1_000_000_000),
             "Driver": record.driver, "Labels": record.labels, "Mountpoint": self.path(record.name),
-            "Name": record.name, "Options": record.options, "Scope": "local"}
+            "Name": record.name, "Options": _in_order(record.options), "Scope": "local"}
         quota = driver.quota(record.options)
         if quota:
             found["Status"] = {"Quota": quota, "OnDisk": self.size(record)}
@@ -121,6 +121,11 @@ class VolumeTable:
         elif driver.is_mount(path):
             raise Conflict(f"remove {record.name}: something is mounted on {path}")
         self._parts.places.trash.throw(self.use.home(record.name))
+
+
+def _in_order(options: dict[str, str] | None) -> dict[str, str] | None:
+    """As Docker's are written."""
+    return dict(sorted(options.items())) if options else options
 
 
 def size_of(path: str) -> int:

@@ -10,18 +10,18 @@ from typing import Any
 from kist.api import bodies
 from kist.api.options import Filters
 from kist.engine import names, selection, times
-from kist.engine.mountpoints import check_volume_name
+from kist.engine.mountpoints import check_volume_name, no_driver
 from kist.engine.parts import Parts
 from kist.engine.records import VolumeRecord
 from kist.engine.volumes import driver, recovery
 from kist.engine.volumes.mounts import ANONYMOUS, VolumeMounts
 from kist.engine.volumes.table import VolumeTable
-from kist.errors import Conflict, InvalidParameter, NotFound
+from kist.errors import Conflict, InvalidParameter
 
 Json = dict[str, Any]
 Rows = list[Json]
 Texts = list[str]
-FILTERS = frozenset({"dangling", "driver", "label", "label!", "name"})
+FILTERS = frozenset({"dangling", "driver", "label", "name"})
 SNAPSHOT_OF = "kist.volume.snapshot-of"
 
 
@@ -42,20 +42,22 @@ class Volumes:
 
     async def list(self, filters: Filters | None = None) -> Json:
         selection.check(filters or {}, FILTERS)
+        selection.truth("dangling", (filters or {}).get("dangling", []))
         found = [record for record in self._table.all() if self._matches(record, filters or {})]
         return {"Volumes": [self._table.view(record) for record in sorted(found, key=lambda record: record.name)],
-                "Warnings": []}
+                "Warnings": None}
 
     async def inspect(self, name: str) -> Json:
         return self._table.view(self._table.get(name))
 
     async def create(self, body: bodies.VolumeCreate) -> Json:
-        if body.Driver not in ("", "local"):
-            raise NotFound(f'error looking up volume plugin {body.Driver}: plugin "{body.Driver}" not found')
         if body.ClusterVolumeSpec:
             raise InvalidParameter("cluster volumes need a swarm")
         name = check_volume_name(body.Name, "create") if body.Name else names.new_id()
-        driver.check(name, body.DriverOpts or {})
+        if body.Driver not in ("", "local"):
+            raise no_driver(name, body.Driver)
+        if self._table.find(name) is None:  # of one that is there nothing is changed, and no option looked at
+            driver.check(name, body.DriverOpts or {})
         labels = body.Labels
         if not body.Name:
             labels = {**(labels or {}), ANONYMOUS: ""}
@@ -74,14 +76,15 @@ class Volumes:
         await self._table.delete(record)
 
     async def prune(self, filters: Filters) -> Json:
+        """Anonymous ones that no container has, or all such; what lies elsewhere is for `rm` (as Docker)."""
         selection.check(filters, frozenset({"all", "label", "label!"}))
-        everything = any(value.lower() in ("1", "true") for value in filters.get("all", ()))
+        everything = _all(filters.get("all", []))
         rest = {name: values for name, values in filters.items() if name != "all"}
         gone: Texts = []
         freed = 0
         for record in self._table.all():
             wanted = (everything or record.anonymous) and self._matches(record, rest)
-            if not wanted or self._table.users(record.name) or self._use.users(record.name):
+            if not wanted or driver.is_elsewhere(record.options) or self._is_used(record.name):
                 continue
             freed += await asyncio.to_thread(self._table.size, record)
             await self._table.delete(record)
@@ -90,9 +93,9 @@ class Volumes:
         return {"VolumesDeleted": gone, "SpaceReclaimed": freed}
 
     async def usage(self) -> Rows:
-        """All of them with their sizes, for `system df`."""
+        """All that take the disk here with their sizes, for `system df`."""
         found = []
-        for record in self._table.all():
+        for record in [record for record in self._table.all() if not driver.is_elsewhere(record.options)]:
             size = await asyncio.to_thread(self._table.size, record)
             found.append({**self._table.view(record),
                           "UsageData": {"Size": size, "RefCount": len(self._table.users(record.name))}})
@@ -151,6 +154,9 @@ class Volumes:
 
     # Below
 
+    def _is_used(self, name: str) -> bool:
+        return bool(self._table.users(name) or self._use.users(name))
+
     def _check_idle(self, record: VolumeRecord) -> None:
         self._use.check_open(record.name)
         if self._use.users(record.name):
@@ -159,16 +165,18 @@ class Volumes:
     def _matches(self, record: VolumeRecord, filters: Filters) -> bool:
         labels = record.labels or {}
         tests = {
-            "name": lambda values: any(value in record.name for value in values),
+            "name": lambda values: any(selection.search(value, record.name) for value in values),
             "driver": lambda values: record.driver in values,
             "label": lambda values: all(selection.has_label(labels, value) for value in values),
             "label!": lambda values: not all(selection.has_label(labels, value) for value in values),
-            "dangling": lambda values: (not self._table.users(record.name)) == _truth(values),
+            "dangling": lambda values: (not self._table.users(record.name)) == selection.truth("dangling", values),
         }
         return all(tests[name](values) for name, values in filters.items() if values)
 
 
-def _truth(values: list[str]) -> bool:
-    if not all(value.lower() in ("true", "false", "1", "0") for value in values):
-        raise InvalidParameter(f"invalid filter 'dangling={values}'")
-    return values[0].lower() in ("true", "1")
+def _all(values: list[str]) -> bool:
+    try:
+        return selection.truth("all", values)
+    except InvalidParameter:
+        raise InvalidParameter(f"invalid filter 'all': strconv.ParseBool: parsing \"{values[0]}\": invalid syntax"
+                               ) from None

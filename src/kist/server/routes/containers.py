@@ -20,8 +20,11 @@ async def create(request: Request, engine: Engine) -> message.Response:
     query = request.query
     name = query.text("name")
     body = await request.decode(bodies.ContainerCreate)
+    if request.version < (1, 45) and any(mount.VolumeOptions and mount.VolumeOptions.Subpath for mount in
+                                         (body.HostConfig and body.HostConfig.Mounts) or ()):
+        raise InvalidParameter("VolumeOptions.Subpath needs API v1.45 or newer")
     made = await engine.containers.create(names.container(name) if name else "", body,
-                                          platform=query.text("platform"))
+                                          platform=query.text("platform"), writable_below=request.version < (1, 44))
     return message.json(made, 201)
 
 

@@ -10,7 +10,11 @@ from kist.server.ports import Engine
 
 
 async def list_(request: Request, engine: Engine) -> message.Response:
-    return message.json(await engine.volumes.list(request.query.filters()))
+    try:
+        filters = request.query.filters()
+    except InvalidParameter as error:
+        raise InvalidParameter(f"error reading volume filters: {error.message}") from None
+    return message.json(await engine.volumes.list(filters))
 
 
 async def inspect(request: Request, engine: Engine) -> message.Response:
@@ -49,4 +53,7 @@ async def remove(request: Request, engine: Engine) -> message.Response:
 
 
 async def prune(request: Request, engine: Engine) -> message.Response:
-    return message.json(await engine.volumes.prune(request.query.filters()))
+    filters = request.query.filters()
+    if request.version < (1, 42):
+        filters.setdefault("all", ["true"])  # anonymous ones alone since then
+    return message.json(await engine.volumes.prune(filters))
