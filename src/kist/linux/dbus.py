@@ -206,9 +206,11 @@ class Bus:
         self.sock.close()
 
     def _authenticate(self) -> None:
-        """SASL EXTERNAL: the socket's credentials say who we are."""
+        """SASL EXTERNAL: the socket's credentials say who we are. BEGIN goes along with it, and the first call only
+        after the answer: systemd (252) takes all that has come when it looks for BEGIN, and a call that came just behind
+        lies in its buffer until there is more to read."""
         uid = str(os.geteuid()).encode().hex()
-        self.sock.sendall(f"\0AUTH EXTERNAL {uid}\r\n".encode())
+        self.sock.sendall(f"\0AUTH EXTERNAL {uid}\r\nBEGIN\r\n".encode())
         line = b""
         while not line.endswith(b"\r\n"):
             chunk = self.sock.recv(1)
@@ -217,7 +219,6 @@ class Bus:
             line += chunk
         if not line.startswith(b"OK"):
             raise OSError(13, f"the bus refuses: {line.decode(errors='replace').strip()}")
-        self.sock.sendall(b"BEGIN\r\n")
 
     def call(self, destination: str, path: str, interface: str, member: str, signature: str = "",
              *arguments: Any) -> list[Any]:
