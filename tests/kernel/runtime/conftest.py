@@ -76,6 +76,15 @@ def spec(rootfs: Path, container_id: str) -> dict[str, Any]:
     }
 
 
+@pytest.fixture
+def limits(spec: dict[str, Any]) -> dict[str, Any]:
+    resources: dict[str, Any] = {}
+    spec["linux"]["resources"] = resources
+    spec["mounts"].append({"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup",
+                           "options": ["nosuid", "noexec", "nodev", "ro"]})
+    return resources
+
+
 Runner = Callable[..., Any]
 
 

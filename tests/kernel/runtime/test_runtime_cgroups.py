@@ -5,31 +5,9 @@ The same file runs in a virtual machine with version 2 (tests/vm).
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import Any
 
-import pytest
-
-V2 = os.path.exists("/sys/fs/cgroup/cgroup.controllers")
-
-
-def in_group(report: dict[str, Any], controller: str, file: str) -> str:
-    paths: dict[str, str] = report["cgroup"]
-    return f"{paths['' if V2 else controller]}/{file}"
-
-
-@pytest.fixture
-def limits(spec: dict[str, Any]) -> dict[str, Any]:
-    resources: dict[str, Any] = {}
-    spec["linux"]["resources"] = resources
-    spec["mounts"].append({"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup",
-                           "options": ["nosuid", "noexec", "nodev", "ro"]})
-    return resources
-
-
-def inside(controller: str, v1: str, v2: str) -> str:
-    return f"cat /sys/fs/cgroup/{v2}" if V2 else f"cat /sys/fs/cgroup/{controller}/{v1}"
+from support.groups import V2, inside
 
 
 def test_memory_limit_kills(spec: dict[str, Any], limits: dict[str, Any], run: Any) -> None:
@@ -109,18 +87,6 @@ def test_later_rules_win(spec: dict[str, Any], limits: dict[str, Any], sh: Any) 
     out = sh("mknod /tmp/kmsg c 1 11; (exec 3< /tmp/kmsg) && echo open; mknod /tmp/mem c 1 1 2>/dev/null; "
              "(exec 3< /tmp/mem) 2>/dev/null || echo refused")
     assert out.split() == ["open", "refused"]
-
-
-def test_block_throttle(limits: dict[str, Any], sh: Any) -> None:
-    device = next((line.split()[:2] for line in Path("/proc/partitions").read_text().splitlines()[2:]
-                   if not line.split()[3].startswith(("loop", "ram"))), None)
-    if device is None:
-        pytest.skip("no disk here")
-    major, minor = device
-    limits["blockIO"] = {"throttleReadBpsDevice": [{"major": int(major), "minor": int(minor), "rate": 1048576}]}
-    out = sh(inside("blkio", "blkio.throttle.read_bps_device", "io.max"))
-    assert f"{major}:{minor}" in out
-    assert "1048576" in out
 
 
 def test_unified(spec: dict[str, Any], limits: dict[str, Any], run: Any) -> None:
