@@ -207,8 +207,8 @@ class Bus:
 
     def _authenticate(self) -> None:
         """SASL EXTERNAL: the socket's credentials say who we are. BEGIN goes along with it, and the first call only
-        after the answer: systemd (252) takes all that has come when it looks for BEGIN, and a call that came just behind
-        lies in its buffer until there is more to read."""
+        after the answer: systemd (252) takes all that has come when it looks for BEGIN, and a call that came just
+        behind lies in its buffer until there is more to read."""
         uid = str(os.geteuid()).encode().hex()
         self.sock.sendall(f"\0AUTH EXTERNAL {uid}\r\nBEGIN\r\n".encode())
         line = b""
