@@ -72,7 +72,7 @@ class Network(msgspec.Struct, omit_defaults=True):
 
     @property
     def mtu(self) -> int:
-        """What the user asked for, 0: nothing (see host.py, LOCAL_MTU)."""
+        """What the user asked for, 0: nothing (see bridges.py, LOCAL_MTU)."""
         return 0 if self.predefined else int(self.option("mtu") or 0)
 
 

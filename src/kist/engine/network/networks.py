@@ -26,7 +26,8 @@ from kist.engine.network import definitions, inspection, interfaces, reach
 from kist.engine.network.addressing import Addresses, gateways
 from kist.engine.network.dns.client import NameService
 from kist.engine.network.firewall import ROUTED, Rules
-from kist.engine.network.host import Host, port_of
+from kist.engine.network.host import Host
+from kist.engine.network.inside import port_of
 from kist.engine.network.ipam import DEFAULT_POOLS, parse_subnet
 from kist.engine.network.model import BRIDGE, HOST, NONE, Attachment, Endpoint, Network, new_id
 from kist.engine.network.ports import HostPorts, Wanted, bound, wanted_ports
@@ -81,26 +82,26 @@ class Networks:
 
     def _open_bridges(self, host: Host, default: Network) -> None:
         """In the network thread."""
-        present = host.bridge_address(self._bridge)
+        present = host.bridges.address(self._bridge)
         others = [parse_subnet(one.subnet) for other in self._networks.values() if other is not default
                   for one in other.subnets]
         definitions.choose_default(default, present, self._subnet, others + host.subnets(), self._address_pools)
         definitions.choose_default6(default, self._subnet6, others, wanted=self._ipv6)
-        host.ensure_relay()
-        host.ensure_forwarding(ipv6=any(network.ipv6 for network in self._networks.values()))
+        host.bridges.ensure_relay(self._rules.relay_out, self._rules.relay_in)
+        host.forwarding.ensure(ipv6=any(network.ipv6 for network in self._networks.values()))
         for network in self._networks.values():
             if network.driver == BRIDGE:
-                host.ensure_bridge(network)
+                host.bridges.ensure(network)
                 self._rules.add_bridge(rules_of(network))
             if network.predefined:
                 self._definitions.save(network)
-        if not host.has_rules():
-            host.install_rules()
+        if not host.filter.is_there():
+            host.filter.install()
 
     async def ready(self) -> None:
         """All containers that still run are adopted: bring the rules in line, begin to fill the pool."""
         self._settled = True
-        await self._thread.do(lambda host: host.install_rules())
+        await self._thread.do(lambda host: host.filter.install())
         await self._names.settle()
         if self._watch is None:
             self._watch = Watch(self._rules.table, self._rules_lost)
@@ -112,13 +113,13 @@ class Networks:
             self._restoring = asyncio.ensure_future(self._restore_rules())
 
     async def _restore_rules(self) -> None:
-        if not await self._thread.do(lambda host: host.has_rules()):
-            await self._thread.do(lambda host: host.install_rules())
+        if not await self._thread.do(lambda host: host.filter.is_there()):
+            await self._thread.do(lambda host: host.filter.install())
 
     async def warnings(self) -> Sequence[str]:
         """What an administrator should know: protections that this kernel lacks, and rules of the host that keep
         containers from the outside."""
-        dropping = await self._thread.do(lambda host: host.dropping())
+        dropping = await self._thread.do(lambda host: host.filter.dropping())
         return [*self._rules.lacking, *(
             f"nftables chain {chain} drops forwarded packets: containers reach the outside, and are reached by "
             f"published ports, only as far as rules there allow it (docs/networking.md)" for chain in dropping)]
@@ -144,7 +145,7 @@ class Networks:
         """In the network thread."""
         host.remove(network.bridge for network in self._networks.values() if network.bridge)
         for network in self._networks.values():
-            host.remove_parent(network)
+            host.bridges.remove_parent(network)
             self._definitions.remove(network)
 
     # -- a container's life ---------------------------------------------------------------------------------
@@ -224,7 +225,7 @@ class Networks:
             sandbox = await self._warm.take("wired")
             endpoint.netns_fd = sandbox.netns_fd
             try:
-                await self._thread.do(lambda host: host.address_default(sandbox, attachments[0]))
+                await self._thread.do(lambda host: host.inside.address_default(sandbox, attachments[0]))
             finally:
                 sandbox.netlink.close()
             return
@@ -235,8 +236,8 @@ class Networks:
         """In the network thread."""
         assert endpoint.netns_fd is not None
         for attachment in endpoint.attachments:
-            host.attach(endpoint.netns_fd, self._networks[attachment.network], attachment)
-        host.set_default_routes(endpoint.netns_fd, *gateways(endpoint.attachments))
+            host.inside.attach(endpoint.netns_fd, self._networks[attachment.network], attachment)
+        host.inside.set_default_routes(endpoint.netns_fd, *gateways(endpoint.attachments))
 
     async def _take_blank(self) -> int:
         sandbox = await self._warm.take("blank")
@@ -254,7 +255,7 @@ class Networks:
                 elements += self._rules.unguard(attachment.host_interface)
             self._forget(endpoint)
             if elements:
-                await self._thread.do(lambda host: host.withdraw(elements, ports))
+                await self._thread.do(lambda host: host.filter.ports(elements, ports))
             await self._names.drop(container_id)
 
     def _forget(self, endpoint: Endpoint) -> None:
@@ -298,7 +299,7 @@ class Networks:
         attachment = self._attachment(endpoint, network, asked, hostname)
         netns = endpoint.netns_fd
         try:
-            await self._thread.do(lambda host: host.attach(netns, network, attachment))
+            await self._thread.do(lambda host: host.inside.attach(netns, network, attachment))
         except BaseException:
             self._addresses.give_back(attachment)
             raise
@@ -311,7 +312,7 @@ class Networks:
         endpoint = self._running(container_id)
         netns, attachments = endpoint.netns_fd, list(endpoint.attachments)
         if netns is not None and not endpoint.shared:
-            await self._thread.do(lambda host: host.limit(netns, rates, attachments))
+            await self._thread.do(lambda host: host.inside.limit(netns, rates, attachments))
 
     async def detach(self, container_id: str, network_name: str) -> Endpoint:
         """Take a running container off a network."""
@@ -321,7 +322,7 @@ class Networks:
             raise Forbidden(f"container {container_id} is not connected to network {network.name}")
         netns, interface = endpoint.netns_fd, attachment.interface
         if interface:
-            await self._thread.do(lambda host: host.detach(netns, interface))
+            await self._thread.do(lambda host: host.inside.detach(netns, interface))
         self._addresses.give_back(attachment)
         await self._thread.elements(self._rules.unguard(attachment.host_interface))
         await self._changed(endpoint, [one for one in endpoint.attachments if one is not attachment])
@@ -334,7 +335,7 @@ class Networks:
         elements += self._rules.publish(published(endpoint))
         netns = endpoint.netns_fd
         if netns is not None:
-            await self._thread.do(lambda host: host.set_default_routes(netns, *gateways(attachments)))
+            await self._thread.do(lambda host: host.inside.set_default_routes(netns, *gateways(attachments)))
         await self._thread.elements(elements)
         await self._serve_names(endpoint)
 
@@ -402,7 +403,7 @@ class Networks:
         netns = endpoint.netns_fd
         if netns is None:
             raise EngineFailure("the container's network is gone")
-        return await self._thread.do(lambda host: host.resolver_sockets(netns))
+        return await self._thread.do(lambda host: host.inside.resolver_sockets(netns))
 
     # -- networks -------------------------------------------------------------------------------------------
 
@@ -457,14 +458,14 @@ class Networks:
         ours = [parse_subnet(one.subnet) for other in self._networks.values() for one in other.subnets]
         definitions.complete(network, ours, ours + host.subnets(), self._address_pools)
         if network.driver != BRIDGE:
-            host.create_parent(network)
+            host.bridges.create_parent(network)
         else:
-            host.create_bridge(network)
+            host.bridges.create(network)
             try:
-                host.ensure_forwarding(ipv6=network.ipv6)
-                host.filter(self._rules.add_bridge(rules_of(network)))
+                host.forwarding.ensure(ipv6=network.ipv6)
+                host.filter.run(self._rules.add_bridge(rules_of(network)))
             except BaseException:
-                host.remove_bridge(network.bridge)
+                host.bridges.remove(network.bridge)
                 raise
 
     async def remove(self, name: str) -> None:
@@ -481,8 +482,15 @@ class Networks:
 
     async def _take_down(self, network: Network) -> None:
         commands = self._rules.remove_bridge(network.bridge)
-        await self._thread.do(lambda host: host.remove_bridge(network.bridge, commands) if network.bridge
-                       else host.remove_parent(network))
+        await self._thread.do(lambda host: self._take_down_on(host, network, commands))
+
+    def _take_down_on(self, host: Host, network: Network, commands: str) -> None:
+        """In the network thread."""
+        if network.bridge:
+            host.filter.run(commands)
+            host.bridges.remove(network.bridge)
+        else:
+            host.bridges.remove_parent(network)
 
     def _members(self, network: Network) -> Sequence[tuple[str, str, Attachment]]:
         return [(one.container_id, one.container_name, attachment) for one in self._endpoints.values()
@@ -490,7 +498,7 @@ class Networks:
 
     async def _new_sandbox(self, kind: str) -> Sandbox:
         bridge = self._bridge if kind == "wired" else ""
-        return await self._thread.do(lambda host: host.new_sandbox(bridge))
+        return await self._thread.do(lambda host: host.inside.new_sandbox(bridge))
 
 
 def _close_namespace(endpoint: Endpoint) -> None:

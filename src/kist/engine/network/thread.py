@@ -49,7 +49,7 @@ class HostThread:
     async def elements(self, elements: list[Element]) -> None:
         """Have the packet filter's elements changed, if there are any to change."""
         if elements:
-            await self.do(lambda host: host.elements(elements))
+            await self.do(lambda host: host.filter.change(elements))
 
     async def _run(self, work: Callable[[], T]) -> T:
         running = asyncio.get_running_loop().run_in_executor(self._thread, work)

@@ -1,0 +1,171 @@
+"""The devices that networks stand on: their bridges, the relay, the parents of macvlan and ipvlan.
+
+On the host, all named after the default bridge (`kist0`) so that several servers can live side by side:
+
+    kist0            the default bridge           kist0-o ═ kist0-i   the relay (see firewall.py)
+    kbXXXXXXXXXXXX   a user network's bridge      kvXXXXXXXXXXXX      the host's end of a container's veth
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from ipaddress import ip_network
+
+from kist.engine.network import interfaces
+from kist.engine.network.firewall import ISOLATED, RELAY4, RELAY6
+from kist.engine.network.ipam import mac_for
+from kist.engine.network.model import Network
+from kist.engine.network.sandbox import write_sysctl
+from kist.linux.netlink import Link, Netlink, Request, request
+
+RELAY_ADDRESS = "169.254.88.1"
+RELAY_MACS = ("02:42:a9:fe:58:02", "02:42:a9:fe:58:01")
+RELAY_MTU = 65535
+# Between containers, and between them and the host, no packet leaves the machine: the largest MTU there is makes that
+# half as costly again as 1500 does (fewer, larger segments, fewer acknowledgements). What takes the default
+# route is held to the MTU of the host's own way out. A network with an MTU option gets just that.
+LOCAL_MTU = 65535
+
+
+class Bridges:
+    """Synchronous; the network thread's own."""
+
+    def __init__(self, netlink: Netlink) -> None:
+        self._netlink = netlink
+        self._indexes: dict[str, int] = {}
+
+    def index(self, name: str) -> int:
+        """Of a bridge that was found or made."""
+        return self._indexes[name]
+
+    def address(self, name: str) -> tuple[str, int] | None:
+        """The IPv4 address of a device that an earlier server left, or None."""
+        link = self._find(name)
+        for address in self._netlink.addresses() if link else ():
+            if link and address.index == link.index and "." in address.address:
+                return address.address, address.prefixlen
+        return None
+
+    def ensure(self, network: Network) -> None:
+        """The network's bridge with its addresses, as new or as an earlier server left it."""
+        name = network.bridge
+        link = self._find(name)
+        if link is None:
+            gateways = [subnet.gateway for subnet in network.subnets if "." in subnet.gateway]
+            mac = mac_for(gateways[0]) if gateways else ""
+            self._netlink.run(request.bridge(name, mtu=network.mtu or LOCAL_MTU, address=mac, up=False))
+            link = self._netlink.link(name)
+        self._indexes[name] = link.index
+        wanted = [(subnet.gateway, ip_network(subnet.subnet).prefixlen) for subnet in network.subnets
+                  if subnet.gateway]
+        wanted = [one for one in wanted if not _without_address(network, one[0])]
+        self._set_sysctls(name, ipv6=network.ipv6)
+        present = {(one.address, one.prefixlen) for one in self._netlink.addresses() if one.index == link.index}
+        self._netlink.run(
+            request.set_link(link.index, up=True, alias=f"kist network {network.name}"[:255]),
+            *(request.add_address(link.index, *one) for one in wanted if one not in present),
+        )
+        if network.ipv6:
+            # What `route_localnet` is for 127.0.0.1: answers to connections from the host's ::1 come in by the
+            # bridge, and the kernel looks for ::1 among that device's own addresses only.
+            self._add(request.add_local_route("::1", 128, link.index))
+
+    def create(self, network: Network) -> None:
+        """A new network's bridge; one of that name must not be there yet, unless the user named it."""
+        if self._find(network.bridge) is not None and "com.docker.network.bridge.name" not in network.options:
+            raise OSError(errno.EEXIST, os.strerror(errno.EEXIST), f"create bridge {network.bridge}")
+        try:
+            self.ensure(network)
+        except BaseException:
+            self.remove(network.bridge)
+            raise
+
+    def remove(self, name: str) -> None:
+        self._indexes.pop(name, None)
+        self._delete(name)
+
+    def remove_with_ports(self, name: str) -> None:
+        """A bridge, and the containers' devices on it."""
+        bridge = self._find(name)
+        for link in self._netlink.links() if bridge else ():
+            if bridge and link.master == bridge.index and link.kind == "veth":
+                self._delete(link.name)
+        self.remove(name)
+
+    def hairpin(self, port: str) -> None:
+        """Let the bridge send frames back to the port where they came from, if it is there."""
+        link = self._find(port)
+        if link is not None:
+            self._netlink.run(request.set_port(link.index, hairpin=True))
+
+    def create_parent(self, network: Network) -> None:
+        """What a macvlan or ipvlan network stands on."""
+        interfaces.ensure_parent(self._netlink, network)
+
+    def remove_parent(self, network: Network) -> None:
+        interfaces.remove_parent(self._netlink, network)
+
+    def _set_sysctls(self, name: str, *, ipv6: bool) -> None:
+        # Connections from the host's 127.0.0.1 to published ports leave through the bridge with that source
+        # until postrouting; the raw chain keeps the containers away from 127.0.0.0/8 (CVE-2020-8558).
+        write_sysctl(f"ipv4/conf/{name}/route_localnet", "1")
+        write_sysctl(f"ipv6/conf/{name}/accept_ra", "0")
+        write_sysctl(f"ipv6/conf/{name}/disable_ipv6", "0" if ipv6 else "1")
+
+    def ensure_relay(self, out: str, into: str) -> None:
+        """The pair of devices that firewall.py sends a connection's first packet through."""
+        if self._find(out) is None:
+            self._netlink.run(request.veth(out, peer_name=into, mtu=RELAY_MTU, address=RELAY_MACS[0],
+                                          peer_address=RELAY_MACS[1]))
+        sender, receiver = self._netlink.link(out), self._netlink.link(into)
+        # Reverse path filter: strict (also when it is set for all devices, as ufw does) would drop every copy,
+        # for its sender is reached by another device; 2 is "some device reaches it" and needs an address here.
+        write_sysctl(f"ipv4/conf/{into}/rp_filter", "2")
+        for name in (out, into):
+            write_sysctl(f"ipv6/conf/{name}/accept_ra", "0")
+            write_sysctl(f"ipv6/conf/{name}/accept_dad", "0")
+        self._netlink.run(request.set_link(receiver.index, up=True), request.set_link(sender.index, up=True))
+        self._add(
+            request.add_address(receiver.index, RELAY_ADDRESS, 32),
+            request.add_route(RELAY4, 32, index=sender.index, metric=sender.index),
+            request.add_neighbour(sender.index, RELAY4, RELAY_MACS[1]),
+        )
+        try:
+            self._add(request.add_neighbour(sender.index, RELAY6, RELAY_MACS[1]))
+        except OSError:
+            pass  # a host without IPv6
+
+    def remove_relay(self, out: str) -> None:
+        self._delete(out)
+
+    def _find(self, name: str) -> Link | None:
+        try:
+            return self._netlink.link(name)
+        except OSError as error:
+            if error.errno == errno.ENODEV:
+                return None
+            raise
+
+    def _delete(self, name: str) -> None:
+        try:
+            self._netlink.run(request.delete_link(name))
+        except OSError as error:
+            if error.errno != errno.ENODEV:
+                raise
+
+    def _add(self, *requests: Request) -> None:
+        """Requests whose thing may be there already."""
+        for one in requests:
+            try:
+                self._netlink.run(one)
+            except OSError as error:
+                if error.errno != errno.EEXIST:
+                    raise
+
+
+def _without_address(network: Network, gateway: str) -> bool:
+    """Whether the host is to have no address of this family on the bridge."""
+    version = 6 if ":" in gateway else 4
+    return (network.gateway_mode(version) == ISOLATED
+            or (version == 4 and network.flag("inhibit_ipv4", default=False)))

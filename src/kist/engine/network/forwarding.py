@@ -1,0 +1,60 @@
+"""Whether the host forwards packets: switched on when it was off, and put back at the end.
+
+    <run>/network.json   {"ipv4/ip_forward": "0", …}: what each switch was before, until it is put back
+"""
+
+from __future__ import annotations
+
+import json
+import os
+
+from kist.engine.network.sandbox import read_sysctl, write_sysctl
+from kist.linux.netlink import Netlink
+
+
+class Forwarding:
+    """Synchronous; the network thread's own."""
+
+    def __init__(self, netlink: Netlink, state_file: str) -> None:
+        self._netlink, self._state_file = netlink, state_file
+
+    def ensure(self, *, ipv6: bool) -> None:
+        """Let the host forward packets. What it was before is written down first."""
+        wanted = {"ipv4/ip_forward": "1"}
+        if ipv6:
+            # A host that forwards no longer listens to routers (and loses its own default route) unless this is 2.
+            wanted |= dict.fromkeys(self._listening_to_routers(), "2") | {"ipv6/conf/all/forwarding": "1"}
+        for name, value in wanted.items():
+            if read_sysctl(name) not in (value, ""):
+                before = self._read_state()
+                before.setdefault(name, read_sysctl(name))
+                self._write_state(before)
+                write_sysctl(name, value)
+
+    def _listening_to_routers(self) -> list[str]:
+        names = [f"ipv6/conf/{link.name}/accept_ra" for link in self._netlink.links()]
+        return [name for name in names if read_sysctl(name) == "1" and "/lo/" not in name]
+
+    def restore(self) -> None:
+        for name, value in self._read_state().items():
+            try:
+                write_sysctl(name, value)
+            except FileNotFoundError:
+                pass  # of a device that is gone
+        if os.path.exists(self._state_file):
+            os.unlink(self._state_file)
+
+    def _read_state(self) -> dict[str, str]:
+        try:
+            with open(self._state_file) as file:
+                found: dict[str, str] = json.load(file)
+                return found
+        except (FileNotFoundError, ValueError):
+            return {}
+
+    def _write_state(self, state: dict[str, str]) -> None:
+        os.makedirs(os.path.dirname(self._state_file), exist_ok=True)
+        temporary = f"{self._state_file}.new"
+        with open(temporary, "w") as file:
+            json.dump(state, file)
+        os.replace(temporary, self._state_file)

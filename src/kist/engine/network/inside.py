@@ -1,0 +1,145 @@
+"""What is done in containers' network namespaces: interfaces, addresses, routes, rates, the resolver's sockets."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterable
+from contextlib import ExitStack
+
+from kist.engine.network import interfaces
+from kist.engine.network.bridges import LOCAL_MTU, Bridges
+from kist.engine.network.firewall import Port
+from kist.engine.network.model import BRIDGE, IPVLAN, RESOLVER, Attachment, Network
+from kist.engine.network.packetfilter import PacketFilter
+from kist.engine.network.sandbox import NamespaceThread, Sandbox, wire, write_sysctl
+from kist.linux.bandwidth import limit
+from kist.linux.netlink import Netlink, request
+from kist.linux.nftables import Nftables
+
+RESOLVER_RULES = """\
+table ip kist_names {{
+    chain output {{
+        type nat hook output priority -100; policy accept;
+        ip daddr {address} udp dport 53 dnat to {address}:{udp}
+        ip daddr {address} tcp dport 53 dnat to {address}:{tcp}
+    }}
+}}
+"""
+
+
+class Inside:
+    """Synchronous; the network thread's own."""
+
+    def __init__(self, netlink: Netlink, bridges: Bridges, packet_filter: PacketFilter) -> None:
+        self._netlink, self._bridges, self._filter = netlink, bridges, packet_filter
+        self._namespaces = NamespaceThread()
+        self._outward_mtu = self._find_outward_mtu()
+
+    def close(self) -> None:
+        self._namespaces.close()
+
+    def new_sandbox(self, bridge: str) -> Sandbox:
+        """A fresh namespace, with an `eth0` on `bridge` unless that is ""."""
+        sandbox = self._namespaces.new()
+        try:
+            if bridge:
+                wire(sandbox, self._netlink, self._bridges.index(bridge), veth_name(), LOCAL_MTU)
+        except BaseException:
+            sandbox.close()
+            raise
+        return sandbox
+
+    def address_default(self, sandbox: Sandbox, attachment: Attachment) -> None:
+        """The short way for a container on the default network: three messages in one datagram."""
+        attachment.host_interface, attachment.interface = sandbox.host_interface, "eth0"
+        self._filter.change(self._filter.rules.guard(port_of(attachment)))
+        sandbox.netlink.run(
+            request.set_link(sandbox.index, address=attachment.mac),
+            request.add_address(sandbox.index, attachment.ip, attachment.prefixlen),
+            request.add_route("0.0.0.0", 0, gateway=attachment.gateway, mtu=self._outward_mtu),
+        )
+
+    def attach(self, netns_fd: int, network: Network, attachment: Attachment) -> None:
+        """Add the interface `attachment.interface` with its addresses, without routes but the connected."""
+        with self._namespaces.inside(netns_fd) as netlink:
+            self._add_interface(netns_fd, netlink, network, attachment)
+            index = netlink.link(attachment.interface).index
+            addresses = ((attachment.ip, attachment.prefixlen), (attachment.ip6, attachment.prefixlen6),
+                         *interfaces.link_locals(attachment))
+            if any(":" in address for address, _ in addresses):
+                write_sysctl(f"ipv6/conf/{attachment.interface}/disable_ipv6", "0")
+            netlink.run(request.set_link(index, up=True),
+                        *(request.add_address(index, *one) for one in addresses if one[0]))
+            for name, value in interfaces.sysctls(attachment).items():
+                write_sysctl(name, value)
+            if attachment.rate:
+                netlink.run(request.limit_rate(index, attachment.rate))
+            if attachment.rate and attachment.host_interface:
+                host_index = self._netlink.link(attachment.host_interface).index
+                self._netlink.run(request.limit_rate(host_index, attachment.rate))
+            if network.driver == IPVLAN:
+                attachment.mac = netlink.link(attachment.interface).address  # the parent's
+
+    def _add_interface(self, netns_fd: int, inside: Netlink, network: Network, attachment: Attachment) -> None:
+        if network.driver != BRIDGE:
+            parent = self._netlink.link(interfaces.parent_name(network))
+            interfaces.add(self._netlink, inside, network, attachment, netns_fd, parent, mtu=network.mtu)
+            return
+        attachment.host_interface = veth_name()
+        bridge = self._netlink.link(network.bridge)
+        interfaces.add(self._netlink, inside, network, attachment, netns_fd, bridge, mtu=network.mtu or LOCAL_MTU)
+        if network.guarded:
+            self._filter.change(self._filter.rules.guard(port_of(attachment)))
+
+    def limit(self, netns_fd: int, rates: dict[str, int], attachments: Iterable[Attachment]) -> None:
+        """The container's own rates, on all of its devices; where they end the network's hold again."""
+        with self._namespaces.inside(netns_fd) as netlink:
+            limit(netlink, rates)
+            for one in attachments:
+                if one.rate and rates.get("egress") == 0:
+                    netlink.run(request.limit_rate(netlink.link(one.interface).index, one.rate))
+
+    def detach(self, netns_fd: int, interface: str) -> None:
+        with self._namespaces.inside(netns_fd) as netlink:
+            netlink.run(request.delete_link(interface))
+
+    def set_default_routes(self, netns_fd: int, gateway: str, gateway6: str) -> None:
+        """Make these the namespace's default routes; "" leaves it without one."""
+        with self._namespaces.inside(netns_fd) as netlink:
+            for route in netlink.routes():
+                if not route.prefixlen and route.gateway and route.table != request.RT_TABLE_LOCAL:
+                    anywhere = "::" if ":" in route.gateway else "0.0.0.0"
+                    netlink.run(request.delete_route(anywhere, 0, gateway=route.gateway, index=route.index))
+            if gateway:
+                netlink.run(request.add_route("0.0.0.0", 0, gateway=gateway, mtu=self._outward_mtu))
+            if gateway6:
+                netlink.run(request.add_route("::", 0, gateway=gateway6, mtu=self._outward_mtu))
+
+    def resolver_sockets(self, netns_fd: int) -> tuple[int, int]:
+        """Sockets (UDP, TCP) in the namespace where queries to 127.0.0.11 port 53 come in. They are bound to
+        other ports, and the queries sent there by two rules: port 53 stays the container's own."""
+        with self._namespaces.inside(netns_fd), ExitStack() as stack, Nftables() as nftables:
+            udp = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC))
+            tcp = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_CLOEXEC))
+            udp.bind((RESOLVER, 0))
+            tcp.bind((RESOLVER, 0))
+            tcp.listen(64)
+            rules = RESOLVER_RULES.format(address=RESOLVER, udp=udp.getsockname()[1], tcp=tcp.getsockname()[1])
+            # Only a resolver that was started again finds a table. Deleting one costs a grace period (20 ms).
+            old = "delete table ip kist_names\n" if ("ip", "kist_names") in nftables.tables() else ""
+            nftables.run(old + rules)
+            return udp.detach(), tcp.detach()
+
+    def _find_outward_mtu(self) -> int:
+        """The MTU of the device that the host's default route goes by (the smallest of several)."""
+        devices = {route.index for route in self._netlink.routes() if not route.prefixlen and route.gateway}
+        return min((link.mtu for link in self._netlink.links() if link.index in devices), default=1500)
+
+
+def port_of(attachment: Attachment) -> Port:
+    return Port(attachment.host_interface, attachment.mac, attachment.ip, attachment.ip6)
+
+
+def veth_name() -> str:
+    return f"kv{os.urandom(6).hex()}"
