@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import subprocess
+from pathlib import Path
 
 import pytest
 
 from kist.engine.network import Networks
 from kist.engine.network.sandbox import NamespaceThread
+from kist.engine.network.sysctl import RENEW, Sysctls
 from kist.errors import Conflict, EngineFailure, InvalidParameter
 from kist.linux.netlink import Netlink, request
 from support.network import HOST4, OUTSIDE4, MakeNetworks, World, container_id, eventually, netns
@@ -238,3 +240,30 @@ async def test_a_bridge_that_is_full(world: World, networks: Networks) -> None:
         assert (await networks.inspect("full"))["Containers"] == {}
         crowd.close()  # takes all of them along at once; one by one they would take half a minute
         assert eventually(lambda: not any(link.master == bridge for link in netlink.links()), 30)
+
+
+async def test_only_the_bridge_has_ipv6_addresses(networks: Networks, world: World) -> None:
+    """A port with an address of its own would cost each later start more, and tell all containers that it came."""
+    endpoint = await networks.connect(container_id(), "default")
+    name = endpoint.first.host_interface
+    assert Path(f"/proc/sys/net/ipv6/conf/{name}/disable_ipv6").read_text() == "1\n"
+    assert "inet6" not in world.run("ip", "address", "show", name).stdout
+
+
+async def test_any_user_may_serve_port_80_and_ping(networks: Networks, world: World) -> None:
+    for mode in ("default", "none"):
+        on = netns(await networks.connect(container_id(), mode))
+        assert world.run("cat", "/proc/sys/net/ipv4/ip_unprivileged_port_start", on=on).stdout == "0\n"
+        assert world.run("cat", "/proc/sys/net/ipv4/ping_group_range", on=on).stdout == "0\t2147483647\n"
+
+
+async def test_switches_are_found_after_many_namespaces(networks: Networks) -> None:
+    """Each is looked up in a procfs of ours that is made anew now and then."""
+    sysctls = Sysctls()
+    before = len(os.listdir("/proc/self/fd"))
+    assert {sysctls.read("ipv4/ip_forward") for _ in range(2 * RENEW + 1)} == {"1"}
+    assert sysctls.read("ipv4/conf/nothing/forwarding") == ""
+    with pytest.raises(OSError, match="/proc/sys/net/ipv4/nothing"):
+        sysctls.write("ipv4/nothing", "1")
+    assert len(os.listdir("/proc/self/fd")) == before
+    sysctls.close()

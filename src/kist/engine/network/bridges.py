@@ -16,7 +16,7 @@ from kist.engine.network import interfaces
 from kist.engine.network.firewall import ISOLATED, RELAY4, RELAY6
 from kist.engine.network.ipam import mac_for
 from kist.engine.network.model import Network
-from kist.engine.network.sandbox import write_sysctl
+from kist.engine.network.sysctl import Sysctls
 from kist.linux.netlink import Link, Netlink, Request, request
 
 RELAY_ADDRESS = "169.254.88.1"
@@ -31,8 +31,8 @@ LOCAL_MTU = 65535
 class Bridges:
     """Synchronous; the network thread's own."""
 
-    def __init__(self, netlink: Netlink) -> None:
-        self._netlink = netlink
+    def __init__(self, netlink: Netlink, sysctls: Sysctls) -> None:
+        self._netlink, self._sysctls = netlink, sysctls
         self._indexes: dict[str, int] = {}
 
     def index(self, name: str) -> int:
@@ -109,9 +109,9 @@ class Bridges:
     def _set_sysctls(self, name: str, *, ipv6: bool) -> None:
         # Connections from the host's 127.0.0.1 to published ports leave through the bridge with that source
         # until postrouting; the raw chain keeps the containers away from 127.0.0.0/8 (CVE-2020-8558).
-        write_sysctl(f"ipv4/conf/{name}/route_localnet", "1")
-        write_sysctl(f"ipv6/conf/{name}/accept_ra", "0")
-        write_sysctl(f"ipv6/conf/{name}/disable_ipv6", "0" if ipv6 else "1")
+        self._sysctls.write(f"ipv4/conf/{name}/route_localnet", "1")
+        self._sysctls.write(f"ipv6/conf/{name}/accept_ra", "0")
+        self._sysctls.write(f"ipv6/conf/{name}/disable_ipv6", "0" if ipv6 else "1")
 
     def ensure_relay(self, out: str, into: str) -> None:
         """The pair of devices that firewall.py sends a connection's first packet through."""
@@ -121,10 +121,10 @@ class Bridges:
         sender, receiver = self._netlink.link(out), self._netlink.link(into)
         # Reverse path filter: strict (also when it is set for all devices, as ufw does) would drop every copy,
         # for its sender is reached by another device; 2 is "some device reaches it" and needs an address here.
-        write_sysctl(f"ipv4/conf/{into}/rp_filter", "2")
+        self._sysctls.write(f"ipv4/conf/{into}/rp_filter", "2")
         for name in (out, into):
-            write_sysctl(f"ipv6/conf/{name}/accept_ra", "0")
-            write_sysctl(f"ipv6/conf/{name}/accept_dad", "0")
+            self._sysctls.write(f"ipv6/conf/{name}/accept_ra", "0")
+            self._sysctls.write(f"ipv6/conf/{name}/accept_dad", "0")
         self._netlink.run(request.set_link(receiver.index, up=True), request.set_link(sender.index, up=True))
         self._add(
             request.add_address(receiver.index, RELAY_ADDRESS, 32),

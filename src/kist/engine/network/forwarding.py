@@ -8,15 +8,15 @@ from __future__ import annotations
 import json
 import os
 
-from kist.engine.network.sandbox import read_sysctl, write_sysctl
+from kist.engine.network.sysctl import Sysctls
 from kist.linux.netlink import Netlink
 
 
 class Forwarding:
     """Synchronous; the network thread's own."""
 
-    def __init__(self, netlink: Netlink, state_file: str) -> None:
-        self._netlink, self._state_file = netlink, state_file
+    def __init__(self, netlink: Netlink, sysctls: Sysctls, state_file: str) -> None:
+        self._netlink, self._sysctls, self._state_file = netlink, sysctls, state_file
 
     def ensure(self, *, ipv6: bool) -> None:
         """Let the host forward packets. What it was before is written down first."""
@@ -25,20 +25,20 @@ class Forwarding:
             # A host that forwards no longer listens to routers (and loses its own default route) unless this is 2.
             wanted |= dict.fromkeys(self._listening_to_routers(), "2") | {"ipv6/conf/all/forwarding": "1"}
         for name, value in wanted.items():
-            if read_sysctl(name) not in (value, ""):
+            if self._sysctls.read(name) not in (value, ""):
                 before = self._read_state()
-                before.setdefault(name, read_sysctl(name))
+                before.setdefault(name, self._sysctls.read(name))
                 self._write_state(before)
-                write_sysctl(name, value)
+                self._sysctls.write(name, value)
 
     def _listening_to_routers(self) -> list[str]:
         names = [f"ipv6/conf/{link.name}/accept_ra" for link in self._netlink.links()]
-        return [name for name in names if read_sysctl(name) == "1" and "/lo/" not in name]
+        return [name for name in names if self._sysctls.read(name) == "1" and "/lo/" not in name]
 
     def restore(self) -> None:
         for name, value in self._read_state().items():
             try:
-                write_sysctl(name, value)
+                self._sysctls.write(name, value)
             except FileNotFoundError:
                 pass  # of a device that is gone
         if os.path.exists(self._state_file):

@@ -15,6 +15,7 @@ from kist.engine.network.forwarding import Forwarding
 from kist.engine.network.inside import Inside
 from kist.engine.network.ipam import Net
 from kist.engine.network.packetfilter import PacketFilter
+from kist.engine.network.sandbox import NamespaceThread
 from kist.linux.netlink import Netlink, request
 from kist.linux.netlink.nfelements import Element
 
@@ -25,15 +26,17 @@ class Host:
     def __init__(self, rules: Rules, state_file: str) -> None:
         self._rules = rules
         self._netlink = Netlink()
-        self.filter = PacketFilter(rules)
-        self.forwarding = Forwarding(self._netlink, state_file)
-        self.bridges = Bridges(self._netlink)
-        self.inside = Inside(self._netlink, self.bridges, self.filter)
+        self._namespaces = NamespaceThread()
+        sysctls = self._namespaces.sysctls
+        self.filter = PacketFilter(rules, sysctls)
+        self.forwarding = Forwarding(self._netlink, sysctls, state_file)
+        self.bridges = Bridges(self._netlink, sysctls)
+        self.inside = Inside(self._netlink, self._namespaces, self.bridges, self.filter)
 
     def close(self) -> None:
         self._netlink.close()
         self.filter.close()
-        self.inside.close()
+        self._namespaces.close()
 
     def subnets(self) -> list[Net]:
         """Every subnet that the host has a route to (default routes left out)."""

@@ -12,7 +12,7 @@ from kist.engine.network.bridges import LOCAL_MTU, Bridges
 from kist.engine.network.firewall import Port
 from kist.engine.network.model import BRIDGE, IPVLAN, RESOLVER, Attachment, Network
 from kist.engine.network.packetfilter import PacketFilter
-from kist.engine.network.sandbox import NamespaceThread, Sandbox, wire, write_sysctl
+from kist.engine.network.sandbox import NamespaceThread, Sandbox, open_port, wire
 from kist.linux.bandwidth import limit
 from kist.linux.netlink import Netlink, request
 from kist.linux.nftables import Nftables
@@ -31,20 +31,18 @@ table ip kist_names {{
 class Inside:
     """Synchronous; the network thread's own."""
 
-    def __init__(self, netlink: Netlink, bridges: Bridges, packet_filter: PacketFilter) -> None:
-        self._netlink, self._bridges, self._filter = netlink, bridges, packet_filter
-        self._namespaces = NamespaceThread()
+    def __init__(self, netlink: Netlink, namespaces: NamespaceThread, bridges: Bridges,
+                 packet_filter: PacketFilter) -> None:
+        self._netlink, self._namespaces, self._bridges, self._filter = netlink, namespaces, bridges, packet_filter
+        self._sysctls = namespaces.sysctls
         self._outward_mtu = self._find_outward_mtu()
-
-    def close(self) -> None:
-        self._namespaces.close()
 
     def new_sandbox(self, bridge: str) -> Sandbox:
         """A fresh namespace, with an `eth0` on `bridge` unless that is ""."""
         sandbox = self._namespaces.new()
         try:
             if bridge:
-                wire(sandbox, self._netlink, self._bridges.index(bridge), veth_name(), LOCAL_MTU)
+                wire(sandbox, self._netlink, self._sysctls, self._bridges.index(bridge), veth_name(), LOCAL_MTU)
         except BaseException:
             sandbox.close()
             raise
@@ -62,35 +60,36 @@ class Inside:
 
     def attach(self, netns_fd: int, network: Network, attachment: Attachment) -> None:
         """Add the interface `attachment.interface` with its addresses, without routes but the connected."""
+        if network.driver == BRIDGE:
+            self._make_port(netns_fd, network, attachment)
+        else:
+            parent = self._netlink.link(interfaces.parent_name(network))
+            interfaces.make(self._netlink, network, attachment, netns_fd, parent, mtu=network.mtu)
         with self._namespaces.inside(netns_fd) as netlink:
-            self._add_interface(netns_fd, netlink, network, attachment)
-            index = netlink.link(attachment.interface).index
+            index = interfaces.find(netlink, network, attachment)
             addresses = ((attachment.ip, attachment.prefixlen), (attachment.ip6, attachment.prefixlen6),
                          *interfaces.link_locals(attachment))
             if any(":" in address for address, _ in addresses):
-                write_sysctl(f"ipv6/conf/{attachment.interface}/disable_ipv6", "0")
+                self._sysctls.write(f"ipv6/conf/{attachment.interface}/disable_ipv6", "0")
             netlink.run(request.set_link(index, up=True),
                         *(request.add_address(index, *one) for one in addresses if one[0]))
             for name, value in interfaces.sysctls(attachment).items():
-                write_sysctl(name, value)
+                self._sysctls.write(name, value)
             if attachment.rate:
                 netlink.run(request.limit_rate(index, attachment.rate))
-            if attachment.rate and attachment.host_interface:
-                host_index = self._netlink.link(attachment.host_interface).index
-                self._netlink.run(request.limit_rate(host_index, attachment.rate))
             if network.driver == IPVLAN:
                 attachment.mac = netlink.link(attachment.interface).address  # the parent's
 
-    def _add_interface(self, netns_fd: int, inside: Netlink, network: Network, attachment: Attachment) -> None:
-        if network.driver != BRIDGE:
-            parent = self._netlink.link(interfaces.parent_name(network))
-            interfaces.add(self._netlink, inside, network, attachment, netns_fd, parent, mtu=network.mtu)
-            return
-        attachment.host_interface = veth_name()
-        bridge = self._netlink.link(network.bridge)
-        interfaces.add(self._netlink, inside, network, attachment, netns_fd, bridge, mtu=network.mtu or LOCAL_MTU)
+    def _make_port(self, netns_fd: int, network: Network, attachment: Attachment) -> None:
+        """A port of the network's bridge, whose other end is in the namespace."""
+        name = attachment.host_interface = veth_name()
         if network.guarded:
             self._filter.change(self._filter.rules.guard(port_of(attachment)))
+        bridge = self._netlink.link(network.bridge)
+        interfaces.make(self._netlink, network, attachment, netns_fd, bridge, mtu=network.mtu or LOCAL_MTU)
+        if attachment.rate:
+            self._netlink.run(request.limit_rate(self._netlink.link(name).index, attachment.rate))
+        open_port(self._netlink, self._sysctls, name)
 
     def limit(self, netns_fd: int, rates: dict[str, int], attachments: Iterable[Attachment]) -> None:
         """The container's own rates, on all of its devices; where they end the network's hold again."""

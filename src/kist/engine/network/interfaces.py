@@ -63,8 +63,9 @@ def sysctls(attachment: Attachment) -> dict[str, str]:
 
 
 def veth(network: Network, attachment: Attachment, netns_fd: int, master: Link, mtu: int) -> Request:
+    """The host's end is still down (`sandbox.open_port`)."""
     return request.veth(attachment.host_interface, peer_name=attachment.interface, peer_netns=netns_fd,
-                        master=master.index, mtu=mtu, peer_address=attachment.mac)
+                        master=master.index, mtu=mtu, peer_address=attachment.mac, up=False)
 
 
 def macvlan(network: Network, attachment: Attachment, netns_fd: int, parent: Link, mtu: int) -> Request:
@@ -97,10 +98,8 @@ def check_options(network: Network) -> None:
             raise InvalidParameter(f"unknown {option} {value!r}: one of {', '.join(known)}")
 
 
-def add(
-    host: Netlink, inside: Netlink, network: Network, attachment: Attachment, netns_fd: int, on: Link, *, mtu: int,
-) -> None:
-    """Make the interface in the namespace, where `inside` is; `on` is the bridge or the parent."""
+def make(host: Netlink, network: Network, attachment: Attachment, netns_fd: int, on: Link, *, mtu: int) -> None:
+    """Make the interface in the namespace; `on` is the bridge or the parent. `find` has to come next."""
     try:
         host.run(MAKE[network.driver](network, attachment, netns_fd, on, mtu))
     except OSError as error:
@@ -108,8 +107,15 @@ def add(
             raise NotSupported(f"this kernel has no {MODULES[network.driver]} devices (module "
                                f"{MODULES[network.driver]})") from None
         raise
-    if network.driver != BRIDGE:
-        inside.run(request.set_link(inside.link(_name_on_the_way(attachment)).index, name=attachment.interface))
+
+
+def find(inside: Netlink, network: Network, attachment: Attachment) -> int:
+    """The index of an interface that was just made, which has its name from now on."""
+    if network.driver == BRIDGE:
+        return inside.link(attachment.interface).index
+    index = inside.link(_name_on_the_way(attachment)).index
+    inside.run(request.set_link(index, name=attachment.interface))
+    return index
 
 
 def parent_name(network: Network) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from kist.engine.network.firewall import Published, Rules
-from kist.engine.network.sandbox import read_sysctl
+from kist.engine.network.sysctl import Sysctls
 from kist.linux.netlink.conntrack import Conntrack
 from kist.linux.netlink.nfelements import Element, Elements
 from kist.linux.nftables import Nftables, NftablesError, trim_memory
@@ -20,8 +20,8 @@ from kist.linux.nftables import Nftables, NftablesError, trim_memory
 class PacketFilter:
     """Synchronous; the network thread's own."""
 
-    def __init__(self, rules: Rules) -> None:
-        self.rules = rules
+    def __init__(self, rules: Rules, sysctls: Sysctls) -> None:
+        self.rules, self._sysctls = rules, sysctls
         self._elements = Elements()
         self._conntrack = Conntrack()
 
@@ -39,7 +39,7 @@ class PacketFilter:
         without one protection that says so than no server."""
         # Where bridged frames pass the packet filter, ::1 is put back into answers before the kernel throws away what
         # comes from a device with that address.
-        self.rules.loopback6 = read_sysctl("bridge/bridge-nf-call-ip6tables") != "1"
+        self.rules.loopback6 = self._sysctls.read("bridge/bridge-nf-call-ip6tables") != "1"
         try:
             self.run(self.rules.everything())
         except NftablesError:

@@ -16,6 +16,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from kist.engine.network.sysctl import Sysctls
 from kist.linux.namespaces import CLONE_NEWNET, setns, unshare
 from kist.linux.netlink import Netlink, request
 
@@ -55,8 +56,10 @@ class NamespaceThread:
 
     def __init__(self) -> None:
         self._home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        self.sysctls = Sysctls()
 
     def close(self) -> None:
+        self.sysctls.close()
         os.close(self._home)
 
     def new(self) -> Sandbox:
@@ -66,7 +69,7 @@ class NamespaceThread:
             netns = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
             try:
                 for name, value in SYSCTLS:
-                    write_sysctl(name, value)
+                    self.sysctls.write(name, value)
                 netlink = Netlink()
                 netlink.run(request.set_link(LOOPBACK, up=True))
             except BaseException:
@@ -90,37 +93,20 @@ class NamespaceThread:
             setns(self._home, CLONE_NEWNET)
 
 
-def wire(sandbox: Sandbox, host: Netlink, master: int, name: str, mtu: int) -> None:
+def wire(sandbox: Sandbox, host: Netlink, sysctls: Sysctls, master: int, name: str, mtu: int) -> None:
     """Give the sandbox an `eth0` whose other end, `name`, is a port of the bridge with index `master`."""
-    host.run(request.veth(name, peer_name="eth0", peer_netns=sandbox.netns_fd, master=master,
-                          mtu=mtu))
+    host.run(request.veth(name, peer_name="eth0", peer_netns=sandbox.netns_fd, master=master, mtu=mtu, up=False))
+    open_port(host, sysctls, name)
     sandbox.host_interface = name
     sandbox.index = sandbox.netlink.link("eth0").index
     # Up at once: the bridge forwards on a port as soon as it has a carrier, and that may take a moment.
     sandbox.netlink.run(request.set_link(sandbox.index, up=True))
 
 
-def write_sysctl(name: str, value: str) -> None:
-    """Write `/proc/sys/net/<name>` of the calling thread's namespace; a kernel without IPv6 has no ipv6/."""
-    path = f"/proc/sys/net/{name}"
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        if name.startswith("ipv6/"):
-            return
-        raise
-    try:
-        os.write(descriptor, value.encode())
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, path) from None
-    finally:
-        os.close(descriptor)
+def open_port(host: Netlink, sysctls: Sysctls, name: str) -> None:
+    """Let a new port of a bridge work. Called in the host's namespace.
 
-
-def read_sysctl(name: str) -> str:
-    """"" where there is none."""
-    try:
-        with open(f"/proc/sys/net/{name}") as file:
-            return file.read().strip()
-    except FileNotFoundError:
-        return ""
+    Only the bridge has addresses: a port with IPv6 would get one of its own, with routes that the kernel keeps in one
+    list of all such devices, and would tell all other ports of it."""
+    sysctls.write(f"ipv6/conf/{name}/disable_ipv6", "1")
+    host.run(request.open_link(name))

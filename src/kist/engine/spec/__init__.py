@@ -15,7 +15,7 @@ from kist.engine.records import ContainerRecord
 from kist.engine.spec import capabilities as caps
 from kist.engine.spec import defaults, seccomp
 from kist.engine.spec.mounts import mounts, root_propagation
-from kist.engine.spec.namespaces import FIELDS, joined, namespaces, sysctls
+from kist.engine.spec.namespaces import FIELDS, joined, namespaces
 from kist.engine.spec.resources import resources
 from kist.errors import InvalidParameter
 
@@ -211,7 +211,7 @@ def _linux(record: ContainerRecord, facts: Facts, granted: list[str], security: 
         "namespaces": namespaces(host, facts.namespace_paths),
         "cgroupsPath": facts.cgroup,
         "resources": limits,
-        "sysctl": sysctls(host, defaults.NETWORK_SYSCTLS),
+        "sysctl": dict(host.get("Sysctls") or {}),
         "devices": [_device_node(device) for device in facts.devices],
         "rootfsPropagation": root_propagation(record.mounts),
         "maskedPaths": list(host["MaskedPaths"] or ()),

@@ -61,6 +61,3 @@ RLIMITS = frozenset({
     "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile", "nproc", "rss", "rtprio",
     "rttime", "sigpending", "stack",
 })
-
-# Harmless once the container has a network namespace of its own: ports below 1024 and ping need no privilege.
-NETWORK_SYSCTLS = {"net.ipv4.ip_unprivileged_port_start": "0", "net.ipv4.ping_group_range": "0 2147483647"}

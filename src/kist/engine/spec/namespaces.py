@@ -29,9 +29,3 @@ def namespaces(host: Json, paths: dict[str, str]) -> list[Json]:
             entry["path"] = paths[kind]
         found.append(entry)
     return found
-
-
-def sysctls(host: Json, defaults: dict[str, str]) -> Json:
-    """The user's sysctls over Docker's defaults, which are for private network namespaces only."""
-    private = not (host["NetworkMode"] == "host" or joined(host["NetworkMode"]))
-    return {**(defaults if private else {}), **(host.get("Sysctls") or {})}

@@ -146,6 +146,11 @@ def set_link(
     return Request(wire.RTM_NEWLINK, 0, body + _netns(netns), f"change link {index}")
 
 
+def open_link(name: str) -> Request:
+    """Up, by name: of a device that was made a moment ago."""
+    return Request(wire.RTM_NEWLINK, 0, _ifinfo(0, IFF_UP, IFF_UP) + text(wire.IFLA_IFNAME, name), f"open link {name}")
+
+
 def set_port(
     index: int, *, hairpin: bool | None = None, isolated: bool | None = None, learning: bool | None = None,
     flood: bool | None = None,
