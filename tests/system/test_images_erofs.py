@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -26,6 +27,8 @@ def test_the_life_of_an_image(own: Daemon) -> None:
     [layer] = own.data.glob("layers/*")
     assert sorted(os.listdir(layer)) == ["fs", "layer.erofs"]
     assert os.listdir(layer / "fs") == []
+    # Whether it is in force is the file system's: test_linux_verity.py has one that can.
+    assert re.search(r" fs-verity: (in force for 1 of 1 EROFS layers|not in force: .*)\n", own.ok("info"))
     box = own.ok("run", "-d", "busybox", "sh", "-c", "rm /bin/vi; echo new > /new; sleep 1000")
     assert own.ok("exec", box, "sh", "-c", "while [ ! -s /new ]; do :; done; cat /new") == "new"
     assert set(own.ok("diff", box).split("\n")) >= {"A /new", "D /bin/vi"}

@@ -60,6 +60,7 @@ class System:
         running = sum(state in (states.RUNNING, states.RESTARTING) for state in counted)
         paused = counted.count(states.PAUSED)
         images = await asyncio.to_thread(parts.store.images.list)
+        verity = await asyncio.to_thread(parts.store.verity)
         return {
             "ID": f"kist-{host.name}",
             "Containers": len(counted),
@@ -69,6 +70,7 @@ class System:
             "Images": len(images),
             "Driver": "overlay2",
             "DriverStatus": [["Backing Filesystem", "overlay"], ["Native Overlay Diff", "true"],
+                             ["fs-verity", verity],
                              ["Size Limit", "any file system" if ext4.usable() else
                               f"none: package {ext4.PACKAGE} is missing"]],
             "Plugins": {"Volume": ["local"], "Network": ["bridge", "host", "ipvlan", "macvlan", "null"],
@@ -155,7 +157,8 @@ class System:
         found = await self._images.housekeeping.check(repair=repair, report=looking)
         await asyncio.sleep(0)  # the reports of the thread come first
         rows = [{"What": one.what, "Problem": one.problem, "Repaired": one.repaired} for one in found]
-        progress({"status": "Checked", "aux": {"Checked": count, "Findings": rows}})
+        verity = await asyncio.to_thread(self._parts.store.verity)
+        progress({"status": "Checked", "aux": {"Checked": count, "Findings": rows, "Verity": verity}})
 
     async def auth(self, auth: bodies.AuthConfig) -> Json:
         return await self._images.login(auth)

@@ -21,7 +21,7 @@ from kist.oci.digest import Digest
 from kist.store import erofs
 from kist.store.compress import decompress
 from kist.store.errors import NoSuchContent, StorageFailure
-from kist.store.layers import Layer, opened
+from kist.store.layers import Layer
 from kist.store.store import Store
 from kist.store.tree import Node, walk
 
@@ -147,9 +147,11 @@ def _compare(store: Store, layer: Layer, blob: Digest, repair: bool) -> tuple[st
     with store.content.open(blob) as file, store.layers.stage(decompress(file), layer.diff_id) as staged:
         store.layers.finish(staged, layer.parent)
         with erofs.opened([staged.path]) as [wanted]:
-            problem = _damage(layer, wanted)
+            problem = _damage(store, layer, wanted)
         if problem and repair:
             store.layers.restore(staged, layer)
+        elif repair and layer.image and layer.verity is None:
+            store.layers.seal(layer)    # stored where, or when, there was no fs-verity
         return problem, bool(problem and repair)
 
 
@@ -157,11 +159,11 @@ def _is_there(layer: Layer) -> bool:
     return os.path.isdir(layer.path)
 
 
-def _damage(layer: Layer, wanted: str) -> str | None:
+def _damage(store: Store, layer: Layer, wanted: str) -> str | None:
     if not _is_there(layer):
         return "its files are gone"
     try:
-        with opened([layer]) as [root]:
+        with store.layers.opened([layer]) as [root]:
             return difference(wanted, root)
     except (StorageFailure, OSError) as error:
         return f"can't be read: {error}"

@@ -19,7 +19,7 @@ from typing import Any
 from kist.errors import EngineFailure
 from kist.store.errors import DiskFull, StorageFailure
 
-_VERSION = 1
+_VERSION = 2
 _SCHEMA = """
 CREATE TABLE images (
     id TEXT PRIMARY KEY,            -- digest of the image configuration
@@ -46,10 +46,14 @@ CREATE TABLE layers (
     directory INTEGER NOT NULL UNIQUE,
     size INTEGER NOT NULL,          -- bytes, unpacked
     entries INTEGER NOT NULL,
-    stored REAL NOT NULL
+    stored REAL NOT NULL,
+    verity TEXT                     -- fs-verity's digest of an EROFS layer's file; NULL: it isn't sealed
 ) STRICT;
 CREATE INDEX layers_by_parent ON layers(parent);
 """
+
+#: What makes a file of version N one of version N + 1.
+_UPGRADES = {1: "ALTER TABLE layers ADD COLUMN verity TEXT;"}
 
 
 class Database:
@@ -107,6 +111,9 @@ class Database:
             raise EngineFailure(f"the store was written by a newer Kist (format {version}, known: {_VERSION})")
         if version == 0:
             self._connection.executescript(f"BEGIN;{_SCHEMA};PRAGMA user_version={_VERSION};COMMIT;")
+            return
+        for number in range(version, _VERSION):
+            self._connection.executescript(f"BEGIN;{_UPGRADES[number]};PRAGMA user_version={number + 1};COMMIT;")
 
     def broken(self) -> str | None:
         """What SQLite finds wrong with the file; None if it is whole."""

@@ -25,16 +25,18 @@ IMAGE = "layer.erofs"
 _READ = mount.MOUNT_ATTR_RDONLY | mount.MOUNT_ATTR_NOSUID | mount.MOUNT_ATTR_NODEV | mount.MOUNT_ATTR_NOEXEC
 
 
-def check_usable() -> None:
-    """Raises `InvalidParameter` if the kernel doesn't mount such files."""
-    with tempfile.TemporaryDirectory(prefix="kist-erofs-") as folder:
+def check_usable(place: str | None = None) -> None:
+    """Raises `InvalidParameter` if the kernel doesn't mount such files from *place* (default: where temporary
+    files are). From tmpfs, for one, it doesn't."""
+    with tempfile.TemporaryDirectory(prefix="kist-erofs-", dir=place) as folder:
         with Inodes(f"{folder}/{IMAGE}", bytes(16)) as inodes:
             inodes.finish([])
         try:
             os.close(_detached(folder))
         except OSError as error:
             raise InvalidParameter('storage.driver "erofs": the kernel mounts no EROFS files (Linux 6.12 and later '
-                                   f"can): {error.strerror}") from None
+                                   "can, where the data directory isn't in memory): "
+                                   f"{error.strerror}") from None
 
 
 def is_sealed(directory: str) -> bool:

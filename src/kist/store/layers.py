@@ -32,6 +32,7 @@ from kist.store.errors import DigestMismatch, DiskFull, InvalidLayer, NoSuchCont
 from kist.store.extract import Extractor
 from kist.store.inodes import Inodes
 from kist.store.locks import KeyLocks
+from kist.store.sealing import Seals
 from kist.store.streams import Ahead, Bounded, Hashed
 from kist.store.tarread import Source, TarError, TarReader
 from kist.store.trash import Trash
@@ -39,6 +40,9 @@ from kist.store.unpacking import Unpacker
 
 #: Free bytes that unpacking leaves on the file system when the caller gives no limit.
 _RESERVE = 64 << 20
+
+
+Paths = list[str]
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,7 @@ class Layer:
     size: int
     entries: int
     stored: float
+    verity: str | None = None   # fs-verity's digest of `image`, None if that isn't sealed
 
     @property
     def directory(self) -> str:
@@ -75,8 +80,10 @@ class Layers:
     """The layers below *path*; *touch* is told of every layer that somebody asks for or makes."""
 
     def __init__(self, path: str, staging: str, db: Database, trash: Trash,
-                 touch: Callable[[Digest], None] = lambda _: None, *, sealed: bool = False) -> None:
-        self._sealed = sealed   # new layers become EROFS files
+                 touch: Callable[[Digest], None] = lambda _: None, *, sealed: bool = False,
+                 seals: Seals | None = None) -> None:
+        self.makes_images = sealed  # new layers become EROFS files
+        self._seals = seals or Seals()
         self._path, self._staging, self._db, self._trash, self._touch = path, staging, db, trash, touch
         self._locks = KeyLocks()
         self._making = KeyLocks()
@@ -105,7 +112,8 @@ class Layers:
 
     def _layer(self, row: sqlite3.Row) -> Layer:
         return Layer(Digest(row["chain_id"]), row["parent"] and Digest(row["parent"]), Digest(row["diff_id"]),
-                     f"{self._path}/{row['directory']}/fs", row["size"], row["entries"], row["stored"])
+                     f"{self._path}/{row['directory']}/fs", row["size"], row["entries"], row["stored"],
+                     row["verity"])
 
     def path(self, chain_id: Digest) -> str:
         """The layer's own root directory."""
@@ -169,7 +177,7 @@ class Layers:
         return chain
 
     def _unpacker(self, directory: str, diff_id: Digest, limit_entries: int | None) -> Unpacker[Any]:
-        if self._sealed:
+        if self.makes_images:
             return Inodes(f"{directory}/{erofs.IMAGE}", bytes.fromhex(digests.encoded(diff_id))[:16],
                           limit_entries=limit_entries)
         return Extractor(f"{directory}/fs", limit_entries=limit_entries)
@@ -192,20 +200,49 @@ class Layers:
 
     def finish(self, staged: Staged, parent: Digest | None) -> None:
         """Do what only the layers below decide; `publish` does it itself."""
-        with opened(self.stack(parent)) as roots:
+        with self.opened(self.stack(parent)) as roots:
             staged.unpacker.finish(roots)
         erofs.dress(staged.path)
 
+    def opened(self, stack: Sequence[Layer]) -> AbstractContextManager[Paths]:
+        """The layers' roots as paths for this process, in the same order, while the context is open."""
+        self.verify(stack)
+        return erofs.opened([layer.directory for layer in stack])
+
+    def verify(self, stack: Sequence[Layer]) -> None:
+        """Before a mount: raises `StorageFailure` if a sealed layer isn't the one that was stored."""
+        for layer in stack:
+            if layer.verity:
+                self._seals.check(f"{layer.directory}/{erofs.IMAGE}", layer.verity)
+
+    def can_be_sealed(self) -> bool:
+        """Whether the file system under the store has fs-verity."""
+        return self._seals.usable(self._staging)
+
+    def seal(self, layer: Layer) -> bool:
+        """Seal an EROFS layer whose file is known to be whole; whether it is sealed now."""
+        digest = self._seal(layer.directory)
+        self._db.run("UPDATE layers SET verity = ? WHERE chain_id = ?", digest, layer.chain_id)
+        return digest is not None
+
+    def _seal(self, directory: str) -> str | None:
+        return self._seals.seal(f"{directory}/{erofs.IMAGE}") if erofs.is_sealed(directory) else None
+
     def restore(self, staged: Staged, layer: Layer) -> None:
         """Let the finished *staged* take the place of the damaged files of *layer*."""
+        staged.unpacker.close()     # nobody may have it open for writing
+        digest = self._seal(staged.path)
         with storage_errors("restore layer"):
             self._flush()
             self._trash.throw(layer.directory)
             os.rename(staged.path, layer.directory)
             fsync_directory(self._path)
+        self._db.run("UPDATE layers SET verity = ? WHERE chain_id = ?", digest, layer.chain_id)
 
     def _publish(self, staged: Staged, parent: Digest | None, chain: Digest) -> None:
         self.finish(staged, parent)
+        staged.unpacker.close()
+        digest = self._seal(staged.path)
         with storage_errors("store layer"):
             self._flush()
             with self._guard:
@@ -215,8 +252,8 @@ class Layers:
             fsync_directory(self._path)
         self._touch(chain)
         try:
-            self._db.run("INSERT INTO layers VALUES (?, ?, ?, ?, ?, ?, ?)", chain, parent, staged.diff_id, number,
-                         staged.unpacker.size, staged.unpacker.entries, time.time())
+            self._db.run("INSERT INTO layers VALUES (?, ?, ?, ?, ?, ?, ?, ?)", chain, parent, staged.diff_id, number,
+                         staged.unpacker.size, staged.unpacker.entries, time.time(), digest)
         except sqlite3.IntegrityError:
             raise NoSuchContent(f"layer {parent} not found") from None
 
@@ -268,8 +305,3 @@ class _Free:
                 raise DiskFull("unpack layer: no space left on device")
             self._until_look = min(_RESERVE, free) // 4
         return piece
-
-
-def opened(stack: Sequence[Layer]) -> AbstractContextManager[list[str]]:
-    """The layers' roots as paths for this process, in the same order, while the context is open."""
-    return erofs.opened([layer.directory for layer in stack])

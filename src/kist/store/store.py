@@ -28,6 +28,7 @@ from kist.store.images import Image, Images
 from kist.store.layers import Layers
 from kist.store.leases import Leases
 from kist.store.make import LayerSink
+from kist.store.sealing import Seals
 from kist.store.snapshots import Driver
 from kist.store.snapshots.overlay import OverlaySnapshots
 from kist.store.trash import Trash
@@ -48,7 +49,7 @@ class Store:
     images: Images
     snapshots: Driver
 
-    def __init__(self, path: str, stack: ExitStack, driver: str) -> None:
+    def __init__(self, path: str, stack: ExitStack, driver: str, seals: Seals) -> None:
         self.path = path
         self._stack = stack
         self._leases = Leases()
@@ -59,7 +60,7 @@ class Store:
         touch = self._leases.touch
         self.content = DiskContent(f"{path}/content", self._trash, touch)
         self.layers = Layers(f"{path}/layers", f"{path}/staging", self._db, self._trash, touch,
-                             sealed=driver == "erofs")
+                             sealed=driver == "erofs", seals=seals)
         self.images = Images(self._db, self.content, self.layers, self._image_removed, touch)
         self.snapshots = OverlaySnapshots(f"{path}/snapshots", f"{path}/staging", self.layers, self._trash,
                                           self._leases)
@@ -67,7 +68,7 @@ class Store:
         self._trash.empty()
 
     @classmethod
-    def open(cls, path: str, driver: str = "overlay") -> Store:
+    def open(cls, path: str, driver: str = "overlay", *, seals: Seals | None = None) -> Store:
         """Open the store at *path*, made if missing; what a killed server left half-made is thrown away.
 
         *driver*: what new layers become, one of `DRIVERS`; those of the other kind stay usable.
@@ -78,12 +79,13 @@ class Store:
             raise InvalidParameter(f"data directory {path!r}: overlayfs takes no path with one of : , \\ \"")
         if driver not in DRIVERS:
             raise InvalidParameter(f"storage.driver must be one of {', '.join(DRIVERS)}")
-        if driver == "erofs":
-            erofs.check_usable()
         with ExitStack() as stack, storage_errors(f"open store {path}"):
             os.makedirs(path, 0o711, exist_ok=True)
             stack.enter_context(_lock(f"{path}/store.lock"))
-            store = cls(path, stack, driver)
+            if driver == "erofs":
+                os.makedirs(f"{path}/staging", 0o700, exist_ok=True)
+                erofs.check_usable(f"{path}/staging")
+            store = cls(path, stack, driver, seals or Seals())
             store._stack = stack.pop_all()
             return store
 
@@ -139,6 +141,15 @@ class Store:
     def broken_records(self) -> str | None:
         """What is wrong with the file of the records; None if it is whole."""
         return self._db.broken()
+
+    def verity(self) -> str:
+        """What fs-verity does for the layers, in words."""
+        images = [layer for layer in self.layers.list() if layer.image]
+        if not images and not self.layers.makes_images:
+            return "not used: layers are directories"
+        if not self.layers.can_be_sealed():
+            return "not in force: the file system of the data directory has none"
+        return f"in force for {sum(layer.verity is not None for layer in images)} of {len(images)} EROFS layers"
 
     def wait_for_trash(self) -> None:
         """Return when all that was removed is off the disk."""

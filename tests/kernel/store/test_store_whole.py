@@ -7,6 +7,7 @@ import io
 import itertools
 import os
 import signal
+import sqlite3
 import stat
 import subprocess
 import sys
@@ -499,3 +500,16 @@ def test_collecting_while_images_come_and_go(store: Store) -> None:
     assert errors == []
     store.gc(0)
     assert store.layers.list() == []
+
+
+def test_a_store_of_the_first_format_is_taken_over(tmp_path: Path) -> None:
+    with Store.open(str(tmp_path)) as store:
+        image = put_image(store, "docker.io/library/app:v1", BASE)
+    with sqlite3.connect(tmp_path / "store.db") as db:
+        db.execute("ALTER TABLE layers DROP COLUMN verity")
+        db.execute("PRAGMA user_version = 1")
+    db.close()
+    with Store.open(str(tmp_path)) as store:
+        [layer] = store.layers.stack(store.images.get(image.id).chain_id)
+        assert layer.verity is None
+        put_image(store, "docker.io/library/app:v2", TOP)

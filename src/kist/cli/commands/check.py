@@ -33,6 +33,7 @@ def run(args: Arguments, session: Session) -> int:
     left = [row for row in rows if not row["Repaired"]]
     if not args.flag("quiet"):
         session.out(f"{found.get('Checked', 0)} things checked, {len(rows)} damaged, {len(rows) - len(left)} mended")
+        session.out(f"fs-verity: {found.get('Verity', 'unknown')}")
         if left and not args.flag("repair"):
             session.out("`kist system check --repair` mends what can be mended")
     return 1 if left else 0

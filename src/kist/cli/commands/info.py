@@ -43,6 +43,9 @@ def run(args: Arguments, session: Session) -> int:
     for label, field in LINES:
         if told.get(field) not in (None, "", [], {}):
             session.out(f" {label}: {_shown(field, told[field])}")
+        if field == "Driver":
+            for name, value in told.get("DriverStatus") or ():
+                session.out(f"  {name}: {value}")
     for warning in told.get("Warnings") or ():
         session.warn(warning)
     return 0

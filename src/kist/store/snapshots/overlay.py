@@ -26,7 +26,7 @@ from kist.linux import mount
 from kist.oci.digest import Digest
 from kist.store import bounded, tree
 from kist.store.errors import NoSuchContent, storage_errors
-from kist.store.layers import Layer, Layers, opened
+from kist.store.layers import Layer, Layers
 from kist.store.leases import Leases
 from kist.store.merged import merged, overlay
 from kist.store.snapshots import Mount, Quota, Sink
@@ -86,6 +86,7 @@ class OverlaySnapshots:
 
     def mounts(self, key: str) -> list[Mount]:
         stack = self._layers.stack(self.chain_id(key))
+        self._layers.verify(stack)
         return self._mounts(key, stack, volatile=self._volatile(key), quota=self.quota(key) is not None)
 
     def quota(self, key: str) -> Quota | None:
@@ -141,7 +142,7 @@ class OverlaySnapshots:
             return tree.usage(upper)
 
     def diff(self, key: str) -> list[Change]:
-        with opened(self._layers.stack(self.chain_id(key))) as lowers, self._open_upper(key) as upper:
+        with self._layers.opened(self._layers.stack(self.chain_id(key))) as lowers, self._open_upper(key) as upper:
             return tree.changes(upper, lowers)
 
     def export(self, key: str, sink: Sink) -> None:
@@ -185,7 +186,7 @@ class OverlaySnapshots:
 
     @contextmanager
     def _lowers(self, chain_id: Digest | None) -> Iterator[list[str]]:
-        with opened(self._layers.stack(chain_id)) as roots:
+        with self._layers.opened(self._layers.stack(chain_id)) as roots:
             yield roots or [self._empty]
 
     def _mounts(self, key: str, stack: list[Layer], *, volatile: bool, quota: bool) -> list[Mount]:
