@@ -1,6 +1,6 @@
 """`--init`: the container's first process, a program of 1 kB that forwards signals and reaps, made by Kist itself.
 
-It is machine code that `program.py` writes down instruction by instruction and `machine.py` encodes for this machine:
+It is machine code that `program.py` writes down instruction by instruction and `linux/machine.py` encodes for this one:
 nothing compiled has to be shipped or installed, and the process has no interpreter in it that somebody in the container
 could reach (docs/decisions/init.md). Pure, but for `path`.
 """
@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import os
 
-from kist.engine.init.elf import executable
-from kist.engine.init.machine import MACHINES
 from kist.engine.init.program import program
+from kist.linux.elf import executable
+from kist.linux.machine import MACHINES
 
 
 def image(machine: str) -> bytes | None:

@@ -15,7 +15,7 @@ Statuses as tini's, which Docker runs: 127 where the program isn't there, 126 wh
 
 from __future__ import annotations
 
-from kist.engine.init.machine import DATA, Machine
+from kist.linux.machine import DATA, Machine
 
 SIG_SETMASK, SIGCHLD, WNOHANG, PR_SET_CHILD_SUBREAPER, TIOCSPGRP = 2, 17, 1, 36, 0x5410
 ENOENT, EACCES, ENOTDIR = 2, 13, 20

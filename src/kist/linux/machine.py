@@ -1,4 +1,4 @@
-"""An assembler for the few instructions that `program.py` needs, on two machines. Pure.
+"""An assembler for the few instructions that small programs of ours need, on two machines. Pure.
 
 Six registers hold what lives between system calls, named by number; the kernel leaves them alone on both::
 

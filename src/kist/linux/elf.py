@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import struct
 
-from kist.engine.init.machine import CODE, DATA, HEADER, Machine
+from kist.linux.machine import CODE, DATA, HEADER, Machine
 
 MEMORY = 0x60000  # bytes at DATA; only pages that are touched cost anything
 _EXEC, _CURRENT, _PT_LOAD, _PT_GNU_STACK = 2, 1, 1, 0x6474E551
