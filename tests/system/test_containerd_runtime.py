@@ -22,8 +22,7 @@ import pytest
 
 from support import needs
 
-REPO = Path(__file__).resolve().parents[2]
-START = REPO / "src" / "kist" / "runtime" / "start.py"
+KIST_RUNTIME = Path(sys.executable).parent / "kist-runtime"
 IMAGE = "docker.io/library/box:latest"
 APPLETS = ("sh", "cat", "echo", "id", "sleep", "tty", "stty", "true", "grep", "touch")
 CONFIG = """version = 2
@@ -72,7 +71,7 @@ class Containerd:
         self.top = top
         self.namespace = f"kist-{uuid.uuid4().hex[:8]}"
         runtime = top / "kist-runtime"
-        runtime.write_text(f'#!/bin/sh\necho "$@" >>{top}/calls\nexec {sys.executable} -I -S {START} "$@"\n')
+        runtime.write_text(f'#!/bin/sh\necho "$@" >>{top}/calls\nexec {KIST_RUNTIME} "$@"\n')
         runtime.chmod(0o755)
         (top / "config.toml").write_text(CONFIG.format(top=top))
         self.log = open(top / "log", "w")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
 import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from support.daemon import ROOT, Daemon
 from support.hub import Hub
 from support.processes import ENVIRONMENT, PYTHON
 
+SEALERS = "/var/cache/kist/runtime"  # runtime/sealer.py
 # $1: a folder, $2: a library, which the command behind them can't find.
 HIDE = """
 set -e
@@ -30,7 +32,7 @@ exec "$@"
 
 
 @pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A virtual environment with Kist's wheel, and the dependencies of the one that the tests run in.
 
     Built from a copy: the wheel must not pick up what an earlier build left in the checkout."""
@@ -42,12 +44,21 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
             str(folder))
     shutil.rmtree(folder / "src")
     venv = folder / "venv"
-    _python(PYTHON, "-m", "venv", str(venv))
+    _install(venv, folder)
+    yield venv
+    shutil.rmtree(f"{SEALERS}{folder}", ignore_errors=True)
+
+
+def _install(venv: Path, folder: Path) -> None:
+    _python(PYTHON, "-m", "venv", "--without-pip", str(venv))
     wheel = next((folder / "wheel").glob("kist-*.whl"))
-    _python(str(venv / "bin/python"), "-m", "pip", "install", "-q", "--no-deps", "--no-index", str(wheel))
+    _pip(venv, "install", "--no-deps", "--no-index", str(wheel))
     site = next(venv.glob("lib/python*/site-packages"))
     (site / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
-    return venv
+
+
+def _pip(venv: Path, *words: str) -> None:
+    _python(PYTHON, "-m", "pip", "--python", str(venv / "bin/python"), "-q", *words)
 
 
 def _python(*words: str) -> None:
@@ -106,6 +117,34 @@ def test_the_commands_are_there(installed: Path, program: str) -> None:
                           env=ENVIRONMENT, check=False, timeout=60)
     assert done.returncode == 0, done.stderr
     assert "sage:" in done.stdout
+
+
+# Whoever has loaded the runtime's modules says from what kind of mount it did.
+SEALED = "import os\nprint(bool(os.statvfs('/proc/self/exe').f_flag & os.ST_RDONLY))\n"
+
+
+def test_the_runtimes_second_command_starts_by_a_sealer(installed: Path, tmp_path: Path) -> None:
+    """`--version` isn't sealed otherwise: it enters no container."""
+    venv = tmp_path / "venv"
+    _install(venv, installed.parent)
+    start = next(venv.glob("lib/python*/site-packages/kist/runtime/start.py"))
+    start.write_text(start.read_text().replace("def main(", f"{SEALED}def main("))
+
+    def said(*words: str) -> str:
+        return subprocess.run([*words, "--version"], text=True, cwd="/", env={}, check=True, timeout=60,
+                              stdout=subprocess.PIPE).stdout.partition("\n")[0]
+
+    runtime = str(venv / "bin/kist-runtime")
+    try:
+        assert [said(runtime), said(runtime)] == ["False", "True"]
+        assert said(str(venv / "bin/kist"), "oci") == "True"
+        sealers = [path for path in Path(f"{SEALERS}{venv}").rglob("*") if path.is_file()]
+        assert sealers == [Path(f"{SEALERS}{runtime}")]
+        _pip(venv, "uninstall", "-y", "kist")
+        left = {path.name for path in (*start.parents[1].rglob("*"), *(venv / "bin").glob("kist*")) if path.is_file()}
+        assert left == {f"modules.{sys.implementation.cache_tag}"}  # a cache, as the sealer is
+    finally:
+        shutil.rmtree(f"{SEALERS}{tmp_path}")
 
 
 @pytest.mark.parametrize(("file", "package"), [

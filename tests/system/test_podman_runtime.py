@@ -22,8 +22,7 @@ import pytest
 
 from support import needs
 
-REPO = Path(__file__).resolve().parents[2]
-MAIN = REPO / "src" / "kist" / "runtime" / "__main__.py"
+KIST_RUNTIME = Path(sys.executable).parent / "kist-runtime"
 APPLETS = ("sh", "cat", "ls", "id", "ps", "env", "sleep", "tty", "stty", "echo", "touch", "mount", "df", "grep",
            "hostname", "pwd", "wc", "nc", "true", "kill", "stat", "head", "ip", "httpd", "wget")
 CONF = """[containers]
@@ -44,7 +43,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     short = tempfile.mkdtemp(prefix="kp")  # a socket's path has 108 bytes at most
     (top / "tmpdir").write_text(short)
     runtime = top / "kist-runtime"
-    runtime.write_text(f'#!/bin/sh\nexec {sys.executable} -I -S {MAIN} --root {top}/oci "$@"\n')
+    runtime.write_text(f'#!/bin/sh\nexec {KIST_RUNTIME} --root {top}/oci "$@"\n')
     runtime.chmod(0o755)
     (top / "containers.conf").write_text(CONF.format(runtime=runtime))
     with tarfile.open(top / "image.tar", "w") as archive:

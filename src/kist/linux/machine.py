@@ -27,12 +27,12 @@ class Machine(ABC):
 
     def __init__(self) -> None:
         self.code = bytearray()
-        self._labels: dict[str, int] = {}
+        self.labels: dict[str, int] = {}
         self._jumps: list[tuple[int, str]] = []
 
     def label(self, name: str) -> None:
-        assert name not in self._labels, name
-        self._labels[name] = len(self.code)
+        assert name not in self.labels, name
+        self.labels[name] = len(self.code)
 
     def data(self, name: str, content: bytes) -> None:
         """Constants behind the code; `address(name)` must come after."""
@@ -41,11 +41,11 @@ class Machine(ABC):
         self.code += content
 
     def address(self, name: str) -> int:
-        return CODE + HEADER + self._labels[name]
+        return CODE + HEADER + self.labels[name]
 
     def finish(self) -> bytes:
         for at, name in self._jumps:
-            self._link(at, self._labels[name] - at)
+            self._link(at, self.labels[name] - at)
         return bytes(self.code)
 
     def jump(self, label: str) -> None:
@@ -140,7 +140,8 @@ class X86(Machine):
 
     elf = 62
     calls = {"write": 1, "rt_sigprocmask": 14, "ioctl": 16, "getpid": 39, "clone": 56, "execve": 59, "wait4": 61,
-             "kill": 62, "setpgid": 109, "rt_sigtimedwait": 128, "prctl": 157, "exit_group": 231}
+             "kill": 62, "setpgid": 109, "rt_sigtimedwait": 128, "prctl": 157, "exit_group": 231, "execveat": 322,
+             "statx": 332, "open_tree": 428, "mount_setattr": 442}
     _registers = (3, 5, 12, 13, 14, 15)
     _arguments = (7, 6, 2, 10, 8)  # rdi rsi rdx r10 r8
     _RAX, _RSP = 0, 4
@@ -226,7 +227,8 @@ class Arm(Machine):
 
     elf = 183
     calls = {"ioctl": 29, "write": 64, "exit_group": 94, "kill": 129, "rt_sigprocmask": 135, "rt_sigtimedwait": 137,
-             "setpgid": 154, "prctl": 167, "getpid": 172, "clone": 220, "execve": 221, "wait4": 260}
+             "setpgid": 154, "prctl": 167, "getpid": 172, "clone": 220, "execve": 221, "wait4": 260, "execveat": 281,
+             "statx": 291, "open_tree": 428, "mount_setattr": 442}
     _CALL, _SCRATCH, _ZERO = 8, 9, 31
     _conditions = {"eq": 0, "ne": 1, "lt": 11, "ge": 10}
 

@@ -22,11 +22,16 @@ def main(argv: list[str] | None = None, bundle: Bundle | None = None) -> None:
     words = sys.argv[1:] if argv is None else argv
     if bundle is None:
         bundle = _begin(words)
-    status = _main(words)
+    script = words[1] if words[:1] == ["--script"] and len(words) > 1 else ""
+    status = _main(words[2:] if script else words)
     if bundle.stale:
         from kist.runtime.bundle import make
 
         make()
+    if script:  # src/kist-runtime found no sealer of its own, or one that is no longer true
+        from kist.runtime.sealer import leave
+
+        leave(script)
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)  # tearing the interpreter down would take as long as making a container

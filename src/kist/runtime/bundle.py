@@ -1,6 +1,9 @@
 """Making the bundle that start.py reads: the command's modules as one file.
 
-    marshal of (sys.version, {module: (source, its mtime in ns, its size, is it a package, marshal of its code)})
+    8 bytes    the length of the index (little-endian)
+    index      marshal of (sys.version, the codes' length,
+               {module: (source, its mtime in ns, its size, is it a package, begin, end)})
+    codes      a marshal for each, at [begin:end]
 
 The code is what Python's own cache has, or would have. Published by rename; whoever may not write here does without.
 """
@@ -14,6 +17,10 @@ from _frozen_importlib_external import PathFinder, SourceFileLoader
 
 from kist.runtime.start import BUNDLE, BUNDLED, PACKAGE
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from kist.runtime.start import Modules
+
 # The standard library's that the command needs and the interpreter doesn't have built in.
 _STANDARD = ("__future__", "ctypes", "ctypes._endian", "struct", "tty", "types")
 
@@ -23,17 +30,29 @@ def make() -> None:
     directory = os.path.dirname(BUNDLE)
     if not os.access(directory, os.W_OK | os.X_OK, effective_ids=True):
         return
-    modules = {name: _module(name, source) for name, source in _sources()}
+    content = pack({name: _module(name, source) for name, source in _sources()})
     staging = f"{BUNDLE}.{os.getpid()}"
     try:
         with open(staging, "xb") as file:
-            file.write(marshal.dumps((sys.version, modules)))
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())  # what a crash leaves is whole, or isn't there
         os.replace(staging, BUNDLE)
     except OSError:  # no space, or somebody was here with the same pid and died
         try:
             os.unlink(staging)
         except OSError:
             pass
+
+
+def pack(modules: dict[str, tuple[str, int, int, bool, bytes]], python: str = sys.version) -> bytes:
+    index: Modules = {}
+    size = 0
+    for name, (source, mtime, length, package, code) in modules.items():
+        index[name] = source, mtime, length, package, size, size + len(code)
+        size += len(code)
+    head = marshal.dumps((python, size, index))
+    return b"".join((len(head).to_bytes(8, "little"), head, *(module[4] for module in modules.values())))
 
 
 def _sources() -> list[tuple[str, str]]:

@@ -1,8 +1,9 @@
 """How the command's interpreter gets going: sealed where that is called for, its modules from one file.
 
-    kist-runtime run …              the interpreter that the caller started: it seals, and is gone
-      └─ execve ─▶ start.pyc        on a read-only mount (linux/sealed.py)
-                     └─ bundle ─▶ __main__ ─▶ the verb
+    kist-runtime run …
+      └─ execve ─▶ the sealer       (runtime/sealer.py) or, where there is none, an interpreter: it seals, and is gone
+           └─ execve ─▶ start.pyc   on a read-only mount (linux/sealed.py)
+                          └─ bundle ─▶ __main__ ─▶ the verb
 
 The bundle is a cache beside the sources, as Python's own are, and trusted as they are: one open and one read in place
 of a thousand system calls. A module whose source is not as it was then comes from its file, and the bundle is made
@@ -20,7 +21,10 @@ if TYPE_CHECKING:
     from types import ModuleType
     from typing import Any
 
+    Modules = dict[str, tuple[str, int, int, bool, int, int]]  # bundle.py
+
 _HERE = os.path.dirname(os.path.abspath(__file__)).removesuffix("/__pycache__")
+SOURCE = f"{_HERE}/start.py"
 PACKAGE = os.path.dirname(_HERE)
 ENTER_CONTAINERS = frozenset(("create", "exec", "run"))
 BUNDLE = f"{_HERE}/__pycache__/modules.{sys.implementation.cache_tag}"
@@ -30,12 +34,13 @@ BUNDLED = ("kist.runtime", "kist.linux")  # with all below them
 class Bundle:
     """A finder and loader of modules (importlib's protocols)."""
 
-    def __init__(self, modules: dict[str, tuple[str, int, int, bool, bytes]]) -> None:
+    def __init__(self, modules: "Modules", codes: memoryview) -> None:
         self.modules = modules
+        self.codes = codes
         self.stale = False
 
     def find_spec(self, name: str, path: "Any" = None, target: "Any" = None) -> "ModuleSpec | None":
-        source, mtime, size, package, _code = self.modules.get(name, ("", 0, 0, False, b""))
+        source, mtime, size, package, _begin, _end = self.modules.get(name, ("", 0, 0, False, 0, 0))
         try:
             info = os.stat(source)
         except OSError:
@@ -53,7 +58,8 @@ class Bundle:
         """The usual one."""
 
     def exec_module(self, module: "ModuleType") -> None:
-        exec(marshal.loads(self.modules[module.__name__][4]), module.__dict__)
+        *_, begin, end = self.modules[module.__name__]
+        exec(marshal.loads(self.codes[begin:end]), module.__dict__)
 
 
 def begin(words: list[str]) -> Bundle:
@@ -66,17 +72,25 @@ def begin(words: list[str]) -> Bundle:
 
 def _unpack() -> Bundle:
     """Imports look into the bundle first from now on."""
-    modules = {}
+    made = Bundle({}, memoryview(b""))
     try:
         with open(BUNDLE, "rb", buffering=0) as file:
-            python, found = marshal.loads(file.readall())
+            python, modules, codes = parts(file.readall())
         if python == sys.version:
-            modules = found
+            made = Bundle(modules, codes)
     except (OSError, EOFError, ValueError, TypeError):
         pass  # there is none, or it is no bundle
-    made = Bundle(modules)
     sys.meta_path.insert(0, made)
     return made
+
+
+def parts(data: bytes) -> "tuple[str, Modules, memoryview]":
+    """Of a bundle (see bundle.py): the codes stay where they are until they are needed."""
+    head = 8 + int.from_bytes(data[:8], "little")
+    python, size, modules = marshal.loads(memoryview(data)[8:head])
+    if len(data) != head + size:
+        raise EOFError
+    return python, modules, memoryview(data)[head:]
 
 
 def _seal(words: list[str]) -> None:
@@ -85,31 +99,31 @@ def _seal(words: list[str]) -> None:
         return
     from kist.linux.sealed import reexec
 
-    reexec(sys.executable, ["-I", "-S", _script(), *words])
+    reexec(sys.executable, ["-I", "-S", compiled_start(), *words])
 
 
-def _script() -> str:
+def compiled_start() -> str:
     """This module's .pyc, if it is true to the source (PEP 3147's place, PEP 552's header): it needs no compiling."""
     from _frozen_importlib_external import MAGIC_NUMBER
 
-    source = f"{_HERE}/start.py"
     compiled = f"{_HERE}/__pycache__/start.{sys.implementation.cache_tag}.pyc"
     try:
-        info = os.stat(source)
+        info = os.stat(SOURCE)
         with open(compiled, "rb", buffering=0) as file:
             header = file.read(16)
     except OSError:
-        return source
+        return SOURCE
     stamp = b"".join((number & 0xFFFFFFFF).to_bytes(4, "little") for number in (0, int(info.st_mtime), info.st_size))
-    return compiled if header == MAGIC_NUMBER + stamp else source
+    return compiled if header == MAGIC_NUMBER + stamp else SOURCE
 
 
 def main() -> None:
     """Never returns."""
-    bundle = begin(sys.argv[1:])
+    words = sys.argv[1:]
+    bundle = begin(words)
     from kist.runtime.__main__ import main
 
-    main(bundle=bundle)
+    main(words, bundle)
 
 
 if __name__ == "__main__":

@@ -43,20 +43,43 @@ def test_overwrite_of_the_interpreter(tmp_path: Path, source: Path) -> None:
     os.close(handle)
 
 
-def test_the_runtime_command_runs_sealed(spec: dict[str, Any], tmp_path: Path, container_id: str,
-                                         source: Path) -> None:
-    """CVE-2019-5736, the command: whoever makes containers runs an interpreter on a read-only mount. A hook of it
-    looks at its parent's, and at that of the container's first process, which is a fork of it."""
+def _runs_sealed(spec: dict[str, Any], folder: Path, container_id: str, command: list[str]) -> None:
+    """A hook of it looks at its parent's interpreter, and at that of the container's first process, a fork of it."""
     probe = ("import json, os, sys; pid = json.load(sys.stdin)['pid']\n"
              "sealed = [bool(os.statvfs(f'/proc/{one}/exe').f_flag & os.ST_RDONLY) for one in (os.getppid(), pid)]\n"
-             f"open({str(tmp_path / 'seen')!r}, 'w').write(repr(sealed))")
+             f"open({str(folder / 'seen')!r}, 'w').write(repr(sealed))")
     spec["hooks"] = {"createRuntime": [{"path": sys.executable, "args": ["python", "-I", "-S", "-c", probe]}]}
-    (tmp_path / "config.json").write_text(json.dumps(spec))
-    for entry in ("__main__.py", "start.py"):  # by hand and as `kist oci`; the start script is start.py's function
-        command = [sys.executable, "-I", "-S", str(source / "kist/runtime" / entry), "--root", str(tmp_path / "state")]
-        subprocess.run([*command, "run", "--bundle", str(tmp_path), container_id], check=True, timeout=60)
-        assert (tmp_path / "seen").read_text() == "[True, True]"
-        (tmp_path / "seen").unlink()
+    (folder / "config.json").write_text(json.dumps(spec))
+    run = ["--root", str(folder / "state"), "run", "--bundle", str(folder), container_id]
+    subprocess.run([*command, *run], check=True, timeout=60)
+    assert (folder / "seen").read_text() == "[True, True]"
+    (folder / "seen").unlink()
+
+
+def test_the_runtime_command_runs_sealed(spec: dict[str, Any], tmp_path: Path, container_id: str,
+                                         source: Path) -> None:
+    """CVE-2019-5736, the command: whoever makes containers runs an interpreter on a read-only mount."""
+    for entry in ("__main__.py", "start.py"):  # by hand and as `kist oci`
+        command = [sys.executable, "-I", "-S", str(source / "kist/runtime" / entry)]
+        _runs_sealed(spec, tmp_path, container_id, command)
+
+
+LEAVING = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from kist.runtime.sealer import leave
+leave(sys.argv[2], sys.argv[3])
+"""
+
+
+def test_the_command_that_a_sealer_starts_runs_sealed(spec: dict[str, Any], tmp_path: Path, container_id: str,
+                                                      source: Path) -> None:
+    """CVE-2019-5736 again, the way that kist-runtime goes as a rule. Two guards, each of which is enough: the sealer,
+    and the interpreter that looks whether it is sealed. There is no other way out for it here: no `kist` beside it."""
+    cache, script = str(tmp_path / "sealers"), str(tmp_path / "kist-runtime")
+    Path(script).touch()
+    subprocess.run([sys.executable, "-I", "-S", "-c", LEAVING, str(source), script, cache], check=True, timeout=60)
+    _runs_sealed(spec, tmp_path, container_id, [f"{cache}{script}"])
 
 
 def test_working_directory_through_a_descriptor(spec: dict[str, Any], run: Any) -> None:
@@ -265,6 +288,9 @@ Change = tuple[str, str, str]
 UNSEALED: Change = ("linux/sealed.py", '_call("syscall", real, SYS_MOUNT_SETATTR, fd, b"", AT_EMPTY_PATH, '
                     'READ_ONLY, len(READ_ONLY))', "pass")
 NEVER_SEALED: Change = ("runtime/start.py", "if os.geteuid() != 0 or", "if True or")
+SEALER_THAT_DOES_NOT: Change = (
+    "runtime/sealer.py", 'm.call("mount_setattr", "r2", m.address("word "), AT_EMPTY_PATH, m.address("read-only"), '
+    "len(READ_ONLY), result=3)", "m.set(3, 0)")
 MAGIC_LINKS: tuple[Change, ...] = (
     ("runtime/process.py", "if error.errno not in (30, 13):", "if False:"),
     ("runtime/process.py", "RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)", "0)"),
@@ -311,6 +337,7 @@ ANY_IMPORT: Change = ("runtime/init.py", "    trust_no_files()\n", "")
 @pytest.mark.parametrize(("attack", "source"), [
     (test_overwrite_of_the_interpreter, (UNSEALED,)),
     (test_the_runtime_command_runs_sealed, (NEVER_SEALED,)),
+    (test_the_command_that_a_sealer_starts_runs_sealed, (SEALER_THAT_DOES_NOT, NEVER_SEALED)),
     (test_working_directory_through_a_descriptor, MAGIC_LINKS),
     (test_working_directory_through_a_link_of_the_image, MAGIC_LINKS),
     (test_no_descriptor_of_the_runtime_is_left, LEAKS),
@@ -343,6 +370,11 @@ def test_without_its_guard_the_attack_succeeds(attack: Callable[..., None], sour
 @pytest.mark.parametrize("source", [(SLOWLY,)], indirect=True)
 def test_out_of_reach_however_slowly_it_joins(spec: dict[str, Any], run: Any) -> None:
     test_the_joining_process_is_out_of_reach(spec, run)
+
+
+@pytest.mark.parametrize("source", [(SEALER_THAT_DOES_NOT,), (NEVER_SEALED,)], indirect=True)
+def test_sealed_by_either_guard(spec: dict[str, Any], tmp_path: Path, container_id: str, source: Path) -> None:
+    test_the_command_that_a_sealer_starts_runs_sealed(spec, tmp_path, container_id, source)
 
 
 def test_every_attack_is_tried_without_its_guard() -> None:

@@ -8,9 +8,11 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
+
+from kist.runtime.bundle import pack
+from kist.runtime.start import parts
 
 SOURCE = Path(__file__).resolve().parents[3] / "src" / "kist"
 
@@ -43,10 +45,12 @@ def change(package: Path, text: str) -> None:
 
 def with_version(package: Path, text: str) -> None:
     """Another version, in the bundle only."""
-    python, modules = marshal.loads(bundle(package).read_bytes())
+    _python, index, codes = parts(bundle(package).read_bytes())
+    modules = {name: (source, mtime, size, is_package, bytes(codes[begin:end]))
+               for name, (source, mtime, size, is_package, begin, end) in index.items()}
     code = compile(f"VERSION = {text!r}", "elsewhere", "exec")
     modules["kist.version"] = (*modules["kist.version"][:4], marshal.dumps(code))
-    bundle(package).write_bytes(marshal.dumps((python, modules)))
+    bundle(package).write_bytes(pack(modules))
 
 
 def test_it_is_made_by_the_first_command_and_used_by_the_next(package: Path) -> None:
@@ -84,7 +88,9 @@ def test_a_module_that_is_gone_is_gone(package: Path) -> None:
     assert "kist.version" in failure.value.stderr
 
 
-@pytest.mark.parametrize("garbage", [b"", b"no bundle", marshal.dumps(7), marshal.dumps(("another python", {}))])
+@pytest.mark.parametrize("garbage", [
+    b"", b"no bundle", b"\xff" * 50, pack({"kist": ("", 0, 0, True, b"code")})[:-1],
+    b"\5" + bytes(7) + marshal.dumps(7), pack({}, "another python")])
 def test_what_is_no_bundle_does_no_harm(package: Path, garbage: bytes) -> None:
     expected = version(package)
     whole = bundle(package).stat().st_size
@@ -106,7 +112,7 @@ def test_where_nothing_can_be_written_the_command_works(package: Path) -> None:
 def test_every_module_of_the_command_is_in_it(package: Path) -> None:
     """None of the verbs needs one that isn't: it would make the bundle anew each time."""
     version(package)
-    modules: dict[str, Any] = marshal.loads(bundle(package).read_bytes())[1]
+    modules = parts(bundle(package).read_bytes())[1]
     for part in ("runtime", "linux"):
         for path in (package / part).rglob("*.py"):
             name = ".".join(path.relative_to(package.parent).with_suffix("").parts).removesuffix(".__init__")

@@ -25,12 +25,11 @@ def _replaced_by(module: str) -> Callable[[Arguments, Session], int]:
 
 
 def _runtime(args: Arguments, session: Session) -> int:
-    """As the command of its own, kist-runtime: a start of the interpreter that reads no site directories."""
-    import kist
+    from kist.cli.runtime import become
 
     session.flush()
-    script = f"{kist.__path__[0]}/runtime/start.py"
-    os.execv(sys.executable, [sys.executable, "-I", "-S", script, *args.words])
+    become(args.words)
+    raise AssertionError("this is another program now")
 
 
 def _program(summary: str, usage: str, module: str) -> Command:
