@@ -239,7 +239,7 @@ def clean(name: bytes) -> bytes:
     if name[:2] == b"./":
         name = name[2:]
     if name[-1:] == b"/":
-        name = name[:-1]
+        name = name.rstrip(b"/")
     if not (name[:1] in (b".", b"/") or b"/." in name or b"//" in name or b"\0" in name):
         return name
     if b"\0" in name:

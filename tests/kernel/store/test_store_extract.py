@@ -292,7 +292,7 @@ def test_layers_that_do_not_fit_together(root: Path, data: bytes, words: str) ->
 
 @pytest.mark.parametrize(("name", "cleaned"), [
     (b"a/b", b"a/b"), (b"./a/b/", b"a/b"), (b"/a", b"a"), (b"a//b", b"a/b"), (b"a/./b", b"a/b"), (b".", b""),
-    (b"./", b""),
+    (b"./", b""), (b"a//", b"a"), (b"a/.//", b"a"), (b"///", b""), (b".//a///", b"a"),
     (b"", b""), (b"/", b""), (b"a/.b/..c/", b"a/.b/..c"), (b"a/../b", b"b"), (b"..a", b"..a"), (b".hidden", b".hidden"),
 ])
 def test_cleaned_names(name: bytes, cleaned: bytes) -> None:

@@ -159,6 +159,7 @@ def sealed_at(folder: Path, data: bytes, lowers: Sequence[str]) -> str:
 
 
 @example([directory("b/a"), symlink("b", "b/a")])  # what was a directory without an entry is a link to itself now
+@example([file("a//", b"bytes")])
 @example([hardlink("b", "a"), file("a/b", b"bytes")])  # told of before its target, which is a directory
 @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(st.lists(any_entry(), max_size=12))

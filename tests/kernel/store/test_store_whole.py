@@ -117,7 +117,13 @@ def test_an_endless_layer_of_zeros_is_bounded(store: Store) -> None:
 def test_a_full_disk(tmp_path: Path, driver: str) -> None:
     small = tmp_path / "small"
     small.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", small], check=True)
+    if driver == "erofs":   # such files can't be mounted from a tmpfs
+        subprocess.run(["mkfs.ext4", "-q", tmp_path / "disk", "3m"], check=True)
+        made = subprocess.run(["mount", "-o", "loop", tmp_path / "disk", small], check=False)
+        if made.returncode:
+            needs.missing("no loop devices here")
+    else:
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", small], check=True)
     try:
         with Store.open(str(small / "data"), driver) as store:
             layer = tar(*(file(f"f{n}", bytes(100_000)) for n in range(50)))
