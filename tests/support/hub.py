@@ -46,8 +46,8 @@ class Hub:
         end(self.process)
 
 
-def fill(data: Path, *names: str, archives: Path | None = None) -> None:
-    """Builds library images into a Hub's data folder; package files are kept in ``archives``."""
-    keep = ["--archives", str(archives)] if archives else []
+def fill(data: Path, *names: str, archives: Path | None = None, lock: Path | None = None) -> None:
+    """Builds library images into a Hub's data folder; package files are kept in ``archives``, named in ``lock``."""
+    keep = [*(["--archives", str(archives)] if archives else []), *(["--lock", str(lock)] if lock else [])]
     subprocess.run([PYTHON, "-m", "kist.hub.library", "build", "--absent", "--data", str(data), *keep, *names],
                    check=True, env=ENVIRONMENT, stdout=subprocess.DEVNULL)

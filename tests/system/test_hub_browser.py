@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from support.hub import free_port
+from support.daemon import Daemon
+from support.hub import Hub, free_port
 from support.processes import ENVIRONMENT, PYTHON, end
 from system.test_hub_skopeo import layout
 
@@ -129,12 +130,18 @@ class Browser:
 
     def look(self, scheme: str, width: int) -> None:
         """Colour scheme and width from the next page on."""
-        self._devtools("Emulation.setFocusEmulationEnabled", enabled=True)
-        self._devtools("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
-        self._devtools("Emulation.setDeviceMetricsOverride", width=width, height=800, deviceScaleFactor=1,
+        self.devtools("Emulation.setFocusEmulationEnabled", enabled=True)
+        self.devtools("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+        self.devtools("Emulation.setDeviceMetricsOverride", width=width, height=800, deviceScaleFactor=1,
                        mobile=width < 600)
 
-    def _devtools(self, command: str, **parameters: Any) -> None:
+    def until(self, script: str, wanted: object) -> None:
+        deadline = time.monotonic() + 15
+        while (found := self.script(script)) != wanted:
+            assert time.monotonic() < deadline, found
+            time.sleep(0.02)
+
+    def devtools(self, command: str, **parameters: Any) -> None:
         self._call("POST", f"{self.session}/goog/cdp/execute", cmd=command, params=parameters)
 
     def complaints(self) -> list[str]:
@@ -144,7 +151,7 @@ class Browser:
 
 
 @pytest.fixture(scope="module")
-def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("hub")
     data, port = folder / "data", free_port()
     source = layout(folder / "layout")
@@ -191,11 +198,11 @@ PAGES = ["/", "/search?q=app", "/r/library/app", "/r/library/app/-/image/latest"
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_every_page_is_readable_and_fits(hub: str, browser: Browser, scheme: str) -> None:
+def test_every_page_is_readable_and_fits(site: str, browser: Browser, scheme: str) -> None:
     for width in (360, 390, 1280):
         browser.look(scheme, width)
         for path in PAGES:
-            browser.go(hub + path)
+            browser.go(site + path)
             contrast, words = browser.script(CONTRAST)
             assert contrast >= 4.5, f"{path} in {scheme}: {contrast:.2f} at {words!r}"
             assert browser.script("return document.documentElement.scrollWidth") <= width, f"{path} at {width}"
@@ -206,42 +213,77 @@ def test_every_page_is_readable_and_fits(hub: str, browser: Browser, scheme: str
             assert browser.script(NAMELESS) == [], f"{path}: nothing for a screen reader to say"
             assert browser.script(UNSEEN_FOCUS) == [], f"{path}: the focus can't be seen"
         if width == 1280:
-            browser.go(hub)
+            browser.go(site)
             color = browser.script("return getComputedStyle(document.body).backgroundColor")
             assert (int(color[4:].partition(",")[0]) < 100) is (scheme == "dark")
     assert [line for line in browser.complaints() if "404" not in line] == []
 
 
-def test_from_the_search_to_a_layers_files(hub: str, browser: Browser) -> None:
+def test_from_the_search_to_a_layers_files(site: str, browser: Browser) -> None:
     browser.look("light", 1200)
-    browser.go(hub)
+    browser.go(site)
     browser.type("#q", "app\n")
-    browser.arrive(f"{hub}/search?q=app")
+    browser.arrive(f"{site}/search?q=app")
     assert "1 result" in browser.text("h1")
     browser.click(".card a")
-    browser.arrive(f"{hub}/r/library/app")
-    assert browser.text(".line code") == f"kist run {hub.removeprefix('http://')}/library/app"
+    browser.arrive(f"{site}/r/library/app")
+    assert browser.text(".line code") == f"kist run {site.removeprefix('http://')}/library/app"
     assert browser.script("return document.querySelector('button.copy').hidden") is False
     browser.click("tbody th a")
-    browser.arrive(f"{hub}/r/library/app/-/image/latest")
+    browser.arrive(f"{site}/r/library/app/-/image/latest")
     assert "History and layers" in browser.text()
     browser.click(".layer a")
-    browser.arrive(f"{hub}/r/library/app/-/image/latest/layer/0")
+    browser.arrive(f"{site}/r/library/app/-/image/latest/layer/0")
     assert "/bin/app" in browser.text()
 
 
-def test_the_keyboard_reaches_the_content_first(hub: str, browser: Browser) -> None:
-    browser.go(hub)
+def test_a_click_copies_the_run_line(site: str, browser: Browser) -> None:
+    browser.look("light", 1200)
+    browser.go(f"{site}/r/library/app")
+    browser.devtools("Browser.grantPermissions", origin=site,
+                     permissions=["clipboardReadWrite", "clipboardSanitizedWrite"])
+    browser.click("button.copy")
+    browser.until("return document.querySelector('button.copy').textContent", "Copied")
+    assert browser.script("return navigator.clipboard.readText()") == browser.text(".line code")
+    assert browser.script("return document.querySelector('button.copy').ariaLabel") == "Copied"
+    browser.until("return document.querySelector('button.copy').ariaLabel", "Copy the run command")
+    assert browser.text("button.copy") == "Copy"
+
+
+def test_the_map_of_the_engines_networks(daemon: Daemon, browser: Browser, tmp_path: Path) -> None:
+    daemon.ok("network", "create", "back")
+    for name in ("one", "two"):
+        daemon.ok("run", "-d", "--name", name, "--network", "back", "busybox", "sleep", "60")
+    hub = Hub(tmp_path / "data", tmp_path / "log", "--engine", str(daemon.socket))
+    try:
+        for scheme, width in (("light", 1280), ("dark", 390)):
+            browser.look(scheme, width)
+            browser.go(f"{hub.url}/networks")
+            assert ["one", "two", "network back"] in browser.script(
+                "return [...document.querySelectorAll('tbody tr')].map((row) => [...row.cells].map((c) => c.innerText))"
+            )
+            assert browser.script("return document.querySelector('.map img').naturalWidth") > 300, "it is drawn"
+            contrast, words = browser.script(CONTRAST)
+            assert contrast >= 4.5, words
+            assert browser.script("return document.documentElement.scrollWidth") <= width
+            assert browser.script(UNSEEN_FOCUS) == []
+        assert [line for line in browser.complaints() if "404" not in line] == []
+    finally:
+        hub.close()
+
+
+def test_the_keyboard_reaches_the_content_first(site: str, browser: Browser) -> None:
+    browser.go(site)
     browser.type("body", "\ue004")  # Tab
     assert browser.script("return document.activeElement.textContent") == "Skip to the content"
 
 
-def test_signing_in_making_a_token_changing_a_description(hub: str, browser: Browser) -> None:
+def test_signing_in_making_a_token_changing_a_description(site: str, browser: Browser) -> None:
     browser.look("dark", 1200)
-    browser.go(f"{hub}/signin?next=/settings")
+    browser.go(f"{site}/signin?next=/settings")
     browser.type("input[name=name]", "alice")
     browser.type("input[name=password]", PASSWORD + "\n")
-    browser.arrive(f"{hub}/settings")
+    browser.arrive(f"{site}/settings")
     browser.type("input[name=label]", "laptop")
     browser.click("form.inline button.main")
     assert browser.text(".note code").startswith("kist_")
@@ -250,13 +292,13 @@ def test_signing_in_making_a_token_changing_a_description(hub: str, browser: Bro
     for path in ("/settings", "/r/library/app/-/settings"):
         for width in (390, 1280):
             browser.look("dark", width)
-            browser.go(hub + path)
+            browser.go(site + path)
             assert browser.script("return document.documentElement.scrollWidth") <= width, f"{path} at {width}"
     assert [line for line in browser.complaints() if "404" not in line] == []
     browser.type("textarea[name=description]", "\n\nMore words.")
     browser.click("button.main")
-    browser.arrive(f"{hub}/r/library/app")
+    browser.arrive(f"{site}/r/library/app")
     assert "More words." in browser.text(".prose")
     browser.click("header nav button")
-    browser.arrive(f"{hub}/")
+    browser.arrive(f"{site}/")
     assert "Sign in" in browser.text("header")

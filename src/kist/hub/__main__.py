@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         config = load(options.config, data=options.data, listen=options.listen, uds=options.uds,
                       access_log=options.access_log, max_blob=options.max_blob, accounts=options.accounts,
-                      certificate=options.certificate, key=options.key)
+                      certificate=options.certificate, key=options.key, engine=options.engine)
         _logs(config)
         host, port = split_listen(config.listen)
         app = make_app(open_hub(config))
@@ -65,6 +65,7 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--accounts", action="store_true", default=None, help="users, tokens and permissions")
     command.add_argument("--certificate", metavar="FILE", help="PEM file: serve over TLS")
     command.add_argument("--key", metavar="FILE", help="PEM file of the certificate's key")
+    command.add_argument("--engine", metavar="PATH", help="socket of a local engine, whose networks a page shows")
     command.add_argument("--max-blob", metavar="BYTES", type=int, help="refuse larger blobs")
     command.add_argument("--version", action="version", version=f"Kist Hub {VERSION}")
     return command

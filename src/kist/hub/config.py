@@ -14,6 +14,7 @@
     proxies = "127.0.0.1"     # whose X-Forwarded-* headers are believed
     private = false           # what new repositories are
 
+    engine = "/run/kist/kist.sock"  # show the map of this engine's networks, to admins or on loopback
     mirror-of = "docker.io"   # pull-through for clients that don't say whose content they mean
     tag-life = 300            # seconds before an upstream is asked again what a tag points at
     cache-max = 0             # bytes of upstreams' content to keep, 0 is no limit
@@ -52,6 +53,7 @@ class HubConfig:
     certificate: str = ""
     key: str = ""
     proxies: str = "127.0.0.1"
+    engine: str = ""
     mirror_of: str = ""
     tag_life: int = 300
     cache_max: int = 0

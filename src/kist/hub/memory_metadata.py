@@ -131,6 +131,10 @@ class MemoryMetadata(Metadata):
                        (one.name.startswith(prefix) or (one.upstream is None and not one.private))
                        for one in self._repositories.values())
 
+    def holders(self, digest: Digest, limit: int) -> list[str]:
+        with self._tables.lock:
+            return sorted(one.name for one in self._repositories.values() if (one.id, digest) in self._links)[:limit]
+
     def add_blob(self, digest: Digest, size: int) -> None:
         with self.transaction():
             self._blobs[digest] = _Blob(size)

@@ -125,6 +125,10 @@ class Metadata(ABC):
         """Whether a repository whose name begins so has the blob, or one of ours that is not private."""
 
     @abstractmethod
+    def holders(self, digest: Digest, limit: int) -> list[str]:
+        """Names of repositories that have the blob, in order."""
+
+    @abstractmethod
     def add_blob(self, digest: Digest, size: int) -> None:
         """The blob is there; also takes a doom back."""
 

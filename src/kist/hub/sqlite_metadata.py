@@ -100,6 +100,11 @@ class SqliteMetadata(Metadata):
             "WHERE l.digest = ? AND NOT b.doomed AND (substr(r.name, 1, length(?)) = ? "
             "OR (r.upstream IS NULL AND NOT r.private)) LIMIT 1", digest, prefix, prefix) is not None
 
+    def holders(self, digest: Digest, limit: int) -> list[str]:
+        rows = self.database.all("SELECT r.name FROM links l JOIN repositories r ON r.id = l.repository "
+                                 "WHERE l.digest = ? ORDER BY r.name LIMIT ?", digest, limit)
+        return [row["name"] for row in rows]
+
     def add_blob(self, digest: Digest, size: int) -> None:
         with self.transaction() as db:
             db.execute("INSERT INTO blobs (digest, size, created) VALUES (?, ?, ?) "

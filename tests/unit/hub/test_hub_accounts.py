@@ -236,6 +236,10 @@ def test_nobody_mounts_what_he_may_not_read(secured: Client) -> None:
     path = f"/v2/acme/app/blobs/uploads/?mount={sha256(b'secret')}&from=alice/app"
     assert secured("POST", path, b"", **basic("bob")).status == 202
     assert secured("POST", path, b"", **basic("root")).status == 201
+    anywhere = f"/v2/acme/other/blobs/uploads/?mount={sha256(b'secret')}"
+    assert secured("DELETE", f"/v2/acme/app/blobs/{sha256(b'secret')}", None, **basic("root")).status == 202
+    assert secured("POST", anywhere, b"", **basic("bob")).status == 202, "nor what he doesn't name"
+    assert secured("POST", anywhere, b"", **basic("root")).status == 201
 
 
 def test_the_catalog_shows_what_one_may_see(secured: Client) -> None:

@@ -104,6 +104,7 @@ def test_end_2_in_parts(client: Client) -> None:
     assert client.get(path, Range="bytes=7-").body == b"789"
     assert client.get(path, Range="bytes=-2").body == b"89"
     assert client.get(path, Range="bytes=8-100").body == b"89"
+    check_error(client.get(path, Range="bytes=5-0"), 416)
     beyond = client.get(path, Range="bytes=10-11")
     check_error(beyond, 416)
     assert beyond.headers["Content-Range"] == "bytes */10"
@@ -223,11 +224,19 @@ def test_end_11_mounting(client: Client) -> None:
     assert answer.status == 201
     assert where(client, answer) == f"/v2/two/blobs/{digest}"
     assert client.get(f"/v2/two/blobs/{digest}").body == b"shared"
-    for query in (f"mount={ABSENT}&from=one", f"mount={digest}&from=nobody", f"mount={digest}",
+    for query in (f"mount={ABSENT}&from=one", f"mount={digest}&from=nobody", f"mount={ABSENT}",
                   f"mount={digest}&from="):
         other = client("POST", f"/v2/three/blobs/uploads/?{query}")
         assert other.status == 202, "an upload begins instead"
         assert where(client, other).startswith("/v2/three/blobs/uploads/")
+
+
+def test_end_11_from_wherever_it_is(client: Client) -> None:
+    """#mounting-a-blob-from-another-repository: `from` is optional where the registry finds the blob by itself."""
+    push_blob(client, "one", b"shared")
+    answer = client("POST", f"/v2/two/blobs/uploads/?mount={sha256(b'shared')}")
+    assert answer.status == 201
+    assert client.get(where(client, answer)).body == b"shared"
 
 
 # --- end-7: pushing manifests ------------------------------------------------------------------------------------

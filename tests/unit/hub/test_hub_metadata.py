@@ -178,6 +178,8 @@ def test_a_blob_is_open_in_a_public_repository_and_in_caches_of_the_same_upstrea
         assert not metadata.is_open(BLOB, "other.example/"), "another upstream's cache has readers of its own"
     metadata.describe("alice/secret", private=False)
     assert metadata.is_open(BLOB, "other.example/")
+    assert metadata.holders(BLOB, 10) == ["alice/secret", "up.example/app"]
+    assert metadata.holders(BLOB, 1) == ["alice/secret"]
     metadata.unlink("alice/secret", BLOB)
     assert not metadata.is_open(BLOB, "other.example/")
 

@@ -175,7 +175,7 @@ def test_parts_outside(client: Client, header: str) -> None:
     assert (answer.status, answer.headers["Content-Range"]) == (416, f"bytes */{len(BLOB)}")
 
 
-@pytest.mark.parametrize("header", ["bytes=1-2,4-5", "items=1-2", "bytes=5-2", "bytes=-"])
+@pytest.mark.parametrize("header", ["bytes=1-2,4-5", "items=1-2", "bytes=-"])
 def test_ranges_of_another_kind_are_ignored(client: Client, header: str) -> None:
     push_blob(client, "team/app", BLOB)
     assert client.get(blob_path(), Range=header).status == 200

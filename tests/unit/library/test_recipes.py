@@ -6,21 +6,32 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import subprocess
 import tarfile
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from kist.engine.config import Config
-from kist.errors import InvalidParameter
-from kist.hub.library import debian, elf, sbom
+from kist.errors import InvalidParameter, Unavailable
+from kist.hub.library import elf, lock, sbom
+from kist.hub.library.archive import AptArchive
 from kist.hub.library.layer import LayerTar, settle_tar
 from kist.hub.library.layout import write_image
 from kist.hub.library.recipe import fill, lineage, load, load_all, tags, upstream_version
 from kist.hub.library.workshop import Workshop
 
 EPOCH = 1_700_000_000
+
+
+class Dated(AptArchive):
+    """What this machine's apt knows, at a date of the tests' own."""
+
+    @property
+    def epoch(self) -> int:
+        return EPOCH
 
 
 def _tar(path: Path, entries: dict[str, bytes | str | None], mtime: int = EPOCH + 5) -> Path:
@@ -89,7 +100,7 @@ def test_a_removed_directory_leaves_one_whiteout(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["hello-world", "busybox"])
 def test_a_recipe_built_twice_gives_one_digest(name: str, tmp_path: Path) -> None:
-    built = [Workshop(tmp_path / f"scratch{i}", EPOCH).build(name, tmp_path / f"layout{i}") for i in (1, 2)]
+    built = [Workshop(tmp_path / f"scratch{i}", archive=Dated()).build(name, tmp_path / f"layout{i}") for i in (1, 2)]
     assert built[0] == built[1]
     assert len({(tmp_path / f"layout{i}/index.json").read_bytes() for i in (1, 2)}) == 1, "the bill of materials, too"
 
@@ -181,16 +192,16 @@ directory = [{path = "/data", mode = 0o1777}]
 [config]
 Cmd = ["tool", "{suite}", "{other}"]''')
     (folder / "tool").write_bytes(b"#!/bin/sh\n")
-    shop = Workshop(tmp_path / "scratch", EPOCH, recipes=load_all(tmp_path))
+    shop = Workshop(tmp_path / "scratch", archive=Dated(), recipes=load_all(tmp_path))
     shop.build("mine", tmp_path / "layout")
     with tarfile.open(shop.make("mine").layers[0][0]) as tar:
         assert [(one.name, one.mode, one.uid) for one in tar] == [
             ("bin/alias", 0o777, 0), ("bin/tool", 0o755, 0), ("data", 0o1777, 0), ("etc/note", 0o644, 0)]
         note = tar.extractfile("etc/note")
-        assert note is not None and note.read().decode() == f"for {debian.suite()}"
+        assert note is not None and note.read().decode() == f"for {AptArchive().suite}"
     blobs = {path.name: path.read_bytes() for path in (tmp_path / "layout/blobs/sha256").iterdir()}
     (config,) = [json.loads(data) for data in blobs.values() if data.startswith(b'{"architecture"')]
-    assert config["config"]["Cmd"] == ["tool", debian.suite(), "{other}"]
+    assert config["config"]["Cmd"] == ["tool", AptArchive().suite, "{other}"]
 
 
 def test_versions_become_tags() -> None:
@@ -202,6 +213,63 @@ def test_versions_become_tags() -> None:
     assert tags(recipe, "", "bookworm") == ["latest", "bookworm"]
     assert fill({"a": ["{major}", {"b": "{version}"}], "c": 1}, version="1.2", major="1", suite="s") == {
         "a": ["1", {"b": "1.2"}], "c": 1}
+
+
+# --- lock files ------------------------------------------------------------------------------------------------
+
+
+def _locked(tmp_path: Path) -> tuple[lock.Lock, Path, tuple[str, list[str]]]:
+    """The lock of busybox, the folder with its package, and what was built."""
+    shop = Workshop(tmp_path / "first", tmp_path / "archives", Dated())
+    built = shop.build("busybox", tmp_path / "layout")
+    return shop.locked(), tmp_path / "archives", built
+
+
+def test_a_lock_builds_the_same_whatever_the_archive_has_by_now(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found, archives, built = _locked(tmp_path)
+    lock.write(tmp_path / "l.lock", found)
+    assert lock.read(tmp_path / "l.lock") == found
+    assert found.images == {"busybox": ["busybox-static"]} and found.epoch == EPOCH
+    (tmp_path / "bin").mkdir()
+    for program in ("dpkg-deb", "tar"):
+        (tmp_path / "bin" / program).symlink_to(shutil.which(program) or "")
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))  # no apt: nobody is asked
+    again = Workshop(tmp_path / "second", archives, lock.LockedArchive(found, load_all(), archives))
+    assert again.build("busybox", tmp_path / "again") == built
+    assert (tmp_path / "layout/index.json").read_bytes() == (tmp_path / "again/index.json").read_bytes()
+
+
+def test_a_package_file_that_is_not_the_locks_is_refused(tmp_path: Path) -> None:
+    found, archives, _ = _locked(tmp_path)
+    (deb,) = archives.glob("*.deb")
+    deb.write_bytes(deb.read_bytes() + b"x")
+    shop = Workshop(tmp_path / "second", archives, lock.LockedArchive(found, load_all(), archives))
+    with pytest.raises(InvalidParameter, match="SHA-256 differs"):
+        shop.build("busybox", tmp_path / "again")
+    deb.unlink()
+    gone = msgspec.structs.replace(found, packages={"busybox-static": lock.Pin("0.0~gone", "optional", "0" * 64)})
+    shop = Workshop(tmp_path / "third", archives, lock.LockedArchive(gone, load_all(), archives))
+    with pytest.raises(Unavailable, match=r"busybox-static 0\.0~gone is neither in .* nor on the mirror"):
+        shop.build("busybox", tmp_path / "again")
+
+
+def test_a_lock_knows_what_is_in_it(tmp_path: Path) -> None:
+    found, archives, _ = _locked(tmp_path)
+    shop = Workshop(tmp_path / "second", archives, lock.LockedArchive(found, load_all(), archives))
+    with pytest.raises(InvalidParameter, match="the lock file has no package base-files"):
+        shop.build("kist/base", tmp_path / "again")
+    with pytest.raises(InvalidParameter, match="the lock file has no debian"):
+        shop.archive.sources("debian", archives, tmp_path / "x")
+
+
+@pytest.mark.parametrize("text", [
+    "", "suite = 1", "[[[", "suite='x'\nepoch=1\narchitecture='amd64'\n[tools]\n[packages]\n[images]\nx=['y']",
+    "suite='x'\nepoch=1\narchitecture='amd64'\n[tools]\n[packages]\n'../x'=['1','x','y']\n[images]\n"])
+def test_lock_files_that_are_none(tmp_path: Path, text: str) -> None:
+    (tmp_path / "l.lock").write_text(text)
+    with pytest.raises(InvalidParameter):
+        lock.read(tmp_path / "l.lock")
 
 
 # --- bills of materials ------------------------------------------------------------------------------------
@@ -254,7 +322,7 @@ def test_a_bill_is_an_spdx_document_and_the_same_bytes_each_time() -> None:
 
 
 def test_the_bill_refers_to_its_image(tmp_path: Path) -> None:
-    digest, _ = Workshop(tmp_path / "scratch", EPOCH).build("hello-world", tmp_path / "layout")
+    digest, _ = Workshop(tmp_path / "scratch", archive=Dated()).build("hello-world", tmp_path / "layout")
     image, bill = json.loads((tmp_path / "layout/index.json").read_text())["manifests"]
     blobs = tmp_path / "layout/blobs/sha256"
     manifest = json.loads((blobs / bill["digest"][7:]).read_text())

@@ -1,7 +1,7 @@
 """`kist hub library`: lists the recipes, or builds images and puts them into a Hub's data folder.
 
     kist hub library list [--recipes DIR]
-    kist hub library build [--data DIR] [--absent] [--recipes DIR] [--archives DIR] [NAME…]
+    kist hub library build [--data DIR] [--absent] [--recipes DIR] [--archives DIR] [--lock FILE] [NAME…]
 """
 
 from __future__ import annotations
@@ -11,12 +11,14 @@ import os
 import shutil
 import sys
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from kist.errors import KistError
-from kist.hub.library import debian
+from kist.hub.library import lock
+from kist.hub.library.archive import AptArchive
 from kist.hub.library.recipe import Named, load_all
-from kist.hub.library.workshop import Workshop
+from kist.hub.library.workshop import ARCHITECTURE, Workshop
 
 # Set by `kist hub` and by the data option alone; the same default as the Hub's own.
 _DATA = Path("/var/lib/kist/hub")
@@ -30,6 +32,8 @@ def _parser() -> argparse.ArgumentParser:
     make.add_argument("--data", type=Path, default=_DATA, help="the Hub's data folder (default: %(default)s)")
     make.add_argument("--absent", action="store_true", help="leave images alone that the Hub has in any version")
     make.add_argument("--archives", type=Path, metavar="DIR", help="keep package files there, for the next build")
+    make.add_argument("--lock", type=Path, metavar="FILE", help="build from the packages that the file names; where "
+                      "there is no such file, write down in it what was built from")
     make.add_argument("names", nargs="*", metavar="NAME")
     _recipes(make)
     return parser
@@ -50,12 +54,12 @@ def _record(data: Path, named: Named) -> Path:
     return data / "library" / f"{named.name.replace('/', '-')}.key"
 
 
-def _build(data: Path, named: Named, shop: Workshop) -> None:
+def _build(data: Path, named: Named, shop: Workshop, *, always: bool) -> None:
     from kist.hub.publish import publish
 
-    key = f"{shop.key(named.name)} {debian.archive_state()}"
+    key = f"{shop.key(named.name)} {shop.archive.state()}"
     record = _record(data, named)
-    if record.is_file() and record.read_text() == key:
+    if record.is_file() and record.read_text() == key and not always:
         print(f"{named.name}: up to date")
         return
     layout = shop.path(named.name, "layout")
@@ -74,11 +78,29 @@ def _build_all(data: Path, known: Mapping[str, Named], args: argparse.Namespace)
         return
     scratch = data / "library" / f"scratch-{os.getpid()}"
     try:
-        shop = Workshop(scratch.resolve(), debian.epoch(), (args.archives or scratch / "archives").resolve(), known)
-        for named in todo:
-            _build(data, named, shop)
+        shop = _workshop(scratch.resolve(), args, known)
+        recording = args.lock is not None and not args.lock.exists()
+        with ThreadPoolExecutor(min(os.cpu_count() or 1, 4)) as pool:
+            for done in [pool.submit(_build, data, named, shop, always=recording) for named in todo]:
+                done.result()
+        if recording:
+            lock.write(args.lock, shop.locked())
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _workshop(scratch: Path, args: argparse.Namespace, known: Mapping[str, Named]) -> Workshop:
+    archives = (args.archives or scratch / "archives").resolve()
+    if args.lock is None or not args.lock.exists():
+        return Workshop(scratch, archives, AptArchive(), known)
+    found = lock.read(args.lock)
+    if found.architecture != ARCHITECTURE:
+        raise KistError(f"{args.lock} is for {found.architecture}, this machine is {ARCHITECTURE}")
+    for tool, version in lock.tools().items():
+        if found.tools.get(tool) not in (None, version):
+            print(f"note: {tool} is {version} here, and was {found.tools[tool]} when {args.lock} was written: "
+                  "digests may differ", file=sys.stderr)
+    return Workshop(scratch, archives, lock.LockedArchive(found, known, archives), known)
 
 
 def main(argv: list[str] | None = None) -> int:

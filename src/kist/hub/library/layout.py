@@ -10,15 +10,18 @@ from __future__ import annotations
 import hashlib
 import json
 import zlib
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from kist.hub.library.sbom import MEDIA_TYPE as SPDX
 
 _OCI = "application/vnd.oci.image."
 _CHUNK = 1 << 20
+_packing: defaultdict[str, Lock] = defaultdict(Lock)  # images that are built side by side share their base's layers
 
 
 def timestamp(epoch: int) -> str:
@@ -49,8 +52,9 @@ class LayoutWriter:
         The compressed file stays beside the tar: a base is compressed once for all that stand on it.
         """
         packed, facts = tar.with_name(f"{tar.name}.gz"), tar.with_name(f"{tar.name}.json")
-        if not facts.exists():
-            facts.write_text(json.dumps(_pack(tar, packed)))
+        with _packing[str(tar)]:
+            if not facts.exists():
+                facts.write_text(json.dumps(_pack(tar, packed)))
         digest, diff = json.loads(facts.read_text())
         target = self._blobs / digest
         if not target.exists():

@@ -9,18 +9,23 @@ from __future__ import annotations
 import platform
 import subprocess
 import tarfile
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
-from kist.hub.library import debian, elf, sbom
+from kist.hub.library import debian, elf, lock, sbom
+from kist.hub.library.archive import AptArchive, Archive
 from kist.hub.library.layer import LayerTar, settle_tar
 from kist.hub.library.layout import write_image
 from kist.hub.library.recipe import Named, Recipe, fill, lineage, load_all, tags, upstream_version
 
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+#: Debian's and OCI's word for this machine.
+ARCHITECTURE = _ARCHITECTURES.get(platform.machine(), platform.machine())
 _STATUS = "var/lib/dpkg/status"
 
 Layer = tuple[Path, str]  # a settled tar, and the words that `history` shows
@@ -38,13 +43,14 @@ class Built:
 
 @dataclass
 class Workshop:
-    """One run of the builder. ``archives`` keeps package files; ``epoch`` (seconds) is every image's date."""
+    """One run of the builder, with packages from ``archive``. ``archives`` keeps package files."""
 
     scratch: Path
-    epoch: int
     archives: Path = Path()
+    archive: Archive = field(default_factory=AptArchive)
     recipes: Mapping[str, Named] = field(default_factory=load_all)
     _made: dict[str, Built] = field(default_factory=dict)
+    _making: dict[str, Lock] = field(default_factory=lambda: defaultdict(Lock))
 
     def __post_init__(self) -> None:
         self.scratch.mkdir(parents=True, exist_ok=True)
@@ -52,13 +58,14 @@ class Workshop:
             self.archives = self.scratch / "archives"
 
     @property
-    def architecture(self) -> str:
-        return _ARCHITECTURES.get(platform.machine(), platform.machine())
+    def epoch(self) -> int:
+        """Every image's date (seconds)."""
+        return self.archive.epoch
 
     def key(self, name: str) -> str:
         """Everything that an image's digest depends on, but for what its packages pull in."""
         rows = [self.recipes[one] for one in lineage(self.recipes, name)]
-        versions = debian.versions(sorted({package for row in rows for package in row.recipe.named}))
+        versions = self.archive.versions(sorted({package for row in rows for package in row.recipe.named}))
         return " ".join([name, *(row.content()[:16] for row in rows), str(self.epoch),
                          *(f"{package}={version}" for package, version in versions.items())])
 
@@ -68,19 +75,20 @@ class Workshop:
         names = tags(recipe, words["version"], words["suite"])
         notes = {"title": name, "description": recipe.summary, "version": words["version"]}
         digest = write_image(
-            folder, names[0], made.layers, fill(recipe.config, **words), architecture=self.architecture,
+            folder, names[0], made.layers, fill(recipe.config, **words), architecture=ARCHITECTURE,
             epoch=self.epoch, bill=lambda image: sbom.document(name, image, made.materials, self.epoch),
             annotations={"io.kist.recipe": self.key(name),
                          **{f"org.opencontainers.image.{key}": text for key, text in notes.items() if text}})
         return digest, names
 
     def make(self, name: str) -> Built:
-        """The image's layers, its base's below them."""
-        if name not in self._made:
-            named = self.recipes[name]
-            below = self.make(named.recipe.base) if named.recipe.base else Built([], [])
-            self._made[name] = self._over(below, named)
-        return self._made[name]
+        """The image's layers, its base's below them. Thread-safe: what several stand on is made once."""
+        with self._making[name]:
+            if name not in self._made:
+                named = self.recipes[name]
+                below = self.make(named.recipe.base) if named.recipe.base else Built([], [])
+                self._made[name] = self._over(below, named)
+            return self._made[name]
 
     def _over(self, below: Built, named: Named) -> Built:
         recipe, made = named.recipe, Built(list(below.layers), list(below.materials), below.root, below.accounts)
@@ -99,13 +107,13 @@ class Workshop:
     def _install(self, made: Built, named: Named) -> None:
         recipe, raw, out = named.recipe, self.path(named.name, "raw.tar"), self.path(named.name, "packages.tar")
         if recipe.bootstrap:
-            debian.bootstrap(raw, self.epoch, self.archives)
+            debian.bootstrap(raw, self._supply(named.name))
             settle_tar(raw, out, self.epoch, debian.DROP)
             made.layers.append((out, "mmdebstrap --variant=minbase"))
             made.root = out
         else:
             assert made.root is not None, f"{named.name} installs packages over a base that is no Debian"
-            debian.install(raw, self.epoch, made.root, recipe.packages, self.archives, users=recipe.user,
+            debian.install(raw, self._supply(named.name), made.root, recipe.packages, users=recipe.user,
                            before=recipe.before)
             settle_tar(raw, out, self.epoch, debian.DROP, base=made.root, without=recipe.without)
             made.layers.append((out, f"apt-get install {' '.join(recipe.packages)}"))
@@ -113,13 +121,23 @@ class Workshop:
         made.materials = sbom.installed(_member(raw, _STATUS))
         made.accounts = _accounts(_member(raw, "etc/passwd"))
 
+    def _supply(self, name: str) -> debian.Supply:
+        sources = self.archive.sources(name, self.archives, self.path(name, "archive"))
+        return debian.Supply(self.archive.suite, self.epoch, sources, None if self.archive.is_local else self.archives)
+
+    def locked(self) -> lock.Lock:
+        """The packages of all that was made, to make it again."""
+        built = {name: made.materials for name, made in self._made.items()}
+        return lock.record(self.archive, ARCHITECTURE, self.archives, built,
+                           {name: self.recipes[name].recipe.base for name in built})
+
     # --- the recipe's own files ---
 
     def _words(self, name: str) -> dict[str, str]:
         """What stands for {version} and so on."""
         package = self.recipes[name].recipe.versions
-        version = upstream_version(debian.version(package)) if package else ""
-        return {"version": version, "major": version.partition(".")[0], "suite": debian.suite()}
+        version = upstream_version(self.archive.versions((package,))[package]) if package else ""
+        return {"version": version, "major": version.partition(".")[0], "suite": self.archive.suite}
 
     def _fill(self, layer: LayerTar, named: Named, accounts: Mapping[str, tuple[int, int]]) -> list[sbom.Package]:
         recipe, owner = named.recipe, {"root": (0, 0), **accounts}
@@ -134,7 +152,7 @@ class Workshop:
             data = (named.folder / put.source).read_bytes() if put.source else fill(put.text, **words).encode()
             entries[put.path] = (layer.file, (data, put.mode), owner[put.owner])
         if recipe.printer:
-            program = elf.printer(recipe.printer.text, self.architecture)
+            program = elf.printer(recipe.printer.text, ARCHITECTURE)
             entries[recipe.printer.path] = (layer.file, (program, 0o755), (0, 0))
             materials.append(sbom.Package(named.name, "1", "Apache-2.0"))
         for path in sorted(entries):
@@ -168,12 +186,13 @@ class Workshop:
         names = {one.package for one in recipe.extract}
         names |= {one.package for one in (recipe.applets, recipe.certificates) if one}
         found = {}
-        for package, deb in (debian.fetch(sorted(names), self.archives) if names else {}).items():
-            root = self.path(package, "root")
-            if not root.exists():
-                debian.unpack(deb, root)
-            (material,) = sbom.installed(debian.control(deb).encode(), whole=False)
-            found[package] = (root, material)
+        with self._making["what packages bring"]:
+            for package, deb in (self.archive.fetch(sorted(names), self.archives) if names else {}).items():
+                root = self.path(package, "root")
+                if not root.exists():
+                    debian.unpack(deb, root)
+                (material,) = sbom.installed(debian.control(deb).encode(), whole=False)
+                found[package] = (root, material)
         return found
 
 

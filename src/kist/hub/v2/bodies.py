@@ -123,9 +123,8 @@ def requested_range(header: str | None, size: int) -> tuple[int, int] | None:
         start, end = max(size - int(last), 0), size - 1
     else:
         start, end = int(first), min(int(last), size - 1) if last else size - 1
-    if last != "" and first != "" and int(last) < int(first):
-        return None
-    if start >= size or (first == "" and int(last) == 0):
+    backwards = first != "" and last != "" and int(last) < int(first)  # may be ignored or refused, too (14.2)
+    if start >= size or backwards or (first == "" and int(last) == 0):
         raise HubError("RANGE_INVALID", "the range lies outside of the blob",
                        headers={"Content-Range": f"bytes */{size}"})
     return start, end - start + 1

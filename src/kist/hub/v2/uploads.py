@@ -1,6 +1,6 @@
 """`/v2/NAME/blobs/uploads/`: in one request, in one PUT, in chunks, or mounted from another repository.
 
-    POST  ?mount=DIGEST&from=NAME  → 201 (mounted) or 202        PATCH  (Content-Range: 0-99)  → 202 or 416
+    POST  ?mount=DIGEST[&from=NAME] → 201 (mounted) or 202       PATCH  (Content-Range: 0-99)  → 202 or 416
     POST  ?digest=DIGEST + body    → 201                         PUT    ?digest=DIGEST (+ body) → 201
     POST                           → 202 Location, Range: 0-0    GET → 204     DELETE → 204
 """
@@ -16,10 +16,12 @@ from starlette.responses import Response
 
 from kist.hub import names
 from kist.hub.errors import HubError
-from kist.hub.hub import hub_of, in_thread
+from kist.hub.hub import Hub, hub_of, in_thread
 from kist.hub.v2.bodies import receive_upload
 from kist.oci.digest import Digest
 
+#: In so many repositories a blob is looked for when a mount doesn't say where it is.
+MOST_HOLDERS = 100
 _CONTENT_RANGE = re.compile(r"(?:bytes )?(\d{1,19})-(\d{1,19})(?:/(?:\d{1,19}|\*))?")
 # One writer per upload: a second request waits, and then finds its Content-Range out of order.
 _locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
@@ -27,10 +29,10 @@ _locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
 async def start(request: Request, name: str) -> Response:
     hub = hub_of(request)
-    mount, source = request.query_params.get("mount", ""), request.query_params.get("from", "")
-    if mount and names.is_name(source) and await in_thread(hub.access.may_pull, request, source):
+    mount = request.query_params.get("mount", "")
+    if mount:
         digest = names.digest(mount)
-        if await in_thread(hub.content.mount, name, digest, source):
+        if await in_thread(_mounted, hub, request, name, digest):
             return _created(name, digest)
     wanted = names.digest(request.query_params["digest"]) if "digest" in request.query_params else None
     upload = await in_thread(hub.content.begin_upload, name)
@@ -39,6 +41,15 @@ async def start(request: Request, name: str) -> Response:
     await receive_upload(hub.content, upload, 0, request)
     await in_thread(hub.content.finish_upload, name, upload, wanted)
     return _created(name, wanted)
+
+
+def _mounted(hub: Hub, request: Request, name: str, digest: Digest) -> bool:
+    """Whether the blob could be had from where the client says, or from anywhere that it may pull from."""
+    if "from" not in request.query_params:
+        sources = hub.metadata.holders(digest, MOST_HOLDERS)
+    else:
+        sources = [source for source in [request.query_params["from"]] if names.is_name(source)]
+    return any(hub.access.may_pull(request, source) and hub.content.mount(name, digest, source) for source in sources)
 
 
 async def status(request: Request, name: str, upload: str) -> Response:

@@ -2,5 +2,6 @@
 
     routes.py    the table          render.py   templates, headers, forms, numbers for people
     browse.py    front, search, repository      image.py   image, layer, differences
-    people.py    signing in, tokens, settings   markdown.py, plot.py   (pure)
+    people.py    signing in, tokens, settings   networks.py    the local engine's map
+    markdown.py, plot.py   (pure)
 """

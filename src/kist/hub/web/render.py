@@ -91,8 +91,11 @@ _ENVIRONMENT = _environment()
 async def page(request: Request, template: str, status: int = 200, **values: Any) -> Response:
     """A page with what all of them need: who is signed in, and the form token."""
     user = await in_thread(signed_in, request)
+    hub = hub_of(request)
+    accounts = isinstance(hub.access, AccountAccess)
     html = await in_thread(_ENVIRONMENT.get_template(template).render, {
-        "user": user, "accounts": isinstance(hub_of(request).access, AccountAccess), "path": request.url.path,
+        "user": user, "accounts": accounts, "path": request.url.path,
+        "networks": bool(hub.config.engine) and (not accounts or bool(user and user.admin)),
         "csrf": csrf(request), "q": "", "host": request.url.netloc, **values})
     return HTMLResponse(html, status, HEADERS)
 

@@ -12,7 +12,7 @@ from starlette.staticfiles import StaticFiles
 
 from kist.hub import search
 from kist.hub.errors import HubError
-from kist.hub.web import attached, browse, image, people
+from kist.hub.web import attached, browse, image, networks, people
 from kist.hub.web.render import FOLDER, error_page
 
 Page = Callable[..., Awaitable[Response]]
@@ -60,6 +60,8 @@ ROUTES: list[BaseRoute] = [
     Route("/signin", guarded(people.sign_in), methods=_BOTH),
     Route("/signout", guarded(people.sign_out), methods=["POST"]),
     Route("/settings", guarded(people.settings), methods=_BOTH),
+    Route("/networks", guarded(networks.networks)),
+    Route("/networks/map.svg", guarded(networks.picture)),
     Route("/o/{name}", guarded(people.organisation), methods=_BOTH),
     Route("/v1/search", search.docker_search),
     Route("/v1/_ping", search.docker_ping),
