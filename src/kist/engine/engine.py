@@ -13,6 +13,7 @@ from kist.engine.background import Background
 from kist.engine.config import Config
 from kist.engine.container import Register
 from kist.engine.containers import Containers
+from kist.engine.eventlog import EventLog
 from kist.engine.events import Events
 from kist.engine.execs import Execs
 from kist.engine.host import Host
@@ -96,7 +97,8 @@ class Engine:
         finally:
             await asyncio.wait({opening})
         opening.result()
-        events, background, register = Events(), Background(), Register()
+        events = Events(EventLog(f"{config.data}/events.log"))
+        background, register = Background(), Register()
         stack.callback(events.close)
         stack.push_async_callback(background.close)
         stack.callback(_let_go, register)

@@ -1,7 +1,7 @@
 """What happened: a bus with a short memory, and filters as `docker events` has them.
 
 Events are published on the loop's thread, one after the other, so every subscriber sees one order, which is
-also the order in the ring that `--since` replays.
+also the order in the ring that `--since` replays. The ring is filled from the log of earlier servers (eventlog.py).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Collection, Mapping
 from typing import Any
 
 from kist.engine import times
+from kist.engine.eventlog import EventLog
 
 Json = dict[str, Any]
 Filters = Mapping[str, Collection[str]]
@@ -22,17 +23,21 @@ _WITH_STATUS = frozenset({"container", "image"})  # types that also carry the AP
 
 
 class Events:
-    def __init__(self) -> None:
-        self._ring: deque[Json] = deque(maxlen=RING)
+    def __init__(self, kept: EventLog | None = None) -> None:
+        """`kept`: where events outlive this server. Raises OSError."""
+        self._log = kept
+        self._ring: deque[Json] = deque(kept.open() if kept else (), maxlen=RING)
         self._queues: set[asyncio.Queue[Json | None]] = set()
 
     @property
     def listeners(self) -> int:
         return len(self._queues)
 
-    def publish(self, kind: str, action: str, actor: str, attributes: Mapping[str, str] | None = None) -> None:
-        """`kind` container, image, volume, network or daemon; `actor` the object's id or name."""
-        at = times.now()
+    def publish(self, kind: str, action: str, actor: str, attributes: Mapping[str, str] | None = None, *,
+                at: int = 0) -> None:
+        """`kind` container, image, volume, network or daemon; `actor` the object's id or name; `at` (ns) when it
+        happened, if that is not now."""
+        late, at = bool(at), at or times.now()
         event: Json = {
             "Type": kind,
             "Action": action,
@@ -46,6 +51,10 @@ class Events:
             if kind == "container" and attributes and "image" in attributes:
                 event["from"] = attributes["image"]
         self._ring.append(event)
+        if late:
+            self._ring = deque(sorted(self._ring, key=lambda one: one["timeNano"]), maxlen=RING)
+        if self._log:
+            self._log.append(event)
         for queue in self._queues:
             if queue.qsize() < LAG:
                 queue.put_nowait(event)
@@ -87,6 +96,9 @@ class Events:
 
     def close(self) -> None:
         """Ends every subscription."""
+        if self._log:
+            self._log.close()
+            self._log = None
         for queue in self._queues:
             queue.put_nowait(None)
 

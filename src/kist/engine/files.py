@@ -82,7 +82,7 @@ async def stat(parts: Parts, container: Container, path: str, hold: Hold) -> Jso
 async def get(parts: Parts, container: Container, path: str, hold: Hold) -> tuple[Json, AsyncIterator[bytes]]:
     """What `path` is, and it (with everything below) as a tar."""
     found = await stat(parts, container, path, hold)
-    parts.events.publish("container", "archive-path", container.id, container.attributes(path=path))
+    parts.events.publish("container", "archive-path", container.id, container.attributes())
 
     def write(sink: Sink) -> None:
         with _whole(parts, container, write=False) as root:
@@ -226,7 +226,7 @@ async def put(parts: Parts, container: Container, path: str, chunks: AsyncIterat
         finally:
             source.end()
             await asyncio.wait({writing})
-    parts.events.publish("container", "extract-to-dir", container.id, container.attributes(path=path))
+    parts.events.publish("container", "extract-to-dir", container.id, container.attributes())
 
 
 def _unpack(parts: Parts, container: Container, path: str, source: Source, *, keep_directories: bool,

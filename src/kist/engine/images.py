@@ -15,6 +15,7 @@ from kist.engine import selection
 from kist.engine.commit import Commit
 from kist.engine.container import Container
 from kist.engine.housekeeping import Housekeeping
+from kist.engine.imageevents import ImageEvents, Labels
 from kist.engine.parts import Parts
 from kist.engine.views import images as views
 from kist.errors import Conflict, InvalidParameter, NotFound
@@ -59,6 +60,7 @@ class Images:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._commit = Commit(parts)
+        self._events = ImageEvents(parts.store.images, parts.events)
         self.housekeeping = Housekeeping(parts)
         self._configs: OrderedDict[str, ImageConfig] = OrderedDict()
         self._here = platforms.from_uname("Linux", parts.host.machine)
@@ -75,7 +77,7 @@ class Images:
     def _pusher(self) -> Pusher:
         from kist.engine.push import Pusher
 
-        return Pusher(self._parts, self._pull)
+        return Pusher(self._parts, self._pull, self._events)
 
     @cached_property
     def _search(self) -> Search:
@@ -87,7 +89,7 @@ class Images:
     def _transfer(self) -> Transfer:
         from kist.engine.transfer import Transfer
 
-        return Transfer(self._parts, self._pull)
+        return Transfer(self._parts, self._pull, self._events)
 
     # Looking up
 
@@ -145,7 +147,7 @@ class Images:
         where = platforms.parse_any(platform, self._here) if platform else self._here
         await self._pull.run(wanted, where, auth, progress, strict=bool(platform))
         self.housekeeping.grown()
-        self._parts.events.publish("image", "pull", wanted.familiar, {"name": wanted.familiar_name})
+        await self._events.moved("pull", wanted)
 
     async def list(self, *, all: bool = False, digests: bool = False, shared_size: bool = False,
                    filters: Filters | None = None) -> Rows:
@@ -208,15 +210,17 @@ class Images:
             return found.id
 
         image_id = await asyncio.to_thread(work)
-        self._parts.events.publish("image", "tag", image_id, {"name": full.familiar})
+        await self._events.tell("tag", image_id, name=full.familiar)
 
     async def remove(self, name: str, *, force: bool = False, prune: bool = True) -> Rows:
         """Untag, and delete what has no name left (Docker's rules for ids, names and containers in the way)."""
-        done = await asyncio.to_thread(self._remove, name, force=force)
-        for row in done:
-            action, value = next(iter(row.items()))
-            self._parts.events.publish("image", "untag" if action == "Untagged" else "delete", value, {"name": value})
-        return done
+        def work() -> tuple[Digest, Labels, Rows]:
+            image = self._parts.store.images.resolve(name).id
+            return image, self._events.labels(image), self._remove(name, force=force)
+
+        image, labels, rows = await asyncio.to_thread(work)
+        self._events.removed(image, labels, rows)
+        return rows
 
     def _remove(self, name: str, *, force: bool) -> Rows:
         """moby, daemon/images/image_delete.go: a name goes first, and the image with its last one."""
@@ -278,19 +282,22 @@ class Images:
         everything = any(value.lower() in ("false", "0") for value in filters.get("dangling", ()))
         rest = {name: values for name, values in filters.items() if name != "dangling"}
 
-        def work() -> tuple[Rows, int]:
+        def work() -> tuple[list[tuple[Digest, Labels, Rows]], int]:
             before = self._parts.store.size()
-            users, rows = self._users(), Rows()
+            users, removed = self._users(), []
             for image in self._parts.store.images.list():
                 if image.id in users or (image.tags and not everything) \
                         or not views.matches(image, self._config(image.id), rest):
                     continue
-                rows += self._remove(image.id, force=True)
-            return rows, max(0, before - self._parts.store.size())
+                labels = self._events.labels(image.id)
+                removed.append((image.id, labels, self._remove(image.id, force=True)))
+            return removed, max(0, before - self._parts.store.size())
 
-        rows, freed = await asyncio.to_thread(work)
+        removed, freed = await asyncio.to_thread(work)
+        for image, labels, rows in removed:
+            self._events.removed(image, labels, rows)
         self._parts.events.publish("image", "prune", "", {"reclaimed": str(freed)})
-        return {"ImagesDeleted": rows or None, "SpaceReclaimed": freed}
+        return {"ImagesDeleted": [row for *_, rows in removed for row in rows] or None, "SpaceReclaimed": freed}
 
     async def commit(self, container: str, *, repo: str, tag: str, comment: str, author: str, pause: bool,
                      changes: Texts, config: bodies.ContainerConfig | None) -> Json:
@@ -299,7 +306,7 @@ class Images:
                                           changes=changes, config=config)
         name = reference.parse(f"{repo}:{tag}" if tag else repo).with_default_tag().familiar if repo else ""
         if name:
-            self._parts.events.publish("image", "tag", image_id, {"name": name})
+            await self._events.tell("tag", image_id, name=name)
         self._parts.events.publish("container", "commit", found.id,
                                    found.attributes(comment=comment, imageID=image_id, imageRef=name))
         self.housekeeping.grown()

@@ -71,6 +71,7 @@ class NetworkApi:
             except KistError:
                 continue
             gone.append(found["Name"])
+        self._parts.events.publish("network", "prune", "", {"reclaimed": "0"})
         return {"NetworksDeleted": gone or None}
 
     async def connect(self, id: str, body: bodies.NetworkConnect) -> None:

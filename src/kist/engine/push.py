@@ -14,6 +14,7 @@ from contextlib import closing
 from typing import Any
 
 from kist.api import bodies, progress
+from kist.engine.imageevents import ImageEvents
 from kist.engine.parts import Parts
 from kist.engine.pull import BAR_EVERY, Pull
 from kist.engine.views.images import check_platform
@@ -33,7 +34,8 @@ _PIECE = 1 << 20
 
 
 class Pusher:
-    def __init__(self, parts: Parts, pull: Pull) -> None:
+    def __init__(self, parts: Parts, pull: Pull, events: ImageEvents) -> None:
+        self._events = events
         self._parts = parts
         self._store = parts.store
         self._pull = pull
@@ -50,7 +52,7 @@ class Pusher:
                                         platform, cancelled)
         finally:
             cancelled.set()
-        self._parts.events.publish("image", "push", wanted.familiar, {"name": wanted.familiar_name})
+        await self._events.moved("push", wanted)
 
     def _names(self, wanted: Reference) -> list[Reference]:
         every = [reference.parse_full(name) for image in self._store.images.list() for name in image.names]

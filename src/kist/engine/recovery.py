@@ -145,7 +145,9 @@ class Recovery:
         record.pid = 0
         self._parts.events.publish("container", "die", record.id, {
             **(record.config.get("Labels") or {}), "image": record.image, "name": record.name,
-            "exitCode": str(record.exit_code)})
+            "exitCode": str(record.exit_code),
+            "execDuration": str(max(0, record.finished_at - record.started_at) // 1_000_000_000)},
+            at=record.finished_at)
         self._parts.records.save(record)
 
     def start_by_policy(self) -> None:

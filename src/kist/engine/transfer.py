@@ -13,6 +13,7 @@ import msgspec
 from kist.api import bodies, progress
 from kist.engine import changes as dockerfile
 from kist.engine import times
+from kist.engine.imageevents import ImageEvents
 from kist.engine.parts import Parts
 from kist.engine.pull import Pull
 from kist.engine.threads import ToThread, from_thread
@@ -36,8 +37,9 @@ Progress = Callable[[Json], None]
 
 
 class Transfer:
-    def __init__(self, parts: Parts, pull: Pull) -> None:
+    def __init__(self, parts: Parts, pull: Pull, events: ImageEvents) -> None:
         self._parts = parts
+        self._events = events
         self._pull = pull
 
     # Save and load
@@ -47,6 +49,8 @@ class Transfer:
             return [_named(self._find(name, platform), name) for name in names]
 
         found = await asyncio.to_thread(find)
+        for image, _ in found:
+            await self._events.tell("save", image.id)
         return from_thread(lambda sink: archive.save(self._parts.store, found, sink))
 
     def _find(self, name: str, platform: Platform | None) -> Image:
@@ -73,7 +77,7 @@ class Transfer:
                 tell({"stream": f"Loaded image: {reference.familiar(name)}\n"})
             if not loaded.names:
                 tell({"stream": f"Loaded image ID: {loaded.image.id}\n"})
-            self._parts.events.publish("image", "load", loaded.image.id, {"name": loaded.image.id})
+            await self._events.tell("load", loaded.image.id)
 
     async def import_(self, chunks: AsyncIterator[bytes], *, repo: str, tag: str, message: str, changes: list[str],
                       platform: Platform, tell: Progress) -> None:
@@ -88,7 +92,9 @@ class Transfer:
         finally:
             source.end()
         tell(progress.status(image.id))
-        self._parts.events.publish("image", "import", image.id, {"name": name or image.id})
+        if name:
+            await self._events.tell("tag", image.id, name=reference.familiar(name))
+        await self._events.tell("import", image.id)
 
     def _import(self, source: ToThread, name: str | None, message: str, config: Json, platform: Platform) -> Image:
         store = self._parts.store

@@ -142,7 +142,8 @@ Answer = Response | Stream | Hijack
 
 
 def json(value: Any, status: int = 200) -> Response:
-    return Response(status, encode(value), [("Content-Type", JSON_TYPE)])
+    """With a newline behind it, as Go's encoder writes it: people read answers with curl."""
+    return Response(status, encode(value) + b"\n", [("Content-Type", JSON_TYPE)])
 
 
 def no_content() -> Response:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from kist.engine import times
+from kist.engine.eventlog import KEPT, EventLog
 from kist.engine.events import LAG, Events, matches
 
 
@@ -91,3 +93,66 @@ def test_filters(filters: dict[str, list[str]], holds: bool) -> None:
 def test_an_unknown_filter_chooses_nothing() -> None:
     """As with Docker: neither refused nor heeded."""
     assert matches(EVENT, {"colour": ["red"]})
+
+
+def kept(path: Path) -> Events:
+    return Events(EventLog(str(path)))
+
+
+async def test_another_server_replays_what_the_one_before_told(tmp_path: Path) -> None:
+    events = kept(tmp_path / "log")
+    publish(events, "create", "start")
+    before = [event async for event in events.subscribe(since=1, until=times.now())]
+    events.close()
+    events = kept(tmp_path / "log")
+    publish(events, "die")
+    after = [event async for event in events.subscribe(since=1, until=times.now())]
+    events.close()
+    assert after[:2] == before
+    assert after[2]["Action"] == "die"
+
+
+async def test_what_happened_before_is_told_in_its_place(tmp_path: Path) -> None:
+    for restarts in range(2):
+        events = kept(tmp_path / "log")
+        if not restarts:
+            publish(events, "create", "start")
+            events.publish("container", "die", "c" * 64, at=times.now() - 1)
+            publish(events, "destroy")
+            events.publish("container", "early", "c" * 64, at=1)
+        assert await collect(events, since=1, until=times.now()) == ["early", "create", "start", "die", "destroy"]
+        events.close()
+
+
+async def test_the_log_is_bounded_and_has_the_latest(tmp_path: Path) -> None:
+    events = kept(tmp_path / "log")
+    publish(events, *(str(number) for number in range(2 * KEPT + 300)))
+    events.close()
+    events = kept(tmp_path / "log")
+    assert await collect(events, since=1, until=times.now()) == [
+        str(number) for number in range(KEPT + 300, 2 * KEPT + 300)]
+    events.close()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["log", "log.1"]
+
+
+async def test_half_a_line_and_nonsense_in_the_log_are_passed_over(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    events = kept(path)
+    publish(events, "create", "start")
+    events.close()
+    with path.open("ab") as file:
+        file.write(b'{}\n[]\n\xff\xfe\n{"Type": 1}\n{"Type":"container","Act')
+    events = kept(path)
+    publish(events, "die")
+    events.close()
+    events = kept(path)
+    assert await collect(events, since=1, until=times.now()) == ["create", "start", "die"]
+    events.close()
+
+
+async def test_a_disk_that_is_full_costs_no_event(tmp_path: Path) -> None:
+    (tmp_path / "log").symlink_to("/dev/full")
+    events = kept(tmp_path / "log")
+    publish(events, "create", "start")
+    assert await collect(events, since=1, until=times.now()) == ["create", "start"]
+    events.close()

@@ -212,7 +212,7 @@ async def test_what_is_always_empty_is_empty(wire: Wire) -> None:
     assert (await wire.ask("GET", "/plugins")).json == []
     missing = await wire.ask("GET", "/plugins/a/b/json")
     assert (missing.status, missing.message) == (404, 'plugin "a/b" not found')
-    assert (await wire.ask("POST", "/build/prune")).json == {"CachesDeleted": [], "SpaceReclaimed": 0}
+    assert (await wire.ask("POST", "/build/prune")).json == {"CachesDeleted": None, "SpaceReclaimed": 0}
 
 
 async def test_networks_and_volumes(wire: Wire) -> None:

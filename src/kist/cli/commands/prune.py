@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 FORCE: Option = ("force", "f", "", "Don't ask")
 FILTER: Option = ("filter", "", "filter", 'Remove only what fits (until=<time>, label=<key>=<value>)')
 
+BUILD_CACHE = {False: "unused build cache", True: "all build cache"}  # Kist keeps none; what will be said is Docker's
+
 # what → (what the user is warned of, the title of the list of what went, its field in the answer)
 TEXTS = {
     "container": ("all stopped containers", "Deleted Containers:", "ContainersDeleted"),
@@ -66,7 +68,7 @@ def _pruner(kind: str) -> Callable[[Arguments, Session], int]:
             what = ("all images without at least one container associated to them" if kind == "image"
                     else "all local volumes not used by at least one container")
         if not _confirmed(args, session, f"This will remove {what}."):
-            raise CliError(f"{kind} prune has been cancelled")
+            return 0
         space = _remove(session, kind, wanted or None)
         if kind != "network":
             session.out(f"Total reclaimed space: {human_size(space, 4)}")
@@ -83,10 +85,15 @@ def _system(args: Arguments, session: Session) -> int:
     kinds = ["container", "network", *(["volume"] if args.flag("volumes") else []), "image"]
     every = "all images without at least one container associated to them"
     texts = ["all networks not used by at least one container" if kind == "network"
+             else "all anonymous volumes not used by at least one container" if kind == "volume"
              else every if kind == "image" and args.flag("all") else TEXTS[kind][0] for kind in kinds]
+    texts.append(BUILD_CACHE[args.flag("all")])
     warning = "This will remove:\n" + "".join(f"  - {text}\n" for text in texts)
+    if wanted:
+        warning += "\n  Items to be pruned will be filtered with:\n" + "".join(
+            f"  - {name}={value}\n" for name, values in sorted(wanted.items()) for value in values)
     if not _confirmed(args, session, warning):
-        raise CliError("system prune has been cancelled")
+        return 0
     space = 0
     for kind in kinds:
         extra = {"dangling": ["false"]} if kind == "image" and args.flag("all") else {}

@@ -85,12 +85,12 @@ async def list_(request: Request, engine: Engine) -> message.Response:
     query = request.query
     rows = await engine.images.list(all=query.flag("all"), digests=query.flag("digests"),
                                     shared_size=query.flag("shared-size"), filters=query.filters())
-    return message.json([_of_version(request, row) for row in rows])
+    return message.json([of_version(request, row) for row in rows])
 
 
 async def inspect(request: Request, engine: Engine) -> message.Response:
     found = await engine.images.inspect(request.args["name"], platform=request.query.text("platform"))
-    return message.json(_of_version(request, found))
+    return message.json(of_version(request, found))
 
 
 # An image's Config was a container's until API v1.50; these are no part of an image (OCI image-spec, config.md).
@@ -98,7 +98,7 @@ _NO_IMAGE_CONFIG = frozenset({"Hostname", "Domainname", "AttachStdin", "AttachSt
                               "OpenStdin", "StdinOnce", "Image", "NetworkDisabled", "MacAddress"})
 
 
-def _of_version(request: Request, image: Json) -> Json:
+def of_version(request: Request, image: Json) -> Json:
     """What the client's API version knows; ``VirtualSize`` was a second name of ``Size`` until v1.44."""
     shown = {name: value for name, value in image.items() if name != "VirtualSize"}
     if request.version < (1, 44):

@@ -10,6 +10,7 @@ from kist.server import message
 from kist.server.message import Request
 from kist.server.ports import Engine, Json
 from kist.server.progress import stream
+from kist.server.routes.images import of_version
 
 # Clients and proxies must ask anew each time (moby api/server/router/system pingHandler). A builder of
 # version 1 sends clients to `POST /build` instead of BuildKit's session.
@@ -35,7 +36,10 @@ async def info(request: Request, engine: Engine) -> message.Response:
 
 
 async def disk_usage(request: Request, engine: Engine) -> message.Response:
-    return message.json(await engine.system.df(request.query.all("type")))
+    found = await engine.system.df(request.query.all("type"))
+    if found.get("Images"):
+        found["Images"] = [of_version(request, image) for image in found["Images"]]
+    return message.json(found)
 
 
 async def auth(request: Request, engine: Engine) -> message.Response:
@@ -72,4 +76,4 @@ async def no_plugin(request: Request, engine: Engine) -> message.Response:
 
 async def prune_builds(request: Request, engine: Engine) -> message.Response:
     """There is no build cache; `docker system prune` asks for it all the same."""
-    return message.json({"CachesDeleted": [], "SpaceReclaimed": 0})
+    return message.json({"CachesDeleted": None, "SpaceReclaimed": 0})
