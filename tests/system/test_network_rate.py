@@ -94,10 +94,9 @@ def test_update_changes_it_while_it_runs(daemon: Daemon) -> None:
     assert by_kind(held(daemon, "aa")) == ({"1Mbit"}, {"1Mbit"})
 
 
-def test_a_networks_own_rate_holds_again_when_the_containers_ends(daemon: Daemon, networks: tuple[str, str]) -> None:
-    daemon.ok("network", "rm", networks[0])
-    daemon.ok("network", "create", "-o", "kist.rate=6mbit", networks[0])
-    daemon.ok("run", "-d", "--name", "aa", "--network", networks[0], "--network-rate", "egress=2mbit", *ASLEEP)
+def test_an_endpoints_rate_holds_again_when_the_containers_ends(daemon: Daemon, networks: tuple[str, str]) -> None:
+    daemon.ok("run", "-d", "--name", "aa", "--network", f"name={networks[0]},driver-opt=kist.rate=6mbit",
+              "--network-rate", "egress=2mbit", *ASLEEP)
     assert by_kind(held(daemon, "aa"))[0] == {"2Mbit"}
     daemon.ok("update", "--network-rate", "0", "aa")
     assert by_kind(held(daemon, "aa"))[0] == {"6Mbit"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from collections.abc import Callable, Iterator
 
@@ -125,18 +126,33 @@ def test_the_map(daemon: Daemon, net: str) -> None:
     assert "network nowhere not found" in unknown.stderr
 
 
-def test_a_network_s_rate_is_each_container_s(daemon: Daemon) -> None:
+def test_a_network_s_rate_is_for_all_of_its_containers(daemon: Daemon) -> None:
     name = f"slow-{daemon.tag}"
     bad = daemon.kist("network", "create", "--network-rate", "fast", name)
     assert bad.returncode == 1
     assert "invalid rate 'fast'" in bad.stderr
     daemon.ok("network", "create", "--network-rate", "8mbit", name)
     assert json.loads(daemon.docker("network", "inspect", name).stdout)[0]["Options"] == {"kist.rate": "8mbit"}
-    daemon.ok("run", "-d", "--name", "web", "--network", name, "busybox", "sleep", "600")
-    pid = daemon.ok("inspect", "-f", "{{.State.Pid}}", "web")
-    shown = daemon.command("nsenter", f"--net=/proc/{pid}/ns/net", "tc", "qdisc", "show", "dev", "eth0").stdout
-    assert "rate 8Mbit" in shown
+    identity = daemon.ok("network", "inspect", "-f", "{{.Id}}", name)[:12]
+    before = sent(f"ko{identity}")
+    for number in range(2):
+        daemon.ok("run", "--rm", "--network", name, "busybox", "ping", "-c1", "-s1000", gateway(daemon, name))
+        assert sent(f"ko{identity}") >= before + (number + 1) * 1000  # what both have sent went through one queue
     daemon.clean()
+    assert daemon.command("ip", "link", "show", f"ko{identity}").returncode == 1
+
+
+def gateway(daemon: Daemon, name: str) -> str:
+    return daemon.ok("network", "inspect", "-f", "{{(index .IPAM.Config 0).Gateway}}", name)
+
+
+def sent(device: str) -> int:
+    """Bytes that went through the device's token bucket of 8 Mbit/s."""
+    shown = subprocess.run(["tc", "-s", "qdisc", "show", "dev", device], capture_output=True, text=True,
+                           check=True).stdout
+    found = re.search(r"rate 8Mbit.*?Sent (\d+) bytes", shown, re.DOTALL)
+    assert found is not None, shown
+    return int(found[1])
 
 
 def test_link_local_addresses(daemon: Daemon, net: str) -> None:

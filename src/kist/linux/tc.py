@@ -7,6 +7,11 @@ bucket. Pure: `netlink.Netlink.run` sends the requests.
     outgoing  eth0 ── tbf ──▶
     incoming  eth0 ── ingress ── u32 (all) ── mirred redirect ──▶ ifb ── tbf ──▶ (the stack)
 
+Devices that are to be held to one rate together are all sent through one ifb, also in what goes out (`both_ways`):
+
+    incoming  kv1, kv2 ── clsact ── mirred redirect ──▶ ifb ── tbf ──▶ (their bridge)
+    outgoing  kv1, kv2 ── clsact ── mirred redirect ──▶ ifb ── tbf ──▶ (their wires)
+
 Sources: linux/pkt_sched.h, linux/pkt_cls.h, linux/tc_act/tc_mirred.h (Linux 6.1).
 """
 
@@ -27,6 +32,7 @@ from kist.linux.netlink.wire import (
 
 RTM_NEWQDISC, RTM_DELQDISC, RTM_NEWTFILTER = 36, 37, 44
 TC_H_ROOT, TC_H_INGRESS, INGRESS_HANDLE = 0xFFFFFFFF, 0xFFFFFFF1, 0xFFFF0000
+INCOMING, OUTGOING = 0xFFFFFFF2, 0xFFFFFFF3  # TC_H_CLSACT with TC_H_MIN_INGRESS, TC_H_MIN_EGRESS
 TCA_KIND, TCA_OPTIONS = 1, 2
 U32_SEL, U32_ACT = 5, 7
 ACT_KIND, ACT_OPTIONS, MIRRED_PARMS = 1, 2, 2
@@ -46,12 +52,17 @@ def ingress(index: int) -> Request:
     return Request(RTM_NEWQDISC, NLM_F_CREATE | NLM_F_EXCL, body, f"catch what comes in at device {index}")
 
 
-def redirect(index: int, target: int) -> Request:
-    """All that comes in at ``index`` goes out at ``target``."""
+def both_ways(index: int) -> Request:
+    body = _tcmsg(index, INGRESS_HANDLE, TC_H_INGRESS) + text(TCA_KIND, "clsact")
+    return Request(RTM_NEWQDISC, NLM_F_CREATE | NLM_F_EXCL, body, f"catch what comes and goes at device {index}")
+
+
+def redirect(index: int, target: int, parent: int = INGRESS_HANDLE) -> Request:
+    """All that comes in at ``index`` (with ``parent`` OUTGOING: goes out there) goes out at ``target``."""
     selector = struct.pack("=BBBxHHhhI", 1, 0, 1, 0, 0, 0, 0, 0) + struct.pack("=IIii", 0, 0, 0, 0)
     mirred = struct.pack("=IIiiiiI", 0, 0, STOLEN, 0, 0, REDIRECT_OUT, target)
     action = nested(1, text(ACT_KIND, "mirred"), nested(ACT_OPTIONS, attribute(MIRRED_PARMS, mirred)))
-    body = (_tcmsg(index, 0, INGRESS_HANDLE, 1 << 16 | 0x0300) + text(TCA_KIND, "u32")
+    body = (_tcmsg(index, 0, parent, 1 << 16 | 0x0300) + text(TCA_KIND, "u32")
             + nested(TCA_OPTIONS, attribute(U32_SEL, selector), nested(U32_ACT, action)))
     return Request(RTM_NEWTFILTER, NLM_F_CREATE | NLM_F_EXCL, body, f"send what comes in at {index} to {target}")
 

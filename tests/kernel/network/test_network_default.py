@@ -212,15 +212,12 @@ async def test_servers_side_by_side(world: World, make_networks: MakeNetworks, n
     assert world.run("ping", "-c1", "-W5", one.gateway, on=netns(one)).returncode == 0
 
 
-async def test_rates_of_a_container_and_of_a_network(world: World, networks: Networks) -> None:
+async def test_the_rate_of_an_endpoint(world: World, networks: Networks) -> None:
     asked = {"bridge": {"DriverOpts": {"kist.rate": "8mbit"}}}
     slow = await networks.connect(container_id(), "default", endpoints=asked)
-    await networks.create({"Name": "narrow", "Options": {"kist.rate": "500kbit"}})
-    narrow = await networks.connect(container_id(), "narrow")
     free = await networks.connect(container_id(), "default")
-    for endpoint, rate in ((slow, "rate 8Mbit"), (narrow, "rate 500Kbit")):
-        assert rate in world.run("tc", "qdisc", "show", "dev", "eth0", on=netns(endpoint)).stdout
-        assert rate in world.run("tc", "qdisc", "show", "dev", endpoint.first.host_interface).stdout
+    assert "rate 8Mbit" in world.run("tc", "qdisc", "show", "dev", "eth0", on=netns(slow)).stdout
+    assert "rate 8Mbit" in world.run("tc", "qdisc", "show", "dev", slow.first.host_interface).stdout
     assert "rate" not in world.run("tc", "qdisc", "show", "dev", free.first.host_interface).stdout
     world.serve(netns(slow), "tcp:80")
     assert world.ask(f"tcp:{slow.ip}:80", netns(free)) == free.ip
@@ -257,11 +254,12 @@ async def test_any_user_may_serve_port_80_and_ping(networks: Networks, world: Wo
         assert world.run("cat", "/proc/sys/net/ipv4/ping_group_range", on=on).stdout == "0\t2147483647\n"
 
 
-async def test_switches_are_found_after_many_namespaces(networks: Networks) -> None:
+def test_switches_are_found_after_many_namespaces(world: World) -> None:
     """Each is looked up in a procfs of ours that is made anew now and then."""
     sysctls = Sysctls()
     before = len(os.listdir("/proc/self/fd"))
-    assert {sysctls.read("ipv4/ip_forward") for _ in range(2 * RENEW + 1)} == {"1"}
+    expected = Path("/proc/sys/net/ipv4/ip_forward").read_text().strip()
+    assert {sysctls.read("ipv4/ip_forward") for _ in range(2 * RENEW + 1)} == {expected}
     assert sysctls.read("ipv4/conf/nothing/forwarding") == ""
     with pytest.raises(OSError, match="/proc/sys/net/ipv4/nothing"):
         sysctls.write("ipv4/nothing", "1")

@@ -42,7 +42,7 @@ class Addresses:
             names=[] if network.predefined else list(dict.fromkeys([*names, *aliases])),
         )
         options = asked.get("DriverOpts") or {}
-        attachment.rate = parse_rate(str(options.get("kist.rate") or network.option("kist.rate")))
+        attachment.rate = parse_rate(str(options.get("kist.rate") or ""))
         self._take(owner, network, attachment, ipam)
         attachment.mac = attachment.mac or mac_for(attachment.ip or attachment.ip6)
         return attachment

@@ -4,6 +4,7 @@ On the host, all named after the default bridge (`kist0`) so that several server
 
     kist0            the default bridge           kist0-o ═ kist0-i   the relay (see firewall.py)
     kbXXXXXXXXXXXX   a user network's bridge      kvXXXXXXXXXXXX      the host's end of a container's veth
+    koXXXXXXXXXXXX, kiXXXXXXXXXXXX                a network's rate: what its containers send, and receive
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from kist.engine.network.firewall import ISOLATED, RELAY4, RELAY6
 from kist.engine.network.ipam import mac_for
 from kist.engine.network.model import Network
 from kist.engine.network.sysctl import Sysctls
+from kist.linux import tc
 from kist.linux.netlink import Link, Netlink, Request, request
 
 RELAY_ADDRESS = "169.254.88.1"
@@ -66,6 +68,7 @@ class Bridges:
             request.set_link(link.index, up=True, alias=f"kist network {network.name}"[:255]),
             *(request.add_address(link.index, *one) for one in wanted if one not in present),
         )
+        self._ensure_rate(network)
         if network.ipv6:
             # What `route_localnet` is for 127.0.0.1: answers to connections from the host's ::1 come in by the
             # bridge, and the kernel looks for ::1 among that device's own addresses only.
@@ -78,20 +81,37 @@ class Bridges:
         try:
             self.ensure(network)
         except BaseException:
-            self.remove(network.bridge)
+            self.remove(network)
             raise
 
-    def remove(self, name: str) -> None:
-        self._indexes.pop(name, None)
-        self._delete(name)
+    def _ensure_rate(self, network: Network) -> None:
+        """A token bucket for what all ports together send, and one for what they receive. They are this host's
+        devices: no container can change them."""
+        for name in network.rate_devices if network.rate else ():
+            if self._find(name) is None:
+                self._netlink.run(tc.ifb(name))
+                self._netlink.run(request.limit_rate(self._netlink.link(name).index, network.rate))
 
-    def remove_with_ports(self, name: str) -> None:
+    def hold_to_rate(self, network: Network, port: str) -> None:
+        """Send all that comes from this port, and all that goes there, through the network's buckets, if it has any."""
+        if network.rate:
+            index = self._netlink.link(port).index
+            sent, received = (self._netlink.link(name).index for name in network.rate_devices)
+            self._netlink.run(tc.both_ways(index), tc.redirect(index, sent, tc.INCOMING),
+                              tc.redirect(index, received, tc.OUTGOING))
+
+    def remove(self, network: Network) -> None:
+        self._indexes.pop(network.bridge, None)
+        for name in (network.bridge, *(network.rate_devices if network.rate else ())):
+            self._delete(name)
+
+    def remove_with_ports(self, network: Network) -> None:
         """A bridge, and the containers' devices on it."""
-        bridge = self._find(name)
+        bridge = self._find(network.bridge)
         for link in self._netlink.links() if bridge else ():
             if bridge and link.master == bridge.index and link.kind == "veth":
                 self._delete(link.name)
-        self.remove(name)
+        self.remove(network)
 
     def hairpin(self, port: str) -> None:
         """Let the bridge send frames back to the port where they came from, if it is there."""

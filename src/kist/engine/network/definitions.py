@@ -141,7 +141,9 @@ def _check(network: Network) -> None:
         raise InvalidParameter(f"invalid bridge name {network.bridge!r}: at most 15 characters")
     if network.option("mtu") and not network.option("mtu").isdecimal():
         raise InvalidParameter(f"invalid MTU {network.option('mtu')!r}")
-    parse_rate(network.option("kist.rate"))
+    if parse_rate(network.option("kist.rate")) and network.driver != BRIDGE:
+        raise InvalidParameter(f"a rate of the whole network needs the bridge driver, this is {network.driver}: limit "
+                               "its containers instead (kist run --network-rate)")
     for version in (4, 6):
         mode = network.gateway_mode(version)
         if mode not in MODES:

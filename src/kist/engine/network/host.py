@@ -14,6 +14,7 @@ from kist.engine.network.firewall import Published, Rules
 from kist.engine.network.forwarding import Forwarding
 from kist.engine.network.inside import Inside
 from kist.engine.network.ipam import Net
+from kist.engine.network.model import Network
 from kist.engine.network.packetfilter import PacketFilter
 from kist.engine.network.sandbox import NamespaceThread
 from kist.linux.netlink import Netlink, request
@@ -60,10 +61,13 @@ class Host:
         self.filter.ports(elements, ports)
         self.bridges.hairpin(host_interface)
 
-    def remove(self, bridges: Iterable[str]) -> None:
+    def remove(self, networks: Iterable[Network]) -> None:
         """Take away all that is ours on the host."""
         self.filter.run(self._rules.removal())
         self.bridges.remove_relay(self._rules.relay_out)
-        for name in bridges:
-            self.bridges.remove_with_ports(name)
+        for network in networks:
+            if network.bridge:
+                self.bridges.remove_with_ports(network)
+            else:
+                self.bridges.remove_parent(network)
         self.forwarding.restore()

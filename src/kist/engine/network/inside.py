@@ -89,6 +89,7 @@ class Inside:
         interfaces.make(self._netlink, network, attachment, netns_fd, bridge, mtu=network.mtu or LOCAL_MTU)
         if attachment.rate:
             self._netlink.run(request.limit_rate(self._netlink.link(name).index, attachment.rate))
+        self._bridges.hold_to_rate(network, name)
         open_port(self._netlink, self._sysctls, name)
 
     def limit(self, netns_fd: int, rates: dict[str, int], attachments: Iterable[Attachment]) -> None:

@@ -12,6 +12,8 @@ from typing import Any
 
 import msgspec
 
+from kist.api import rates
+
 Json = dict[str, Any]
 
 RESOLVER = "127.0.0.11"  # the name service as a container sees it
@@ -71,6 +73,16 @@ class Network(msgspec.Struct, omit_defaults=True):
         return self.flag("kist.spoof_protection", default=True)
 
     @property
+    def rate(self) -> int:
+        """What all of its containers together may send, and what they may receive: bits per second, 0: no limit."""
+        return rates.bits(self.option("kist.rate") or "0")
+
+    @property
+    def rate_devices(self) -> tuple[str, str]:
+        """Where what they send and what they receive is held to it (bridges.py)."""
+        return f"ko{self.id[:12]}", f"ki{self.id[:12]}"
+
+    @property
     def mtu(self) -> int:
         """What the user asked for, 0: nothing (see bridges.py, LOCAL_MTU)."""
         return 0 if self.predefined else int(self.option("mtu") or 0)
@@ -95,7 +107,7 @@ class Attachment(msgspec.Struct, omit_defaults=True):
     names: list[str] = []
     asked: Json = {}  # the API's EndpointSettings as the user gave them
     gateway_priority: int = 0
-    rate: int = 0  # bits per second each way, 0: no limit
+    rate: int = 0  # the endpoint's own: bits per second each way, 0: no limit
 
     def settings(self) -> Json:
         """The API's EndpointSettings."""

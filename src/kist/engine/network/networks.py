@@ -143,9 +143,8 @@ class Networks:
 
     def _remove_all(self, host: Host) -> None:
         """In the network thread."""
-        host.remove(network.bridge for network in self._networks.values() if network.bridge)
+        host.remove(self._networks.values())
         for network in self._networks.values():
-            host.bridges.remove_parent(network)
             self._definitions.remove(network)
 
     # -- a container's life ---------------------------------------------------------------------------------
@@ -465,7 +464,7 @@ class Networks:
                 host.forwarding.ensure(ipv6=network.ipv6)
                 host.filter.run(self._rules.add_bridge(rules_of(network)))
             except BaseException:
-                host.bridges.remove(network.bridge)
+                host.bridges.remove(network)
                 raise
 
     async def remove(self, name: str) -> None:
@@ -488,7 +487,7 @@ class Networks:
         """In the network thread."""
         if network.bridge:
             host.filter.run(commands)
-            host.bridges.remove(network.bridge)
+            host.bridges.remove(network)
         else:
             host.bridges.remove_parent(network)
 
