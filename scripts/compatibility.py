@@ -13,28 +13,39 @@ from pathlib import Path
 from kist.api.routes import ROUTES
 from kist.cli import container_body, words
 from kist.cli.container_options import CONTAINER_OPTIONS, RUN_OPTIONS
-from kist.engine import hostconfig
 from kist.version import API_VERSION, MIN_API_VERSION
 
 PAGE = Path(__file__).parents[1] / "docs" / "compatibility.md"
-DONE, PARTLY, NOT = "✓", "◐", "✗"
+DONE, PARTLY, NOT, SAME = "✓", "◐", "✗", "–"
 
-# What works with a limit that no table holds: option → the limit.
-LIMITS: dict[str, str] = {
-    "cpu-rt-period": "cgroup v1 with real-time groups only, as Docker's",
-    "cpu-rt-runtime": "the same; of the server's own `cpu-rt-runtime`, which is dockerd's",
-    "cgroup-parent": "a path with `..` is refused",
-    "hostname": "no spaces: each word of /etc/hosts is a name",
-    "storage-opt": "`size` only; on any file system, where Docker needs XFS with project quotas",
-    "stop-signal": "a signal that Linux has (Docker takes any number)",
-    "blkio-weight": "checked even where the kernel has no weights (Docker warns and ignores it)",
+# What is to be said of an option that works, or works in part: option → (mark, note).
+NOTES: dict[str, tuple[str, str]] = {
+    "blkio-weight": (DONE, "by bfq's weights, too; where the kernel has none: warned of and dropped, as by Docker"),
+    "cpu-rt-period": (DONE, "as Docker's: cgroup v1 with real-time groups only"),
+    "cpu-rt-runtime": (DONE, "as Docker's: of the server's own `cpu-rt-runtime`"),
+    "gpus": (SAME, "could not select device driver: as a Docker without GPU drivers; use `--device`"),
+    "isolation": (DONE, "as Docker on Linux: `default` only"),
+    "kernel-memory": (SAME, "Linux has no such limit any more: warned of and dropped (Docker drops it in silence)"),
+    "runtime": (PARTLY, "`kist` only: the server has one runtime (any engine can use `kist oci` as its own)"),
+    "security-opt": (DONE, "SELinux labels: taken where the host has no SELinux, as by Docker; else only `disable`"),
+    "storage-opt": (DONE, "`size`, on any file system (Docker's overlay2 needs XFS with project quotas)"),
+    "use-api-socket": (DONE, ""),
+    "userns": (DONE, "as a Docker without `userns-remap`: `host` or nothing"),
+    "volume-driver": (DONE, "as a Docker without volume plugins: `local`, else plugin not found"),
+    **dict.fromkeys(container_body.WINDOWS, (SAME, "Windows only")),
 }
 
 # What a user of Docker 26 may notice elsewhere: what, how it is here, why.
 DIFFERENCES = (
     ("A request that makes no sense", "400 and a message, where Docker's start answers 500 for some",
      "it is the client's mistake"),
-    ("`exec` of a program that is not there", "status 127", "as `run` has it; Docker 26 gives 126"),
+    ("`exec` of a program that is not there", "status 127",
+     "as Docker 28 (moby/moby#48552); Docker 26 overwrote it with 126"),
+    ("`-v x:/data`, a volume's name of one letter", "the volume `x`",
+     "Docker's client takes `x:/data` for a Windows path"),
+    ("Options that `--network container:…` leaves no use for (`--mac-address`, `--ip`)", "refused",
+     "Docker drops them in silence"),
+    ("`--hostname`", "no line ends and the like", "each line of /etc/hosts is an entry"),
     ("`--cgroupns` when it is not given", "private on cgroup v1, too", "Docker has host there, private on v2"),
     ("Error words of the runtime", "`kist: container init: STEP: ERRNO`", "they name the step that failed"),
     ("`commit` of a running container", "paused without pause and unpause events", "no client asked for them"),
@@ -49,18 +60,11 @@ DIFFERENCES = (
     ("`update --memory` without `--memory-swap`", "allowed where swap is not limited", "nothing contradicts it"),
 )
 
-# HostConfig field → the option of `run` that sets it, where the refusal depends on the value.
-OPTION_OF = {
-    "UsernsMode": "userns", "Isolation": "isolation", "Runtime": "runtime", "DeviceRequests": "gpus",
-    "Links": "link", "CpuCount": "cpu-count", "CpuPercent": "cpu-percent",
-    "IOMaximumIOps": "io-maxiops", "IOMaximumBandwidth": "io-maxbandwidth", "KernelMemory": "kernel-memory",
-    "VolumeDriver": "volume-driver",
-}
-
 HEAD = f"""# Compatibility with Docker
 
 Made from the tables that Kist runs by (`make docs`); a test holds this page against them.
-{DONE} works · {PARTLY} works but for what the note says · {NOT} refused, with a clear error.
+{DONE} works · {PARTLY} works but for what the note says · {NOT} refused, with a clear error · {SAME} not to be had on
+Linux: Docker refuses it, or takes no notice of it, likewise.
 
 The Engine API is served in versions {MIN_API_VERSION} to {API_VERSION}. The grammar of commands, exit statuses
 (125, 126, 127, 128+n) and error words are Docker's.
@@ -80,21 +84,7 @@ def commands() -> Iterator[str]:
                 yield f"| `kist {path}` | {NOT if path in words.NOT_YET else DONE} |"
 
 
-def _refusals() -> dict[str, tuple[str, str]]:
-    """option → (mark, words)."""
-    found = {name: (NOT, reason) for name, reason in container_body.REFUSED.items()}
-    for field, (asked, _, text) in hostconfig.REFUSED.items():
-        name = OPTION_OF.get(field)
-        if name and name not in found:
-            takes_some = asked is not bool
-            found[name] = (PARTLY if takes_some else NOT, text.replace("{value}", "…"))
-    for name, limit in LIMITS.items():
-        found[name] = (PARTLY, limit)
-    return found
-
-
 def options() -> Iterator[str]:
-    refusals = _refusals()
     yield "\n## Options of `run` and `create`\n"
     yield "| option | | note |"
     yield "|---|---|---|"
@@ -102,7 +92,7 @@ def options() -> Iterator[str]:
         name, kind = row[0], row[2]
         if kind.startswith("="):
             continue
-        mark, note = refusals.get(name, (DONE, ""))
+        mark, note = NOTES.get(name, (DONE, ""))
         yield f"| `--{name}` | {mark} | {note} |"
 
 

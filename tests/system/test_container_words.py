@@ -38,6 +38,39 @@ def inspect(daemon: Daemon, name: str) -> Any:
     ("container prune -f --filter until=foo", 1, 'failed to parse value as time or duration: "foo"'),
     ("cp /etc/hostname box:/nosuch/x", 1, "Could not find the file /nosuch in container box"),
     ("cp /etc/hostname box:/nosuch/", 1, "no such directory"),
+    ("rename nosuch x", 1, "Error response from daemon: No such container: nosuch\nError: failed to rename"),
+    ("kill -s 999 box", 1, "cannot kill container: box: the linux daemon does not support signal 999"),
+    ("run --rm -w /etc/passwd busybox true", 125, "Cannot mkdir: /etc/passwd is not a directory"),
+    ("run --rm --gpus all busybox true", 125, 'could not select device driver "" with capabilities: [[gpu]]'),
+    ("run --rm --device vendor.com/class=x busybox true", 125,
+     'could not select device driver "cdi" with capabilities: []'),
+    ("run --rm --group-add nosuch busybox true", 125,
+     "Unable to find group nosuch: no matching entries in group file"),
+    ("run --rm -u 1000:1000:1 busybox true", 0, ""),
+    ("run --rm --ip 192.0.2.5 busybox true", 125, "invalid config for network bridge: invalid endpoint settings:\n"
+     "* user specified IP address is supported on user defined networks only\n"
+     "* no configured subnet or ip-range contain the IP address 192.0.2.5\n"),
+    ("run --rm --network none --ip 192.0.2.5 busybox true", 125,
+     "* user specified IP address is supported only when connecting to networks with user configured subnets\n"),
+    ("network connect --ip nope bridge other", 1, "Error response from daemon: invalid endpoint settings:\n"
+     "* user specified IP address is supported on user defined networks only\n* invalid IPv4 address: nope\n"),
+    ("run --rm --stop-signal 999 busybox true", 0, ""),
+    ("run --rm --stop-signal FOO busybox true", 125, "invalid signal: FOO"),
+    ("run --rm --cgroup-parent ../../x/../y busybox true", 0, ""),
+    ("run --rm --kernel-memory 50m busybox true", 0, ""),
+    ("run --rm --volume-driver nosuch busybox true", 0, ""),
+    ("run --rm --security-opt label=user:x busybox true", 0, ""),
+    ("run --rm --storage-opt foo=1 busybox true", 125, "Unknown option foo"),
+    ("run --rm --isolation foo busybox true", 125, "Invalid isolation: \"foo\" - linux only supports 'default'"),
+    ("run --rm --cpu-count 1 busybox true", 1, '"--cpu-count" is only supported on a Docker daemon running on windows'),
+    ("run --rm --uts host --hostname x busybox true", 125, "conflicting options: hostname and the UTS mode"),
+    ("run --rm --network container:box -p 80 busybox true", 125,
+     "conflicting options: port publishing and the container type network mode"),
+    ("run --rm --network container: busybox true", 125,
+     "Invalid network mode: invalid container format container:<name|id>"),
+    ("run --rm --ipc container: busybox true", 125, 'failed to join IPC namespace: invalid name or ID supplied: ""'),
+    ("run --rm -v a/b:/x busybox true", 125, 'create a/b: "a/b" includes invalid characters for a local volume name'),
+    ("exec box nosuch", 127, ""),
     ("port box foo", 1, 'Error: invalid port (foo): strconv.ParseUint: parsing "foo": invalid syntax'),
     ("ps -aq --filter name=box --format {{.Names}}x", 0,
      "WARNING: Ignoring custom format, because both --format and --quiet are set."),
@@ -60,6 +93,26 @@ def test_a_program_that_kills_itself_at_once_has_its_status(daemon: Daemon, comm
         assert (done.returncode, done.stdout) == (137, "")
         done = run("run", "--rm", "--pid", "host", "busybox", "sh", "-c", "kill -9 $$")
         assert (done.returncode, done.stderr) == (137, "")
+
+
+def test_any_host_name_and_any_stop_signal_does(daemon: Daemon) -> None:
+    assert daemon.ok("run", "--rm", "--hostname", "a b", "busybox", "hostname") == "a b"
+    daemon.ok("run", "-d", "--name", "box", "--stop-signal", "999", "busybox", "sleep", "1000")
+    daemon.ok("stop", "-t", "60", "box")  # nothing can be sent, so it is killed soon
+    assert inspect(daemon, "box")["State"]["ExitCode"] == 137
+
+
+def test_a_container_may_use_the_server(daemon: Daemon) -> None:
+    (daemon.folder / ".config" / "kist").mkdir(parents=True)
+    auths = daemon.folder / ".config" / "kist" / "auth.json"
+    auths.write_text(json.dumps({"auths": {"registry.test": {"auth": "dTpw"}}}))
+    try:
+        daemon.ok("create", "--name", "box", "--use-api-socket", "busybox", "sh", "-c",
+                  "stat -c %F /var/run/docker.sock; cd $DOCKER_CONFIG; stat -c %a config.json; cat config.json")
+    finally:
+        auths.unlink()
+    kind, mode, text = daemon.ok("start", "-a", "box").split("\n", 2)
+    assert (kind, mode, json.loads(text)) == ("socket", "600", {"auths": {"registry.test": {"auth": "dTpw"}}})
 
 
 def test_scripts_find_that_they_are_in_a_container(daemon: Daemon) -> None:

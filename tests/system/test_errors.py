@@ -149,9 +149,9 @@ REQUESTS: list[tuple[dict[str, Any], str]] = [
     ({"User": "nope"}, "unable to find user nope: no matching entries in passwd file"),
     ({"User": "4294967296"}, "uids and gids must be in range 0-2147483647"),
     ({"User": "0:nope"}, "unable to find group nope: no matching entries in group file"),
-    ({"WorkingDir": "/bin/busybox"}, "make the working directory /bin/busybox"),
-    ({"HostConfig": {"GroupAdd": ["nope"]}}, "unable to find group nope"),
-    ({"HostConfig": {"CgroupParent": "../x"}}, "invalid cgroup parent"),
+    ({"WorkingDir": "/bin/busybox"}, "Cannot mkdir: /bin/busybox is not a directory"),
+    ({"HostConfig": {"GroupAdd": ["nope"]}}, "Unable to find group nope"),
+    ({"HostConfig": {"CgroupParent": "a\nb"}}, "invalid cgroup parent"),
     ({"HostConfig": {"Tmpfs": {"/x": "nope"}}}, 'invalid tmpfs option "nope"'),
     ({"HostConfig": {"Sysctls": {"net.nope": "1"}}}, "set sysctl net.nope=1"),
     ({"HostConfig": {"Memory": 20 << 20, "MemorySwap": -5}}, "Invalid value: -5"),
@@ -276,5 +276,5 @@ def test_cp_into_what_is_no_directory(daemon: Daemon, tmp_path: Path) -> None:
 
 
 def test_a_cidfile_that_can_not_be_written(daemon: Daemon, tmp_path: Path) -> None:
-    said(daemon.kist("run", "--cidfile", f"{tmp_path}/no/file", "busybox", "true"), 125,
+    said(daemon.kist("run", "--cidfile", f"{tmp_path}/no/file", "busybox", "true"), 127,
          f"failed to create the container ID file: open {tmp_path}/no/file: no such file or directory")

@@ -144,7 +144,7 @@ def test_a_server_killed_while_it_creates(make_daemon: Callable[..., Daemon]) ->
 
 @pytest.mark.parametrize(("option", "words"), [
     ("size=huge", "invalid size: 'huge'"), ("size=", "invalid size: ''"), ("size=1k", "at least 4MB"),
-    ("colour=red", "unknown option colour"), ("size=9999999999999t", "invalid size: '9999999999999t'")])
+    ("colour=red", "Unknown option colour"), ("size=9999999999999t", "invalid size: '9999999999999t'")])
 def test_what_makes_no_sense(daemon: Daemon, option: str, words: str) -> None:
     for client in (daemon.kist, daemon.docker):
         done = client("create", "--storage-opt", option, "busybox")

@@ -23,8 +23,6 @@ COPIED: dict[str, tuple[str, str]] = {
     "cgroup-parent": ("HostConfig", "CgroupParent"),
     "cgroupns": ("HostConfig", "CgroupnsMode"),
     "cidfile": ("HostConfig", "ContainerIDFile"),
-    "cpu-count": ("HostConfig", "CpuCount"),
-    "cpu-percent": ("HostConfig", "CpuPercent"),
     "cpu-period": ("HostConfig", "CpuPeriod"),
     "cpu-quota": ("HostConfig", "CpuQuota"),
     "cpu-rt-period": ("HostConfig", "CpuRealtimePeriod"),
@@ -33,19 +31,16 @@ COPIED: dict[str, tuple[str, str]] = {
     "cpus": ("HostConfig", "NanoCpus"),
     "cpuset-cpus": ("HostConfig", "CpusetCpus"),
     "cpuset-mems": ("HostConfig", "CpusetMems"),
-    "device-cgroup-rule": ("HostConfig", "DeviceCgroupRules"),
     "dns-option": ("HostConfig", "DnsOptions"),
-    "dns-search": ("HostConfig", "DnsSearch"),
     "domainname": ("", "Domainname"),
     "group-add": ("HostConfig", "GroupAdd"),
     "health-on-failure": ("HostConfig", "HealthOnFailure"),
     "hostname": ("", "Hostname"),
     "init": ("HostConfig", "Init"),
     "interactive": ("", "OpenStdin"),
-    "io-maxbandwidth": ("HostConfig", "IOMaximumBandwidth"),
-    "io-maxiops": ("HostConfig", "IOMaximumIOps"),
     "ipc": ("HostConfig", "IpcMode"),
     "isolation": ("HostConfig", "Isolation"),
+    "kernel-memory": ("HostConfig", "KernelMemory"),
     "memory": ("HostConfig", "Memory"),
     "memory-reservation": ("HostConfig", "MemoryReservation"),
     "memory-swap": ("HostConfig", "MemorySwap"),
@@ -79,7 +74,9 @@ MADE: dict[str, tuple[str, str, str]] = {
     "device-read-iops": ("HostConfig", "BlkioDeviceReadIOps", "device_rates"),
     "device-write-bps": ("HostConfig", "BlkioDeviceWriteBps", "device_byte_rates"),
     "device-write-iops": ("HostConfig", "BlkioDeviceWriteIOps", "device_rates"),
+    "device-cgroup-rule": ("HostConfig", "DeviceCgroupRules", "device_rules"),
     "dns": ("HostConfig", "Dns", "addresses"),
+    "dns-search": ("HostConfig", "DnsSearch", "domains"),
     "gpus": ("HostConfig", "DeviceRequests", "gpus"),
     "link": ("HostConfig", "Links", "links"),
     "memory-swappiness": ("HostConfig", "MemorySwappiness", "swappiness"),
@@ -112,13 +109,10 @@ NETWORK = frozenset(name for name, theme in THEMES.items() if theme == "add_netw
 
 # Options that are about the client alone.
 OWN = frozenset(("attach", "detach", "detach-keys", "entrypoint", "env", "name", "platform", "pull", "quiet",
-                 "sig-proxy", "disable-content-trust"))
+                 "sig-proxy", "disable-content-trust", "use-api-socket"))
 
-# Options that are refused, and why.
-REFUSED = {
-    "kernel-memory": "the kernel no longer has this limit",
-    "use-api-socket": "mount the server's socket with -v instead",
-}
+# Docker on Linux refuses these, too.
+WINDOWS = ("cpu-count", "cpu-percent", "io-maxbandwidth", "io-maxiops")
 
 
 class BadValue(Exception):
@@ -131,6 +125,8 @@ class BadValue(Exception):
 
 def container_body(args: Arguments, settings: Settings) -> Body:
     """The whole body. CliError (status 125) for values that make no sense."""
+    if not args.words[0]:
+        raise refusal(args, "invalid reference format")
     body: Body = {"Image": args.words[0]}
     if len(args.words) > 1:
         body["Cmd"] = args.words[1:]
@@ -198,9 +194,10 @@ def _refuse(args: Arguments) -> None:
         word, colon, rest = args.text(name).partition(":")
         if word + colon not in known or bool(colon) != bool(rest):
             raise problem(args, f"--{name}: invalid {kind} mode")
-    for name, reason in REFUSED.items():
+    for name in WINDOWS:
         if args.given(name):
-            raise problem(args, f"--{name} is not supported: {reason}")
+            raise CliError(f'"--{name}" is only supported on a Docker daemon running on windows, but the Kist daemon '
+                           "is running on linux")
     if not args.flag("disable-content-trust"):
         raise problem(args, "--disable-content-trust=false is not supported: there is no notary to ask")
     if args.flag("rm") and args.text("restart") not in ("", "no"):
@@ -241,6 +238,11 @@ def _add_made(body: Body, name: str, value: Any, args: Arguments, settings: Sett
 
 def problem(args: Arguments, text: str) -> CliError:
     return CliError(f"kist: {text}\n\n{see(args.path)}", 125)
+
+
+def refusal(args: Arguments, text: str) -> CliError:
+    """What is found behind the options: `create` says no more than the text."""
+    return CliError(text) if args.path.endswith(" create") else problem(args, text)
 
 
 def bad_value(args: Arguments, name: str, value: str, text: str) -> CliError:

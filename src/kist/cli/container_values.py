@@ -106,7 +106,7 @@ def restart_policy(value: str) -> Body:
         raise ValueError("invalid restart policy format: no policy provided before colon")
     policy: Body = {"Name": name}
     if mark:
-        if not count.isdigit():
+        if not count.removeprefix("-").isdigit():
             raise ValueError("invalid restart policy format: maximum retry count must be an integer")
         policy["MaximumRetryCount"] = int(count)
     return policy
@@ -249,6 +249,40 @@ def _capabilities(names: list[str]) -> set[str]:
     return {name if name.startswith("CAP_") else f"CAP_{name}" for name in upper}
 
 
+RULE = ("a", "b", "c")
+
+
+def device_rules(values: list[str]) -> list[str]:
+    """`c 1:3 rwm`"""
+    for value in values:
+        kind, _, rest = value.partition(" ")
+        numbers, _, mode = rest.partition(" ")
+        major, colon, minor = numbers.partition(":")
+        if kind not in RULE or not colon or not all(one == "*" or one.isdigit() for one in (major, minor)) \
+                or not 1 <= len(mode) <= 3 or set(mode) - set("rwm"):
+            raise BadValue(value, f"invalid device cgroup format '{value}'")
+    return values
+
+
+def domains(values: list[str]) -> list[str]:
+    """Search domains; a lone dot is the root."""
+    found = []
+    for value in values:
+        name = value.strip()
+        labels = name.removesuffix(".").split(".")
+        if name != "." and (not set(name) & LETTERS or not all(map(_is_label, labels))):
+            raise BadValue(value, f"{value} is not a valid domain")
+        found.append(name if name == "." else name.removesuffix("."))
+    return found
+
+
+def _is_label(text: str) -> bool:
+    return text != "" and text == text.strip("-") and not set(text) - LETTERS - set("0123456789-")
+
+
+LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
+
+
 def add_devices(body: Body, args: Arguments, _settings: Settings) -> None:
     """Device nodes, and names of the Container Device Interface (vendor/class=name)."""
     host = part(body, "HostConfig")
@@ -259,20 +293,29 @@ def add_devices(body: Body, args: Arguments, _settings: Settings) -> None:
                 requests.append({"Driver": "cdi", "DeviceIDs": []})
             requests[-1]["DeviceIDs"].append(value)
             continue
-        words = value.split(":")
-        if len(words) > 3 or not words[0]:
-            raise BadValue(value, f"invalid device specification: {value}")
-        inside, mode = words[0], "rwm"
-        for word in words[1:]:
-            if word and not set(word) - set("rwm") and word is words[-1]:
-                mode = word
-            else:
-                inside = word or inside
-        if not words[0].startswith("/") or (not inside.startswith("/")):
-            raise BadValue(value, f"bad mode specified: {inside}" if words[0].startswith("/")
-                           else f"{words[0]} is not an absolute path")
-        host.setdefault("Devices", []).append(
-            {"PathOnHost": words[0], "PathInContainer": inside, "CgroupPermissions": mode})
+        host.setdefault("Devices", []).append(_device(value))
+
+
+def _device(value: str) -> Body:
+    """`path[:path][:mode]`"""
+    words = value.split(":")
+    if len(words) > 3 or not words[0]:
+        raise ValueError(f"bad format for path: {value}")
+    source, inside, mode = words[0], words[0], "rwm"
+    if len(words) == 3:
+        inside, mode = words[1], words[2]
+        if not _is_device_mode(mode):
+            raise ValueError(f"bad mode specified: {mode}")
+    elif len(words) == 2:
+        inside, mode = (source, words[1]) if _is_device_mode(words[1]) else (words[1], mode)
+    for path in (source, inside):
+        if not path.startswith("/"):
+            raise ValueError(f"{path} is not an absolute path")
+    return {"PathOnHost": source, "PathInContainer": inside, "CgroupPermissions": mode}
+
+
+def _is_device_mode(text: str) -> bool:
+    return text != "" and not set(text) - set("rwm") and len(set(text)) == len(text)
 
 
 def read_pairs(paths: list[str], kind: str) -> list[str]:
@@ -367,7 +410,18 @@ def _read_profile(path: str) -> str:
         raise ValueError(f"opening seccomp profile ({path}) failed: open {path}: "
                          f"{(error.strerror or str(error)).lower()}") from None
     except ValueError as error:
-        raise ValueError(f"compacting json for seccomp profile ({path}) failed: {error}") from None
+        raise ValueError(f"compacting json for seccomp profile ({path}) failed: {_json_problem(error)}") from None
+
+
+def _json_problem(error: ValueError) -> str:
+    """The most frequent of Python's complaints in Go's words."""
+    import json
+
+    if isinstance(error, json.JSONDecodeError) and error.msg == "Expecting value":
+        found = error.doc[error.pos:error.pos + 1]
+        return (f"invalid character '{found}' looking for beginning of value" if found
+                else "unexpected end of JSON input")
+    return str(error)
 
 
 def add_volumes(body: Body, args: Arguments, _settings: Settings) -> None:

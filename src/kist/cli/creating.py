@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from kist.cli.container_body import container_body, problem
+from kist.cli.container_body import container_body, problem, refusal
 from kist.cli.names import with_tag
 from kist.cli.parser import CliError
 from kist.cli.session import no_server, said
@@ -30,6 +30,11 @@ def create(args: Arguments, session: Session, body: dict[str, Any] | None = None
     """Make the container that the arguments describe; returns its id."""
     body = container_body(args, session.settings) if body is None else body
     _check(args)
+    config = b""
+    if args.flag("use-api-socket"):
+        from kist.cli.api_socket import prepare
+
+        config = prepare(body, args, session.settings)
     try:
         if args.words[0].startswith(("/", "./", "../")):  # a path: no image's name begins so
             from kist.cli.archived import load
@@ -38,6 +43,10 @@ def create(args: Arguments, session: Session, body: dict[str, Any] | None = None
         elif args.text("pull") == "always":
             _pull(args, session)
         made = _create(args, session, body)
+        if config:
+            from kist.cli.api_socket import hand_over
+
+            hand_over(session, str(made["Id"]), config)
     except KistError as error:
         raise failure(args, session, error) from None
     except CliError as error:  # no server, and none can be started; or no image to be had
@@ -57,8 +66,8 @@ def _write_cidfile(args: Arguments, container: str) -> None:
         with open(path, "x", encoding="ascii") as file:
             file.write(container)
     except OSError as error:
-        raise problem(args, f"failed to create the container ID file: open {path}: "
-                            f"{(error.strerror or str(error)).lower()}") from None
+        raise _by_words(refusal(args, f"failed to create the container ID file: open {path}: "
+                                      f"{(error.strerror or str(error)).lower()}"), args) from None
 
 
 def _only_creates(args: Arguments) -> bool:
@@ -71,7 +80,18 @@ def _check(args: Arguments) -> None:
                             '"missing" or "never"')
     cidfile = args.text("cidfile")
     if cidfile and os.path.lexists(cidfile):
-        raise CliError(f"container ID file found, make sure the other container isn't running or delete {cidfile}")
+        raise refusal(args, f"container ID file found, make sure the other container isn't running or delete {cidfile}")
+    if args.text("platform"):
+        _platform(args)
+
+
+def _platform(args: Arguments) -> None:
+    from kist.cli.platforms import normal
+
+    try:
+        args.values["platform"] = normal(args.text("platform"))
+    except ValueError as error:
+        raise refusal(args, f"error parsing specified platform: {error}") from None
 
 
 def _create(args: Arguments, session: Session, body: dict[str, Any]) -> dict[str, Any]:
@@ -99,6 +119,10 @@ def failure(args: Arguments, session: Session, error: KistError) -> CliError:
     text = no_server(session.settings, error) if isinstance(error, NoServer) else said(error)
     if _only_creates(args):
         return CliError(text)
-    found = problem(args, text)
-    found.status = next((status for words, status in STATUSES if words in text), 125)
-    return found
+    return _by_words(problem(args, text), args)
+
+
+def _by_words(error: CliError, args: Arguments) -> CliError:
+    if not _only_creates(args):
+        error.status = next((status for words, status in STATUSES if words in str(error)), 125)
+    return error

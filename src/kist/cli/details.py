@@ -31,4 +31,5 @@ def show_details(session: Session, told: dict[str, Any], template: Template, typ
     try:
         session.out(template.render(Value(type_, told)))
     except TemplateError as error:
+        session.out(error.partial)
         raise CliError(str(error)) from None

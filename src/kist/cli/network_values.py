@@ -37,7 +37,7 @@ def networks(args: Arguments) -> tuple[str, Body]:
     for option, (where, field) in OPTIONS.items():
         if not args.given(option):
             continue
-        if mode.startswith("container:") or mode == "host":
+        if mode.startswith("container:"):
             raise ValueError(f"conflicting options: --{option} can't be used with the network mode {mode}")
         part = first.setdefault(where, {}) if where else first
         if option == "mac-address":
@@ -45,6 +45,8 @@ def networks(args: Arguments) -> tuple[str, Body]:
         if field in part:
             raise ValueError(f"conflicting options: cannot specify both --{option} and the same in --network")
         part[field] = args.values[option]
+    if args.given("network-alias") and (_is_mode(mode) or mode in ("", "bridge")):
+        raise ValueError("network-scoped aliases are only supported for user-defined networks")
     if args.given("link") and mode and not _is_mode(mode) and mode != "bridge":
         first["Links"] = args.list("link")  # beside HostConfig.Links, as Docker's client sends them
     if len(endpoints) == 1 and not first:

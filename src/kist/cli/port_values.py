@@ -23,11 +23,19 @@ def exposed(values: list[str]) -> list[str]:
             raise ValueError(f"invalid port format for --expose: {value}")
         ports, protocol = _protocol(value)
         wrong = f"invalid range format for --expose: {ports}, error: "
-        whole = ports.partition("-")[0].isdigit()
-        first, last = _range(ports, wrong + (f"invalid range specified for port: {ports}" if whole else
-                                             f'strconv.ParseUint: parsing "{ports}": invalid syntax'))
+        first, last = _range(ports, wrong + _what_is_wrong(ports))
         result += [f"{port}/{protocol}" for port in range(first, last + 1)]
     return result
+
+
+def _what_is_wrong(ports: str) -> str:
+    first, mark, last = ports.partition("-")
+    for text in (first, last) if mark else (first,):
+        if not text.isdigit():
+            return f'strconv.ParseUint: parsing "{text}": invalid syntax'
+        if int(text) > 65535:
+            return f'strconv.ParseUint: parsing "{text}": value out of range'
+    return f"invalid range specified for port: {ports}"
 
 
 def published(values: list[str]) -> tuple[list[str], Bindings]:

@@ -23,8 +23,8 @@ def check(config: Json, host: Json, networks: Json) -> None:
     check_on_failure(config, host["HealthOnFailure"])
     _check_names(host)
     _check_cgroup_parent(host["CgroupParent"])
-    for name, asked in networks.items():
-        _check_addresses(name, asked)
+    for asked in networks.values():
+        _check_link_local(asked)
     if "" in (host["Annotations"] or {}):
         raise InvalidParameter("invalid Annotations: the empty string is not permitted as an annotation key")
 
@@ -72,28 +72,45 @@ def _check_extra_host(entry: str) -> None:
 
 
 def _check_cgroup_parent(path: str) -> None:
-    """A path below the hierarchy's root, or a slice of systemd's (`a-b.slice`)."""
-    if ".." in path.split("/") or "//" in path or not path.isprintable():
+    """A path below the hierarchy's root (`..` at the root is the root), or a slice of systemd's (`a-b.slice`)."""
+    if not path.isprintable():
         raise InvalidParameter(f"invalid cgroup parent: '{path}' is not a plain path")
 
 
-def _check_addresses(network: str, asked: Json) -> None:
-    ipam = asked.get("IPAMConfig") or {}
-    for version in (4, 6):
-        address = ipam.get(f"IPv{version}Address")
-        if address and not _is_address(address, version):
-            raise InvalidParameter(f"invalid config for network {network}: invalid endpoint settings:\n"
-                                   f"invalid IPv{version} address: {address}")
-    for address in ipam.get("LinkLocalIPs") or ():
-        if not _is_address(address):
-            raise InvalidParameter(f"invalid config for network {network}: invalid endpoint settings:\n"
-                                   f"invalid link-local IP address: {address}")
-        if not ip_address(address).is_link_local:
+def _check_link_local(asked: Json) -> None:
+    """What isn't an address at all is told with the network's other settings (network/addressing.py)."""
+    for address in (asked.get("IPAMConfig") or {}).get("LinkLocalIPs") or ():
+        if _is_address(address) and not ip_address(address).is_link_local:
             raise InvalidParameter(f"invalid link local IP address: {address}")
 
 
-def _is_address(text: str, version: int = 0) -> bool:
+def _is_address(text: str) -> bool:
     try:
-        return version in (0, ip_address(text).version)
+        ip_address(text)
     except ValueError:
         return False
+    return True
+
+
+_CONFLICTS = (
+    ("Hostname", "hostname and the network mode"),
+    ("Dns", "dns and the network mode"),
+    ("ExtraHosts", "custom host-to-IP mapping and the network mode"),
+    ("PortBindings", "port publishing and the container type network mode"),
+    ("PublishAllPorts", "port publishing and the container type network mode"),
+    ("ExposedPorts", "port exposing and the container type network mode"),
+)
+
+
+def check_modes(asked: Json) -> None:
+    """What a shared namespace leaves no room for; `asked` is the request's body (moby: validateNetMode)."""
+    host = asked.get("HostConfig") or {}
+    mode = host.get("NetworkMode") or ""
+    if host.get("UTSMode") == "host" and asked.get("Hostname"):
+        raise InvalidParameter("conflicting options: hostname and the UTS mode")
+    if mode == "container:":
+        raise InvalidParameter("Invalid network mode: invalid container format container:<name|id>")
+    if mode.startswith("container:"):
+        for field, words in _CONFLICTS:
+            if asked.get(field) or host.get(field):
+                raise InvalidParameter(f"conflicting options: {words}")

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from kist.api import bodies
+from kist.api import bodies, names
 from kist.api.options import AttachOptions, Filters, LogOptions
 from kist.engine import attach, detachkeys, files, links, logdrivers, logs, selection, states, stats, times
 from kist.engine.container import Container
@@ -106,6 +106,8 @@ class Containers:
         container = self.get(id)
         container.check("rename")
         old = container.name
+        with _about("Error when allocating new name"):
+            name = names.container(name)
         if name == old:
             raise InvalidParameter("Renaming a container with the same name as its current name")
         async with container.lock:

@@ -14,6 +14,7 @@ import msgspec
 from kist.api import bodies
 from kist.engine import checks, hostconfig, links, merge, mountpoints, names, signals, storageopt, times
 from kist.engine.container import Container
+from kist.engine.network.addressing import check_endpoint
 from kist.engine.parts import Parts
 from kist.engine.records import ContainerRecord, Mount
 from kist.engine.spec.namespaces import FIELDS, joined
@@ -62,10 +63,12 @@ class Create:
                 ) -> tuple[ContainerRecord, list[str]]:
         parts = self._parts
         warnings: list[str] = []
-        host = hostconfig.normalize(body.HostConfig, parts.config, parts.host.limits)
+        checks.check_modes(msgspec.to_builtins(body))
+        host = hostconfig.normalize(body.HostConfig, parts.config, parts.host.limits, warnings)
         config = merge.merge(body, image.config.run)
         networks = _networks(body)
         checks.check(config, host, networks)
+        self._check_networks(host["NetworkMode"], networks)
         path, args = merge.command(config)
         self._join_containers(host)
         host["Links"] = links.resolve(host, parts.register)
@@ -85,13 +88,27 @@ class Create:
             networks=networks, path=path, args=args)
         record.mounts = mountpoints.mount_points(host, config["Volumes"] or (), self._volumes_from(host),
                                                  names.new_id, data=parts.config.data)
+        _check_driver(host, config)
         return record, warnings
+
+    def _check_networks(self, mode: str, networks: Json) -> None:
+        """A network that isn't there is told when the container starts."""
+        for name, asked in networks.items():
+            try:
+                network = self._parts.networks.named(mode if name == "default" else name)
+                check_endpoint(network, asked)
+            except NotFound:
+                continue
+            except InvalidParameter as error:
+                raise InvalidParameter(f"invalid config for network {name}: {error.message}") from None
 
     def _join_containers(self, host: Json) -> None:
         """`container:NAME` becomes `container:ID`, so that a rename does no harm."""
         for field in FIELDS:
             ref = joined(host[field] or "")
             if ref is not None:
+                if not ref and field == "IpcMode":
+                    raise InvalidParameter('failed to join IPC namespace: invalid name or ID supplied: ""')
                 try:
                     host[field] = f"container:{self._parts.register.get(ref).id}"
                 except NotFound as error:  # 404 would tell clients to pull the image
@@ -142,6 +159,14 @@ class Create:
         if container.record.mounts:
             await self._volumes.attach(container.record, container.record.mounts, undo)
             await asyncio.to_thread(self._start.compile, container)
+
+
+def _check_driver(host: Json, config: Json) -> None:
+    """`--volume-driver` is the driver of volumes by -v and by the image; who has none may name any."""
+    driver = host["VolumeDriver"]
+    volumes = [text for text in host["Binds"] or () if not text.startswith("/")]
+    if driver not in ("", "local") and (volumes or config["Volumes"]):
+        raise NotFound(f'error looking up volume plugin {driver}: plugin "{driver}" not found')
 
 
 def _networks(body: bodies.ContainerCreate) -> Json:

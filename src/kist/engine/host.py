@@ -42,12 +42,23 @@ class Host:
         return cls(
             name=uname.nodename, machine=uname.machine, release=uname.release,
             limits=Machine(cpus=len(online), online_cpus=online, realtime=realtime.available(),
+                           block_weights=_block_weights(), selinux=os.path.exists("/sys/fs/selinux/enforce"),
                            memory_nodes=_read_set("/sys/devices/system/node/online") or frozenset({0})),
             memory=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
             known_capabilities=known & _permitted(),
             apparmor=os.path.isdir("/sys/kernel/security/apparmor"),
             cgroup_version=2 if os.path.exists("/sys/fs/cgroup/cgroup.controllers") else 1,
             os_name=os_name, os_version=os_version)
+
+
+def _block_weights(root: str = "/sys/fs/cgroup") -> bool:
+    """Whether control groups weigh block I/O: the root group has no weight itself, any other one shows it."""
+    top = f"{root}/blkio" if os.path.isdir(f"{root}/blkio") else root
+    groups = [top, *(entry.path for entry in os.scandir(top) if entry.is_dir())]
+    return len(groups) == 1 or any(os.path.exists(f"{group}/{name}") for group in groups for name in _WEIGHTS)
+
+
+_WEIGHTS = ("blkio.weight", "blkio.bfq.weight", "io.weight", "io.bfq.weight")
 
 
 def find_init() -> str | None:

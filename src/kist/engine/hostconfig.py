@@ -5,7 +5,7 @@ Nothing that a user asks for is dropped in silence: a field is honoured, or `REF
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -33,17 +33,14 @@ REFUSED: dict[str, tuple[_Asked, type[KistError], str]] = {
                   'Invalid isolation: "{value}" - linux only supports \'default\''),
     "Runtime": (lambda v: v not in ("", *RUNTIMES), InvalidParameter,
                 "unknown or invalid runtime name: {value}"),
-    "DeviceRequests": (bool, NotSupported,
-                       'could not select device driver: Kist has no device drivers (use --device)'),
     "Cgroup": (bool, NotSupported, "HostConfig.Cgroup is not supported"),
     "CpuCount": (bool, InvalidParameter, "CpuCount is a Windows-only setting"),
     "CpuPercent": (bool, InvalidParameter, "CpuPercent is a Windows-only setting"),
     "IOMaximumIOps": (bool, InvalidParameter, "IOMaximumIOps is a Windows-only setting"),
     "IOMaximumBandwidth": (bool, InvalidParameter, "IOMaximumBandwidth is a Windows-only setting"),
-    "KernelMemory": (bool, NotSupported, "kernel memory limits are not supported (removed from Linux)"),
     "KernelMemoryTCP": (bool, NotSupported, "kernel TCP memory limits are not supported (removed from Linux)"),
 }
-# Refused above when they ask for anything; inspect has not shown them since API v1.42.
+# Docker takes no notice of kernel memory either since API v1.42, nor shows it; TCP's is refused above.
 GONE = ("KernelMemory", "KernelMemoryTCP")
 _MODES: dict[str, tuple[frozenset[str], str]] = {
     "PidMode": (frozenset({"", "host", "container"}), "invalid PID mode: {value}"),
@@ -54,15 +51,19 @@ _MODES: dict[str, tuple[frozenset[str], str]] = {
 }
 
 
-def normalize(body: bodies.HostConfig | None, config: Config, machine: Machine) -> Json:
-    """HostConfig as it is recorded and shown by inspect: every field there, everything checked."""
+def normalize(body: bodies.HostConfig | None, config: Config, machine: Machine,
+              warnings: list[str] | None = None) -> Json:
+    """HostConfig as it is recorded and shown by inspect: every field there, everything checked. What the kernel can't
+    do and Docker drops is dropped, and `warnings` says so."""
     host: Json = msgspec.to_builtins(body or bodies.HostConfig())
     for field, (asked, error, text) in REFUSED.items():
         if asked(host[field]):
             raise error(text.format(value=host[field]))
+    _check_devices(host["DeviceRequests"] or ())
     for field, (modes, text) in _MODES.items():
-        if host[field].partition(":")[0] not in modes or host[field] == "container:":
+        if host[field].partition(":")[0] not in modes or (host[field] == "container:" and field != "IpcMode"):
             raise InvalidParameter(text.format(value=host[field]))
+    _drop(host, machine, [] if warnings is None else warnings)
     check_limits(host, machine)
     for field in GONE:
         del host[field]
@@ -70,9 +71,31 @@ def normalize(body: bodies.HostConfig | None, config: Config, machine: Machine) 
     rates.normalize(host)
     storageopt.size(host)
     check_restart(host)
-    _check_security(host)
+    _check_security(host, machine)
     logdrivers.check(host["LogConfig"])
     return host
+
+
+def _check_devices(requests: Sequence[Json]) -> None:
+    """There are no device drivers here (GPUs, CDI): the words are those of a Docker without any."""
+    for request in requests:
+        kinds = " ".join(f"[{' '.join(names)}]" for names in request["Capabilities"] or ())
+        raise NotSupported(f'could not select device driver "{request["Driver"]}" with capabilities: [{kinds}]')
+
+
+def _drop(host: Json, machine: Machine, warnings: list[str]) -> None:
+    """moby: verifyPlatformContainerResources."""
+    if host["KernelMemory"]:
+        warnings.append("Your kernel has no limit of kernel memory. Limit discarded.")
+    if machine.block_weights:
+        return
+    if host["BlkioWeight"]:
+        warnings.append("Your kernel does not support Block I/O weight or the cgroup is not mounted. Weight discarded.")
+        host["BlkioWeight"] = 0
+    if host["BlkioWeightDevice"]:
+        warnings.append("Your kernel does not support Block I/O weight_device or the cgroup is not mounted. "
+                        "Weight-device discarded.")
+        host["BlkioWeightDevice"] = []
 
 
 def _fill(host: Json, config: Config) -> None:
@@ -126,7 +149,10 @@ def check_restart(host: Json) -> None:
         raise InvalidParameter("can't create 'AutoRemove' container with restart policy")
 
 
-def _check_security(host: Json) -> None:
+def _check_security(host: Json, machine: Machine) -> None:
+    for option in host["SecurityOpt"] or () if machine.selinux else ():
+        if option.startswith("label") and option[6:] != "disable":
+            raise NotSupported(f'invalid --security-opt 2: "{option}": Kist sets no SELinux labels')
     host["CapAdd"] = capabilities.normalize(host["CapAdd"], "CapAdd") or host["CapAdd"]
     host["CapDrop"] = capabilities.normalize(host["CapDrop"], "CapDrop") or host["CapDrop"]
     options = security_options(host["SecurityOpt"])

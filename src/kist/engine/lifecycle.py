@@ -16,13 +16,14 @@ from kist.engine.health import Health
 from kist.engine.logpress import LogPress
 from kist.engine.parts import Parts
 from kist.engine.start import Start, publish_networks
-from kist.errors import EngineFailure, KistError, NotModified
+from kist.errors import EngineFailure, InvalidParameter, KistError, NotModified
 from kist.launcher.client import LaunchError
 
 if TYPE_CHECKING:
     from kist.engine.volumes.mounts import VolumeMounts
     from kist.launcher.client import Exit, MonitorLink
 
+UNSENT_PATIENCE = 2  # seconds between a stop signal that Linux doesn't have, and SIGKILL
 KILL_PATIENCE = 10.0  # seconds that the kernel may take to end a killed process
 
 
@@ -180,7 +181,10 @@ class Lifecycle:
 
     async def _end_run(self, container: Container, number: int, timeout: int | None) -> None:
         ended = container.run_ended
-        await self._signal(container, number)
+        if signals.is_known(number):
+            await self._signal(container, number)
+        else:  # a stop signal may be any number (moby: containerStop)
+            timeout = UNSENT_PATIENCE
         if container.state == states.PAUSED:
             await self.unpause(container)
         if not await _done_within(ended, self._patience(container, timeout)):
@@ -211,6 +215,8 @@ class Lifecycle:
 
     async def kill(self, container: Container, signal: str) -> None:
         number = signals.parse_signal(signal)
+        if not signals.is_known(number):
+            raise InvalidParameter(f"the linux daemon does not support signal {number}")
         container.monitor("kill")
         if number in (signals.NUMBERS["KILL"], signals.parse_signal(
                 container.record.config.get("StopSignal") or "SIGTERM")):

@@ -21,6 +21,8 @@ class Machine:
     online_cpus: frozenset[int]
     memory_nodes: frozenset[int]
     realtime: bool = False  # its control groups have real-time run times
+    block_weights: bool = True  # … and weights of block I/O
+    selinux: bool = False
 
     @property
     def cpu_list(self) -> str:

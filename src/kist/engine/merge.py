@@ -76,7 +76,7 @@ def _check(config: Json) -> None:
     if config["WorkingDir"] and not config["WorkingDir"].startswith("/"):
         raise InvalidParameter(f"the working directory '{config['WorkingDir']}' is invalid, "
                                "it needs to be an absolute path")
-    if len(config["Hostname"]) > 64 or any(char.isspace() for char in config["Hostname"]):
+    if len(config["Hostname"]) > 64 or not config["Hostname"].isprintable():
         raise InvalidParameter(f"invalid hostname: {config['Hostname']}")
     for word in [*(config["Entrypoint"] or ()), *(config["Cmd"] or ())]:
         if "\0" in word:

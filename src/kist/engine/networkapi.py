@@ -14,6 +14,7 @@ from kist.api.options import Filters
 from kist.engine import rates, selection, times
 from kist.engine.container import Container
 from kist.engine.network import drawing
+from kist.engine.network.addressing import check_endpoint
 from kist.engine.network.networks import Networks
 from kist.engine.parts import Parts
 from kist.engine.prepare import Prepare
@@ -81,6 +82,7 @@ class NetworkApi:
         settings = msgspec.to_builtins(body.EndpointConfig) if body.EndpointConfig else {}
         async with container.lock:
             _check_mode(container)
+            check_endpoint(self._networks.named(found["Id"]), settings)
             if found["Name"] in _networks(container):
                 raise Forbidden(f"endpoint with name {container.name} already exists in network {found['Name']}")
             if container.alive:

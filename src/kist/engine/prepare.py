@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import posixpath
 import zlib
 from collections.abc import Sequence
 from typing import Any
@@ -181,7 +182,7 @@ def shm_path(places: Places, container: Container) -> str | None:
 
 
 def cgroup_path(parent: str, container_id: str) -> str:
-    return "/" + f"{parent}/{container_id}".strip("/")
+    return posixpath.normpath("/" + f"{parent}/{container_id}".lstrip("/"))
 
 
 def _read(path: str) -> str:

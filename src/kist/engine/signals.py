@@ -13,17 +13,24 @@ NUMBERS |= {"RTMIN": _RTMIN, "RTMAX": _RTMAX}
 
 
 def parse_signal(text: str) -> int:
-    """`SIGTERM`, `term`, `15`, `RTMIN+3` → the number; raises InvalidParameter in Docker's words."""
+    """`SIGTERM`, `term`, `15`, `RTMIN+3` → the number; raises InvalidParameter in Docker's words.
+
+    Any number will do, as for Docker; `is_known` is for those who send it."""
     word = text.strip().upper().removeprefix("SIG")
-    if word.isdecimal() and len(word) < 4:
+    if word.removeprefix("-").isdecimal() and len(word) < 10:
         number = int(word)
     elif word in NUMBERS:
         number = NUMBERS[word]
     else:
         number = _real_time(word)
-    if not 1 <= number <= _RTMAX:
+    if number == 0:
         raise InvalidParameter(f"invalid signal: {text}")
     return number
+
+
+def is_known(number: int) -> bool:
+    """Whether Linux has that signal."""
+    return 1 <= number <= _RTMAX
 
 
 def _real_time(word: str) -> int:

@@ -32,6 +32,7 @@ Json = dict[str, Any]
 NOT_STARTED = 128
 # Steps that fail by what the user asked for, whatever the machine: a mistake of the client's, not of the server's.
 _USERS_STEPS = ("set sysctl ", "make the working directory ", "change to ")
+_NO_FOLDER = "make the working directory "
 _FRAME = "failed to create task for container: failed to create shim task: OCI runtime create failed: " \
          "kist: container init: {}: unknown"
 
@@ -197,4 +198,6 @@ def publish_networks(events: Events, action: str, container_id: str, endpoint: E
 
 def failure_words(said: str) -> str:
     """The runtime's words in the frame by which docker knows them (and derives 126 and 127)."""
+    if said.startswith(_NO_FOLDER) and said.endswith(": ENOTDIR"):  # Docker looks before it starts the runtime
+        return f"Cannot mkdir: {said.removeprefix(_NO_FOLDER).removesuffix(': ENOTDIR')} is not a directory"
     return _FRAME.format(said)

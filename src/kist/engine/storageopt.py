@@ -19,7 +19,7 @@ def size(host: Json) -> int:
     found = 0
     for name, value in (host.get("StorageOpt") or {}).items():
         if name.lower() != "size":
-            raise InvalidParameter(f"unknown option {name}")
+            raise InvalidParameter(f"Unknown option {name}")
         found = parse_size(value)
         if found > MOST:
             raise InvalidParameter(f"invalid size: {value!r}")

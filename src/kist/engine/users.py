@@ -55,14 +55,14 @@ def parse_group(text: str) -> list[Group]:
 
 def resolve(spec: str, accounts: list[Account], groups: list[Group], added: Iterable[str] = ()) -> User:
     """`spec`: ``[user][:group]``, empty is root; `added`: `--group-add`. Raises with Docker's words."""
-    user_word, _, group_word = spec.partition(":")
+    user_word, group_word, *_ = [*spec.split(":"), ""]
     account = _account(user_word, accounts)
     gid, additional = account.gid, []
     if group_word:
         gid = _group(group_word, groups)
     else:
         additional = [group.gid for group in groups if account.name and account.name in group.members]
-    additional += [_group(word, groups) for word in added]
+    additional += [_group(word, groups, unable="Unable") for word in added]
     seen = dict.fromkeys([gid, *additional])  # the own group too (CVE-2022-36109)
     for number in (account.uid, *seen):
         _check_range(number)
@@ -79,14 +79,14 @@ def _account(word: str, accounts: list[Account]) -> Account:
     return Account("", number, 0, "/root" if number == 0 else "/")
 
 
-def _group(word: str, groups: list[Group]) -> int:
+def _group(word: str, groups: list[Group], unable: str = "unable") -> int:
     number = _number(word)
     if number is not None:
         return number
     for group in groups:
         if group.name == word:
             return group.gid
-    raise InvalidParameter(f"unable to find group {word}: no matching entries in group file")
+    raise InvalidParameter(f"{unable} to find group {word}: no matching entries in group file")
 
 
 def _check_range(number: int) -> None:

@@ -105,6 +105,12 @@ busybox a -b --rm
 --network container:abc busybox
 --network-alias x --network foo busybox
 --gpus all busybox
+--use-api-socket busybox
+--platform LINUX busybox
+--platform arm64 busybox
+--platform linux/x86_64 busybox
+--dns-search a. --dns-search . busybox
+--device /dev/null --device /dev/null:/x --device /dev/null:rw --device /dev/null:/y:m busybox
 --gpus "device=1,2",capabilities=utility --gpus 2 busybox
 """.strip().splitlines()
 
@@ -198,6 +204,33 @@ run --label-file /nonexist busybox
 run --sysctl a busybox
 run --sysctl b=c busybox
 run --expose 3-1 busybox
+run --expose 70000 busybox
+run --expose 5-x busybox
+run --device foo busybox
+run --device /dev/null:x busybox
+run --device /dev/null:/x:rwx busybox
+run --device a:b:c:d busybox
+run --device-cgroup-rule foo busybox
+run --dns-search a..b busybox
+run --dns-search 1 busybox
+run --platform foo busybox
+run --platform a/b/c/d busybox
+create --platform linux/a+b busybox
+create --cidfile /etc/passwd busybox
+run --cidfile /etc/passwd busybox
+run --cidfile /nonexist/x busybox
+run --network-alias x busybox
+run --network host --network-alias x busybox
+run --security-opt seccomp=/etc/passwd busybox
+inspect -f {{ box
+images --format {{.Foo busybox
+ps --format {{.Foo}}
+ps --format {{
+version --format {{
+version --format {{.Foo}}
+version --format a{{.Foo}}
+events --format {{
+stats --no-stream --format {{
 login --password-stdin
 login
 run --storage-opt foo busybox

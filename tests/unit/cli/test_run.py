@@ -101,7 +101,7 @@ def test_in_the_background_the_id_is_printed(kist: Kist, engine: FakeEngine, tmp
     assert (tmp_path / "cid").read_text() == cid
     assert engine.connections == 1
     again = kist("run", "--cidfile", str(tmp_path / "cid"), "busybox", "true")
-    assert again.returncode == 1
+    assert again.returncode == 125
     assert "container ID file found" in again.stderr
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from kist.api.routes import ROUTES
 from kist.cli.__main__ import load, resolve
-from kist.cli.container_body import COPIED, MADE, OWN, REFUSED, THEMES
+from kist.cli.container_body import COPIED, MADE, OWN, THEMES, WINDOWS
 from kist.cli.container_options import CONTAINER_OPTIONS, RUN_OPTIONS
 from kist.cli.words import ALSO, MODULES, NOT_YET, NOUNS
 
@@ -38,7 +38,7 @@ def test_other_words_lead_to_the_same_commands() -> None:
 
 
 def test_every_option_of_run_is_sent_or_refused() -> None:
-    told = [set(COPIED), set(MADE), set(THEMES), set(OWN), set(REFUSED)]
+    told = [set(COPIED), set(MADE), set(THEMES), set(OWN), set(WINDOWS)]
     options = {row[0] for row in CONTAINER_OPTIONS + RUN_OPTIONS if row[2][:1] != "="}
     assert set().union(*told) == options
     assert sum(map(len, told)) == len(options), "an option is in two tables"

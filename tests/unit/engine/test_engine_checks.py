@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
+from kist.api import bodies
 from kist.engine import checks, hostconfig
 from kist.engine.config import Config
 from kist.engine.limits import Machine
 from kist.engine.mountpoints import mount_points
 from kist.engine.places import Places
-from kist.errors import InvalidParameter
+from kist.errors import InvalidParameter, NotSupported
 
 MACHINE = Machine(cpus=4, online_cpus=frozenset(range(4)), memory_nodes=frozenset({0}))
 
@@ -49,7 +50,7 @@ def test_a_millisecond_is_enough_and_zero_is_the_default() -> None:
     ("ExtraHosts", ["a:"], 'invalid IP address in add-host: ""'),
     ("ExtraHosts", [":1.2.3.4"], 'bad format for add-host: ":1.2.3.4"'),
     ("ExtraHosts", ["a\n1.2.3.4 b:1.2.3.4"], "bad format for add-host"),
-    ("CgroupParent", "../x", "invalid cgroup parent"),
+    ("CgroupParent", "a\nb", "invalid cgroup parent"),
     ("Annotations", {"": "x"}, "the empty string is not permitted as an annotation key"),
 ])
 def test_host_configuration(field: str, value: Any, words: str) -> None:
@@ -63,14 +64,61 @@ def test_what_docker_takes() -> None:
 
 
 @pytest.mark.parametrize(("ipam", "words"), [
-    ({"IPv4Address": "nope"}, "invalid IPv4 address: nope"),
-    ({"IPv6Address": "1.2.3.4"}, "invalid IPv6 address: 1.2.3.4"),
-    ({"LinkLocalIPs": ["nope"]}, "invalid link-local IP address: nope"),
     ({"LinkLocalIPs": ["10.254.3.3"]}, "invalid link local IP address: 10.254.3.3"),
 ])
-def test_addresses(ipam: dict[str, Any], words: str) -> None:
+def test_link_local_addresses(ipam: dict[str, Any], words: str) -> None:
     with pytest.raises(InvalidParameter, match=words):
         checks.check({}, host(), {"net": {"IPAMConfig": ipam}})
+
+
+@pytest.mark.parametrize(("asked", "words"), [
+    ({"Hostname": "x", "HostConfig": {"UTSMode": "host"}}, "conflicting options: hostname and the UTS mode"),
+    ({"HostConfig": {"NetworkMode": "container:"}},
+     "Invalid network mode: invalid container format container:<name|id>"),
+    ({"Hostname": "x", "HostConfig": {"NetworkMode": "container:a"}},
+     "conflicting options: hostname and the network mode"),
+    ({"HostConfig": {"NetworkMode": "container:a", "Dns": ["1.1.1.1"]}},
+     "conflicting options: dns and the network mode"),
+    ({"HostConfig": {"NetworkMode": "container:a", "ExtraHosts": ["a:1.1.1.1"]}},
+     "conflicting options: custom host-to-IP mapping and the network mode"),
+    ({"HostConfig": {"NetworkMode": "container:a", "PublishAllPorts": True}},
+     "conflicting options: port publishing and the container type network mode"),
+    ({"ExposedPorts": {"80/tcp": {}}, "HostConfig": {"NetworkMode": "container:a"}},
+     "conflicting options: port exposing and the container type network mode"),
+])
+def test_what_a_shared_namespace_leaves_no_room_for(asked: dict[str, Any], words: str) -> None:
+    with pytest.raises(InvalidParameter) as caught:
+        checks.check_modes(asked)
+    assert caught.value.message == words
+
+
+def test_what_fits_a_shared_namespace() -> None:
+    checks.check_modes({})
+    checks.check_modes({"Hostname": "x", "HostConfig": {"NetworkMode": "host", "Dns": ["1.1.1.1"]}})
+    checks.check_modes({"HostConfig": {"NetworkMode": "container:a"}})
+
+
+def test_what_the_kernel_cannot_weigh_is_dropped_and_said() -> None:
+    poor = Machine(cpus=4, online_cpus=frozenset(range(4)), memory_nodes=frozenset({0}), block_weights=False)
+    asked = bodies.HostConfig(BlkioWeight=5, KernelMemory=50 << 20,
+                              BlkioWeightDevice=[bodies.WeightDevice(Path="/dev/x", Weight=1)])
+    warnings: list[str] = []
+    found = hostconfig.normalize(asked, Config(), poor, warnings)
+    assert (found["BlkioWeight"], found["BlkioWeightDevice"], "KernelMemory" in found) == (0, [], False)
+    assert [warning.partition(".")[0] for warning in warnings] == [
+        "Your kernel has no limit of kernel memory",
+        "Your kernel does not support Block I/O weight or the cgroup is not mounted",
+        "Your kernel does not support Block I/O weight_device or the cgroup is not mounted"]
+    with pytest.raises(InvalidParameter, match="Range of blkio weight is from 10 to 1000"):
+        hostconfig.normalize(bodies.HostConfig(BlkioWeight=5), Config(), MACHINE)
+
+
+def test_labels_are_taken_where_there_is_no_selinux() -> None:
+    labelled = bodies.HostConfig(SecurityOpt=["label=user:x", "label:disable"])
+    assert hostconfig.normalize(labelled, Config(), MACHINE)["SecurityOpt"] == ["label=user:x", "label:disable"]
+    strict = Machine(cpus=4, online_cpus=frozenset(range(4)), memory_nodes=frozenset({0}), selinux=True)
+    with pytest.raises(NotSupported, match="Kist sets no SELinux labels"):
+        hostconfig.normalize(labelled, Config(), strict)
 
 
 @pytest.mark.parametrize("option", ["nope", "size=x", "mode=z", "size=-1", "uid=me"])

@@ -217,7 +217,12 @@ def test_signals(text: str, number: int) -> None:
     assert signals.parse_signal(text) == number
 
 
-@pytest.mark.parametrize("text", ["", "0", "65", "FOO", "RTMIN+99", "-1", "SIG"])
+def test_a_stop_signal_may_be_any_number() -> None:
+    assert [signals.parse_signal(text) for text in ("65", "-1", "999")] == [65, -1, 999]
+    assert [signals.is_known(number) for number in (-1, 0, 1, 64, 65)] == [False, False, True, True, False]
+
+
+@pytest.mark.parametrize("text", ["", "0", "FOO", "RTMIN+99", "SIG", "1" * 20])
 def test_no_signals(text: str) -> None:
     with pytest.raises(InvalidParameter, match="invalid signal"):
         signals.parse_signal(text)

@@ -14,6 +14,7 @@ from kist.cli.container_options import CONTAINER_OPTIONS, RUN_OPTIONS
 from kist.cli.creating import create, failure
 from kist.cli.interactive import Attached, kill_with, resize_with, wait_shortly
 from kist.cli.parser import CliError, Command
+from kist.cli.session import said
 from kist.errors import KistError
 
 TYPE_CHECKING = False
@@ -37,6 +38,9 @@ def run(args: Arguments, session: Session) -> int:
     container = create(args, session, body)
     try:
         stream, waiting = _register(args, session, container, body)
+    except KistError as error:  # told as `attach` tells it: Docker's status for it is 1
+        raise CliError(said(error)) from None
+    try:
         return _carry(args, session, container, body, stream, waiting)
     except KistError as error:
         raise failure(args, session, error) from None

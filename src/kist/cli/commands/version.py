@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from kist.cli.commands.inspect import FORMAT
-from kist.cli.parser import Command
-from kist.cli.session import no_server
+from kist.cli.parser import CliError, Command
+from kist.cli.session import no_server, said
 from kist.client.client import NoServer
+from kist.errors import KistError
 from kist.version import API_VERSION, VERSION
 
 TYPE_CHECKING = False
@@ -29,8 +30,13 @@ def run(args: Arguments, session: Session) -> int:
         told["Client"]["ApiVersion"] = session.client.version
     except NoServer as error:
         problem = no_server(session.settings, error)
+    except KistError as error:
+        problem = said(error)
     if form:
-        show_details(session, told, template, "system.versionInfo")
+        try:
+            show_details(session, told, template, "system.versionInfo")
+        except CliError as error:
+            problem = problem or str(error)
     else:
         session.write(_text(told))
     if problem:

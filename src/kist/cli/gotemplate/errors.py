@@ -6,6 +6,8 @@ from __future__ import annotations
 class TemplateError(Exception):
     """Told as Go tells it: `template: NAME:LINE:COLUMN: executing "NAME" at <.Foo>: …`."""
 
+    partial = ""  # what was rendered by then
+
 
 class ParseError(TemplateError):
     """The template itself makes no sense."""

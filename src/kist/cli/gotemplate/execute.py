@@ -65,7 +65,11 @@ class _Run:
         self.size = self.depth = 0
 
     def run(self, name: str, data: Value) -> str:
-        self._walk(data, self.template.made.get(name, []))
+        try:
+            self._walk(data, self.template.made.get(name, []))
+        except TemplateError as error:
+            error.partial = "".join(self.output)
+            raise
         return "".join(self.output)
 
     def _fail(self, problem: str) -> NoReturn:

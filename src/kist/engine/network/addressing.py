@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from ipaddress import ip_address
 from typing import Any
 
 from kist.engine.network.definitions import contains, parse_rate, pool_of
@@ -31,10 +32,7 @@ class Addresses:
         """A place on the network with the addresses that were asked for or are free. `asked` is the API's
         EndpointSettings; `names` are the container's own, its aliases are added."""
         ipam = asked.get("IPAMConfig") or {}
-        if network.predefined and (ipam.get("IPv4Address") or ipam.get("IPv6Address")):
-            raise InvalidParameter("user specified IP address is supported on user defined networks only")
-        if network.predefined and asked.get("Aliases"):
-            raise InvalidParameter("network-scoped alias is supported only for containers in user defined networks")
+        check_endpoint(network, asked)
         aliases = [str(alias) for alias in asked.get("Aliases") or []]
         attachment = Attachment(
             network.id, network.name, new_id(), interface=interface, asked=asked, aliases=aliases,
@@ -55,8 +53,7 @@ class Addresses:
             fitting = [pool for pool in pools if pool.subnet.version == version
                        and (not wanted or contains(pool, wanted))]
             if wanted and not fitting:
-                raise InvalidParameter(
-                    f"invalid endpoint settings: no configured subnet contains IP address {wanted}")
+                raise InvalidParameter(_NOT_WITHIN.format(wanted))
             if fitting:
                 try:
                     self._give(owner, network, attachment, fitting[0], wanted)
@@ -84,6 +81,41 @@ class Addresses:
     def _of(self, attachment: Attachment) -> list[tuple[Pool, str]]:
         return [(pool, address) for pool in self._pools.get(attachment.network, ())
                 for address in (attachment.ip, attachment.ip6) if address and contains(pool, address)]
+
+
+_NOT_WITHIN = "no configured subnet or ip-range contain the IP address {}"
+
+
+def check_endpoint(network: Network, asked: Json) -> None:
+    """Raises InvalidParameter with all that is wrong, as Docker lists it (moby: validateEndpointSettings)."""
+    ipam = asked.get("IPAMConfig") or {}
+    wanted = [(version, str(ipam[f"IPv{version}Address"])) for version in (4, 6) if ipam.get(f"IPv{version}Address")]
+    problems = []
+    if network.predefined and wanted:
+        problems.append("user specified IP address is supported on user defined networks only")
+    if network.predefined and asked.get("Aliases"):
+        problems.append("network-scoped alias is supported only for containers in user defined networks")
+    problems += [f"invalid IPv{version} address: {address}" for version, address in wanted
+                 if not _is_address(address, version)]
+    problems += [f"invalid link-local IP address: {address}" for address in ipam.get("LinkLocalIPs") or ()
+                 if not (_is_address(address, 4) or _is_address(address, 6))]
+    for version, address in wanted:
+        pools = [pool for subnet in network.subnets if (pool := pool_of(subnet)).subnet.version == version]
+        if not pools:
+            problems.append("user specified IP address is supported only when connecting to networks with user "
+                            "configured subnets")
+        elif not (_is_address(address, version) and any(contains(pool, address) for pool in pools)):
+            problems.append(_NOT_WITHIN.format(address))
+    if problems:
+        mark = "* " * (len(problems) > 1)
+        raise InvalidParameter("invalid endpoint settings:\n" + "\n".join(mark + one for one in problems))
+
+
+def _is_address(text: str, version: int) -> bool:
+    try:
+        return ip_address(text).version == version
+    except ValueError:
+        return False
 
 
 def way_out(attachments: Sequence[Attachment]) -> Attachment | None:

@@ -167,7 +167,8 @@ class SecurityOptions:
 
 
 def security_options(options: list[str] | None) -> SecurityOptions:
-    """`--security-opt`; unknown ones are refused. Labels mean SELinux, which Kist never turns on."""
+    """`--security-opt`; unknown ones are refused. Labels mean SELinux, which Kist never turns on (hostconfig.py
+    refuses them where the host has it)."""
     found: dict[str, Any] = {}
     for option in options or ():
         key, separator, value = option.partition("=" if "=" in option else ":")
@@ -177,7 +178,7 @@ def security_options(options: list[str] | None) -> SecurityOptions:
             found["no_new_privileges"] = value != "false"
         elif key in ("seccomp", "apparmor") and separator:
             found[key] = None if (key, value) == ("seccomp", "builtin") else value
-        elif not (key == "label" and value == "disable"):
+        elif key != "label" or not separator:
             raise InvalidParameter(f'invalid --security-opt 2: "{option}"')
     return SecurityOptions(**found)
 

@@ -68,11 +68,7 @@ async def rename(request: Request, engine: Engine) -> message.Response:
     name = request.query.text("name")
     if not name:
         raise InvalidParameter("Neither old nor new names may be empty")
-    try:
-        new = names.container(name)
-    except InvalidParameter as error:
-        raise InvalidParameter(f"Error when allocating new name: {error.message}") from None
-    await engine.containers.rename(request.args["id"], new)
+    await engine.containers.rename(request.args["id"], name)
     return message.no_content()
 
 

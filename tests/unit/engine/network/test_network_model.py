@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from kist.engine.network import inspection
-from kist.engine.network.addressing import Addresses, gateways, way_out
+from kist.engine.network.addressing import Addresses, check_endpoint, gateways, way_out
 from kist.engine.network.definitions import define
 from kist.engine.network.firewall import Published
 from kist.engine.network.model import Attachment, Endpoint, Network, Port, Subnet
@@ -90,6 +90,31 @@ def test_addresses_are_taken_in_both_families_and_given_back() -> None:
     addresses.take_back("c2", one)
     with pytest.raises(InvalidParameter, match="no configured subnet"):
         addresses.attachment("c3", front, {"IPAMConfig": {"IPv4Address": "10.9.0.1"}}, interface="eth0", names=[])
+
+
+def test_all_that_is_wrong_with_an_endpoint_is_told() -> None:
+    def problems(net: Network, **asked: Any) -> list[str]:
+        with pytest.raises(InvalidParameter) as caught:
+            check_endpoint(net, asked)
+        head, *found = caught.value.message.split("\n")
+        assert head == "invalid endpoint settings:"
+        return found
+
+    front, only4 = network(), network()
+    only4.subnets = [subnet for subnet in only4.subnets if "." in subnet.subnet]
+    assert problems(front, IPAMConfig={"IPv4Address": "10.9.0.1"}) == [
+        "no configured subnet or ip-range contain the IP address 10.9.0.1"]
+    assert problems(only4, IPAMConfig={"IPv4Address": "nope", "IPv6Address": "fd01::7", "LinkLocalIPs": ["no"]}) == [
+        "* invalid IPv4 address: nope", "* invalid link-local IP address: no",
+        "* no configured subnet or ip-range contain the IP address nope",
+        "* user specified IP address is supported only when connecting to networks with user configured subnets"]
+    front.predefined = True
+    assert problems(front, IPAMConfig={"IPv4Address": "10.1.0.9"}, Aliases=["a"]) == [
+        "* user specified IP address is supported on user defined networks only",
+        "* network-scoped alias is supported only for containers in user defined networks"]
+    check_endpoint(front, {})
+    front.predefined = False
+    check_endpoint(front, {"IPAMConfig": {"IPv4Address": "10.1.0.9", "IPv6Address": "fd01::9"}, "Aliases": ["a"]})
 
 
 def test_half_taken_addresses_are_given_back() -> None:
