@@ -129,6 +129,33 @@ def test_files_of_another_image(server: Daemon) -> None:
     server.ok("rm", box)
 
 
+@pytest.mark.parametrize("by", ["kist", needs.DOCKER_28])
+def test_an_image_that_is_mounted_in_a_container_is_in_use(server: Daemon, by: str) -> None:
+    """In the words for a container's own image."""
+    def rmi(*args: str) -> subprocess.CompletedProcess[str]:
+        done: subprocess.CompletedProcess[str] = getattr(server, by)("rmi", *args)
+        return done
+
+    server.ok("pull", "-q", "hello-world")
+    image = server.ok("inspect", "-f", "{{.Id}}", "hello-world").removeprefix("sha256:")
+    option = "type=image,source=hello-world,target=/other"
+    box = server.ok("run", "-d", "--mount", option, "busybox", "sleep", "1000")
+    done = rmi("hello-world")
+    assert done.returncode == 1 and (
+        f'conflict: unable to remove repository reference "hello-world" (must force) - container {box[:12]} is using '
+        f"its referenced image {image[:12]}") in done.stderr
+    done = rmi("-f", image)
+    assert done.returncode == 1 and (f"conflict: unable to delete {image[:12]} (cannot be forced) - image is being used"
+                                     f" by running container {box[:12]}") in done.stderr
+    server.ok("stop", "-t", "0", box)
+    assert f"(must be forced) - image is being used by stopped container {box[:12]}" in rmi(image).stderr
+    assert server.ok("image", "prune", "-af") == "Total reclaimed space: 0B"
+    server.ok("start", box)
+    assert server.ok("exec", box, "ls", "/other/hello") == "/other/hello"
+    server.ok("rm", "-f", box)
+    assert rmi("hello-world").returncode == 0
+
+
 def test_a_place_on_the_host_is_made_when_asked_for(server: Daemon, tmp_path: Path) -> None:
     option = f"type=bind,source={tmp_path}/new/dir,target=/x"
     assert f"bind source path does not exist: {tmp_path}/new/dir" in refused(server, "--mount", option)
@@ -294,10 +321,10 @@ def test_two_containers_share_a_bounded_volume_and_a_copy_up_fills_it(server: Da
         one = client.containers.run("busybox", "sleep 1000", volumes=["shared:/bin"], detach=True)
         two = client.containers.run("busybox", "sleep 1000", volumes=["shared:/v"], detach=True)
         assert one.exec_run("sh -c 'echo hi > /bin/new'").exit_code == 0
-        assert two.exec_run("cat /v/new").output == b"hi\n"
+        assert server.ok("exec", two.id, "cat", "/v/new") == "hi"
         assert two.exec_run("test -x /v/busybox").exit_code == 0
         one.remove(force=True)
-        assert two.exec_run("cat /v/new").output == b"hi\n"
+        assert server.ok("exec", two.id, "cat", "/v/new") == "hi"
         two.remove(force=True)
     finally:
         client.close()

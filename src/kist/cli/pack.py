@@ -16,22 +16,32 @@ if TYPE_CHECKING:
 PIECE = 1 << 20
 
 
-def pack(path: str, name: str) -> Iterator[bytes]:
-    """`path` under the name that it gets (a folder with the name "": its contents alone)."""
+def pack(path: str, name: str, *, attributes: bool = False) -> Iterator[bytes]:
+    """`path` under the name that it gets (a folder with the name "": its contents alone); `attributes`: with the
+    extended ones."""
     archive = tarfile.TarFile(fileobj=io.BytesIO(), mode="w", format=tarfile.PAX_FORMAT)  # for gettarinfo
     for full, inside in _walk(path, name):
         try:
             entry = archive.gettarinfo(full, inside)
             if entry is None or not inside:  # a socket, or the top folder itself
                 continue
-            if entry.islnk():  # a second name of a file: sent as a file of its own
-                entry.type, entry.size = tarfile.REGTYPE, os.lstat(full).st_size
+            if attributes:
+                entry.pax_headers = _attributes(full)
             yield entry.tobuf(tarfile.PAX_FORMAT)
             if entry.isreg():
                 yield from _contents(full, entry.size)
         except OSError as error:
             raise CliError(f"{full}: {error.strerror}") from None
     yield b"\0" * (2 * tarfile.BLOCKSIZE)
+
+
+def _attributes(path: str) -> dict[str, str]:
+    try:
+        names = os.listxattr(path, follow_symlinks=False)
+    except OSError:
+        return {}
+    return {f"SCHILY.xattr.{name}": os.fsdecode(os.getxattr(path, name, follow_symlinks=False)) for name in names
+            if name.startswith(("user.", "security.capability"))}
 
 
 def _walk(path: str, name: str) -> Iterator[tuple[str, str]]:

@@ -21,8 +21,10 @@ from kist.engine.threads import ToThread, from_thread
 from kist.errors import EngineFailure, Forbidden, InvalidParameter, NotFound
 from kist.linux.openat2 import Root
 from kist.store import tree
+from kist.store.compress import decompress
+from kist.store.errors import InvalidLayer
 from kist.store.extract import Extractor
-from kist.store.tarformat import BLOCKDEV, CHARDEV, DIRECTORY, FIFO, HARDLINK, REGULAR, SYMLINK, Entry
+from kist.store.tarformat import BLOCKDEV, CHARDEV, DIRECTORY, FIFO, HARDLINK, REGULAR, SYMLINK, Entry, show
 from kist.store.tarread import Source, TarReader
 from kist.store.tarwrite import Sink, TarWriter
 
@@ -243,9 +245,11 @@ def _unpack(parts: Parts, container: Container, path: str, source: Source, *, ke
             _check_writable(container, "/" + os.fsdecode(inside))
         check = _guard(root) if keep_directories else None
         try:
-            with Extractor(f"/proc/self/fd/{root.fd}") as extractor:
-                extractor.unpack(_Below(source, inside, owner, check))
+            with Extractor(f"/proc/self/fd/{root.fd}", plain=True) as extractor:
+                extractor.unpack(_Below(decompress(source), inside, owner, check))
                 extractor.finish([])
+        except InvalidLayer as error:
+            raise InvalidParameter(f"unpack in {path}: {error.message.removeprefix('invalid layer: ')}") from None
         except OSError as error:
             raise EngineFailure(f"unpack in {path}: {error.strerror or error}") from error
 
@@ -261,25 +265,33 @@ class _Below(TarReader):
 
     def __init__(self, source: Source, inside: bytes, owner: tuple[int, int] | None,
                  check: Callable[[Entry], None] | None) -> None:
-        super().__init__(source)
+        super().__init__(source, sparse=True)
         self._inside, self._owner, self._check = inside, owner, check
 
     def next(self) -> Entry | None:
         entry = super().next()
         if entry is None:
             return None
-        parts = [part for part in entry.name.split(b"/") if part not in (b"", b".")]
-        if b".." in parts or any(part.startswith(b".wh.") for part in parts):
-            raise InvalidParameter(f"invalid name in the archive: {os.fsdecode(entry.name)!r}")
-        entry.name = b"/".join([self._inside, *parts] if self._inside else parts) or b"."
+        entry.name = self._below(entry.name)
         if entry.type == HARDLINK:
-            entry.linkname = b"/".join([self._inside, entry.linkname.lstrip(b"./")] if self._inside
-                                       else [entry.linkname])
+            entry.linkname = self._below(entry.linkname)
         if self._owner is not None:
             entry.uid, entry.gid = self._owner
         if self._check is not None:
             self._check(entry)
         return entry
+
+    def _below(self, name: bytes) -> bytes:
+        """The path in the root that a name means; never above the directory."""
+        parts: list[bytes] = []
+        for part in name.split(b"/"):
+            if part == b".." and not parts:
+                raise InvalidParameter(f'"{show(name)}" is outside of "/{show(self._inside)}"')
+            if part == b"..":
+                parts.pop()
+            elif part not in (b"", b"."):
+                parts.append(part)
+        return b"/".join([self._inside, *parts] if self._inside else parts) or b"."
 
 
 def _guard(root: Root) -> Callable[[Entry], None]:

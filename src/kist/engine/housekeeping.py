@@ -58,7 +58,8 @@ class Housekeeping:
         """Write down what was used, and keep the cache within `storage.max`."""
         async with self._lock:
             used, self._used = self._used, {}
-            keep = frozenset(Digest(container.record.image_id) for container in self._parts.register.all())
+            keep = frozenset(Digest(image_id) for container in self._parts.register.all()
+                             for image_id in container.record.image_ids)
             removed = await asyncio.to_thread(self._trim, used, keep)
         for image, names in removed:
             log.info("storage.max: removed %s (%s)", image, ", ".join(names) or "no name")

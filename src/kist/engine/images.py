@@ -268,12 +268,13 @@ class Images:
         return f"(must be forced) - image is being used by stopped container {users[0].id[:12]}" if users else ""
 
     def _users_of(self, image: stored.Image) -> Iterator[Container]:
-        return (container for container in self._parts.register.all() if container.record.image_id == image.id)
+        return (container for container in self._parts.register.all() if image.id in container.record.image_ids)
 
     def _users(self) -> dict[str, Texts]:
         found: dict[str, Texts] = {}
         for container in self._parts.register.all():
-            found.setdefault(container.record.image_id, []).append(container.id)
+            for image_id in container.record.image_ids:
+                found.setdefault(image_id, []).append(container.id)
         return found
 
     async def prune(self, filters: Filters) -> Json:

@@ -47,6 +47,7 @@ class Mount(msgspec.Struct, omit_defaults=True):
     recursion: str = ""  # "disabled": what is mounted below stays away; a read-only one's: "" it is so below as well,
     # "writable" not, "readonly" or refuse
     subpath: str = ""  # of a volume or an image: what in it is mounted
+    image_id: str = ""  # of a mounted image: what `source` meant at create
     idmap: str = ""  # "": none; "owner"; or the words behind `idmap=`
     volume_labels: dict[str, str] | None = None  # of a volume that is made for it
     volume_options: dict[str, str] | None = None
@@ -104,6 +105,11 @@ class ContainerRecord(msgspec.Struct, omit_defaults=True):
     restart_wanted: bool = False  # unhealthy: whatever ends this run, the next one is to begin
     pending: Pending | None = None
     unapplied: bool = False  # limits are on record that its control group may not have yet
+
+    @property
+    def image_ids(self) -> set[str]:
+        """The images that it needs: its own, and those that are mounted in it."""
+        return {self.image_id, *(mount.image_id for mount in self.all_mounts if mount.image_id)}
 
     @property
     def all_mounts(self) -> list[Mount]:

@@ -95,22 +95,34 @@ class Extractor(Unpacker[int]):
     def _regular(self, directory: int, name: bytes, entry: Entry, archive: TarReader) -> None:
         fd = os.open(name, _CREATE, 0o600, dir_fd=directory)
         try:
-            size = entry.size
-            while size:
-                piece = archive.read(CHUNK)
-                size -= len(piece)
-                if self._plain and piece == _ZEROS[:len(piece)]:
-                    os.lseek(fd, len(piece), os.SEEK_CUR)
-                    os.ftruncate(fd, entry.size - size)
-                    continue
-                while (written := os.write(fd, piece)) < len(piece):
-                    piece = piece[written:]
+            if entry.sparse is None:
+                self._write(fd, entry.size, archive)
+            else:
+                os.ftruncate(fd, entry.size)
+                for begin, length in entry.sparse:
+                    os.lseek(fd, begin, os.SEEK_SET)
+                    self._write(fd, length, archive)
             self._dress(fd, entry)
             mtime = bounded_time(entry.mtime)
             os.utime(fd, ns=(mtime, mtime))
         finally:
             os.close(fd)
-        self.size += entry.size
+        self.size += entry.stored
+
+    def _write(self, fd: int, size: int, archive: TarReader) -> None:
+        """The next `size` bytes of data at the file's position."""
+        at = os.lseek(fd, 0, os.SEEK_CUR)
+        while size:
+            piece = archive.read(CHUNK)
+            size -= len(piece)
+            at += len(piece)
+            if self._plain and piece == _ZEROS[:len(piece)]:
+                os.lseek(fd, at, os.SEEK_SET)
+                if not size and os.fstat(fd).st_size < at:
+                    os.ftruncate(fd, at)
+                continue
+            while (written := os.write(fd, piece)) < len(piece):
+                piece = piece[written:]
 
     def _make_directory(self, directory: int, name: bytes, path: bytes, entry: Entry) -> None:
         os.mkdir(name, 0o700, dir_fd=directory)

@@ -11,6 +11,8 @@ What doesn't fit comes in an entry before the real one:
     type x: pax records       "27 path=…\\n"  (length in decimal, key, value)   only for the next entry
     type g: global records    as x; ignored here as in Docker
     type L, K (GNU)           the data is the next entry's name, link name
+
+Files with holes are in `tarsparse`.
 """
 
 from __future__ import annotations
@@ -36,10 +38,12 @@ class Entry:
     """One file of an archive. Names are bytes as they came, neither cleaned nor checked.
 
     `type` is one of the constants above with `OLD_REGULAR` and `CONTIGUOUS` folded into `REGULAR`;
-    `size` is in bytes and 0 for all but regular files; `mtime` is in nanoseconds since the epoch.
+    `size` is in bytes and 0 for all but regular files; `mtime` is in nanoseconds since the epoch. With `sparse` the
+    data that the archive has is that of these pieces, (offset, length), alone.
     """
 
-    __slots__ = ("gid", "linkname", "major", "minor", "mode", "mtime", "name", "size", "type", "uid", "xattrs")
+    __slots__ = ("gid", "linkname", "major", "minor", "mode", "mtime", "name", "size", "sparse", "type", "uid",
+                 "xattrs")
 
     def __init__(self, name: bytes, type: bytes = REGULAR, *, mode: int = 0o644, uid: int = 0, gid: int = 0,
                  size: int = 0, mtime: int = 0, linkname: bytes = b"", major: int = 0, minor: int = 0,
@@ -47,6 +51,12 @@ class Entry:
         self.name, self.type, self.mode, self.uid, self.gid = name, type, mode, uid, gid
         self.size, self.mtime, self.linkname = size, mtime, linkname
         self.major, self.minor, self.xattrs = major, minor, xattrs or {}
+        self.sparse: list[tuple[int, int]] | None = None
+
+    @property
+    def stored(self) -> int:
+        """Bytes of data in the archive."""
+        return self.size if self.sparse is None else sum(length for _, length in self.sparse)
 
     def __repr__(self) -> str:
         return f"Entry({show(self.name)!r}, {self.type!r}, mode={self.mode:o}, size={self.size})"

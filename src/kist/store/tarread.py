@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from kist.errors import InvalidParameter
+from kist.store import tarsparse
 from kist.store.tarformat import (
     BLOCK,
     BLOCKDEV,
@@ -42,7 +43,6 @@ CHUNK = 1 << 20
 _TYPES = {t: t for t in (REGULAR, HARDLINK, SYMLINK, CHARDEV, BLOCKDEV, DIRECTORY, FIFO)} | {
     OLD_REGULAR: REGULAR, CONTIGUOUS: REGULAR,
 }
-_LARGEST = (1 << 63) - 1
 
 
 class TarError(InvalidParameter):
@@ -58,8 +58,10 @@ class Source(Protocol):
 class TarReader:
     """Iterates over the entries; between two steps `read` and `chunks` give the current one's data."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, *, sparse: bool = False) -> None:
+        """`sparse`: files with holes are taken, as such; without they are an error."""
         self._source = source
+        self._sparse = sparse
         self._chunk = b""
         self._at = 0
         self._delivered = 0     # bytes that the source gave
@@ -89,11 +91,13 @@ class TarReader:
                 return self._entry(header, _TYPES[kind], pax, long)
             size = self._number(header[124:136], "size")
             if kind == PAX:
-                pax |= parse_pax(self._special(size))
+                pax |= parse_pax(self._special(size), sparse=self._sparse)
             elif kind == PAX_GLOBAL:
                 parse_pax(self._special(size))
             elif kind in (GNU_LONGNAME, GNU_LONGLINK):
                 long[kind] = self._special(size).partition(b"\0")[0]
+            elif kind == GNU_SPARSE and self._sparse:
+                return self._with_holes(header, self._entry(header, REGULAR, pax, long))
             elif kind == GNU_SPARSE:
                 raise TarError(f"{show(_text(header[:100]))}: sparse files are not supported in archives")
             else:
@@ -165,12 +169,40 @@ class TarReader:
             size = _apply_pax(entry, pax, size)
         if header[156:157] == OLD_REGULAR and entry.name.endswith(b"/"):
             entry.type = DIRECTORY      # before there was a type for them
-        if not 0 <= size <= _LARGEST:
+        if not 0 <= size <= tarsparse.LARGEST:
             raise TarError(f"{show(entry.name)}: invalid size {size}")
         if entry.type == REGULAR:
             entry.size = self._left = size
             self._padding = -size % BLOCK
+        if any(key.startswith(tarsparse.PREFIX) for key in pax):
+            self._mapped(entry, pax)
         return entry
+
+    def _with_holes(self, header: bytes, entry: Entry) -> Entry:
+        """A file in the old GNU format."""
+        try:
+            segments, entry.size = tarsparse.read_old(header, self._take, lambda field: self._number(field, "size"))
+            entry.sparse = tarsparse.checked(segments, entry.size, self._left)
+        except tarsparse.BadMap as error:
+            raise TarError(f"{show(entry.name)}: {error}") from None
+        return entry
+
+    def _mapped(self, entry: Entry, pax: dict[bytes, bytes]) -> None:
+        """A file in format 1.0: its map comes before its data."""
+        if (pax.get(b"GNU.sparse.major"), pax.get(b"GNU.sparse.minor")) != (b"1", b"0") or entry.type != REGULAR:
+            raise TarError(f"{show(entry.name)}: a sparse file in a format that is not supported")
+        entry.name = pax.get(b"GNU.sparse.name", entry.name)
+        entry.size = _decimal(pax.get(b"GNU.sparse.realsize", b""), "size")
+        try:
+            entry.sparse = tarsparse.checked(tarsparse.read_map(self._take_data), entry.size, self._left)
+        except tarsparse.BadMap as error:
+            raise TarError(f"{show(entry.name)}: {error}") from None
+
+    def _take_data(self, size: int) -> bytes:
+        if self._left < size:
+            raise tarsparse.BadMap("its map is cut off")
+        self._left -= size
+        return self._take(size)
 
     def _number(self, field: bytes, what: str) -> int:
         # The same few modes, owners and times come again and again: look them up before parsing them.
@@ -236,7 +268,7 @@ def parse_number(field: bytes, what: str = "number") -> int:
         raise TarError(f"invalid tar header: {what} {show(text)!r}") from None
 
 
-def parse_pax(data: bytes) -> dict[bytes, bytes]:
+def parse_pax(data: bytes, *, sparse: bool = False) -> dict[bytes, bytes]:
     """The records of a pax header; a later record wins over an earlier one of the same key."""
     records: dict[bytes, bytes] = {}
     at = 0
@@ -250,7 +282,7 @@ def parse_pax(data: bytes) -> dict[bytes, bytes]:
         key, value = data[space + 1:equals], data[equals + 1:end - 1]
         if not key or b"\0" in key or (b"\0" in value and not key.startswith(XATTR_PREFIX)):
             raise TarError(f"invalid pax record {show(key)!r}")
-        if key.startswith(b"GNU.sparse."):
+        if key.startswith(tarsparse.PREFIX) and not sparse:
             raise TarError("sparse files are not supported in archives")
         records[key] = value
         at = end

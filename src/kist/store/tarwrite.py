@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from kist.store import tarsparse
 from kist.store.tarformat import (
     BLOCK,
     BLOCKDEV,
@@ -31,7 +32,7 @@ class Sink(Protocol):
 
 
 class TarWriter:
-    """Writes entries: `add`, then exactly ``entry.size`` bytes by `write`; `close` ends the archive."""
+    """Writes entries: `add`, then exactly ``entry.stored`` bytes by `write`; `close` ends the archive."""
 
     def __init__(self, sink: Sink) -> None:
         self._sink = sink
@@ -41,15 +42,21 @@ class TarWriter:
     def add(self, entry: Entry) -> None:
         """Begin *entry*; its name is relative, without a leading ``./``."""
         self._end_entry()
-        records = _records(entry)
+        holes = b""
+        if entry.sparse is not None:
+            holes = tarsparse.written(entry.sparse)
+            entry, sparse = _for_others(entry, len(holes)), _sparse_records(entry)
+            records = _records(entry) | sparse
+        else:
+            records = _records(entry)
         if records:
             data = b"".join(_record(key, records[key]) for key in sorted(records))
             extended = Entry(b"PaxHeaders.0/" + entry.name.rstrip(b"/").rpartition(b"/")[2][:80], PAX)
             extended.mtime = entry.mtime
             self._sink.write(_header(extended, len(data)) + data + bytes(-len(data) % BLOCK))
         size = entry.size if entry.type == REGULAR else 0
-        self._sink.write(_header(entry, size))
-        self._left, self._padding = size, -size % BLOCK
+        self._sink.write(_header(entry, size) + holes)
+        self._left, self._padding = size - len(holes), -size % BLOCK
 
     def write(self, data: bytes | memoryview) -> None:
         """More of the current entry's data."""
@@ -69,6 +76,17 @@ class TarWriter:
         if self._padding:
             self._sink.write(bytes(self._padding))
             self._padding = 0
+
+
+def _for_others(entry: Entry, holes: int) -> Entry:
+    """The file with holes as a plain one: its map, and the data that it has."""
+    return Entry(tarsparse.name_for_others(entry.name), entry.type, mode=entry.mode, uid=entry.uid, gid=entry.gid,
+                 size=holes + entry.stored, mtime=entry.mtime, xattrs=entry.xattrs)
+
+
+def _sparse_records(entry: Entry) -> dict[bytes, bytes]:
+    return {b"GNU.sparse.major": b"1", b"GNU.sparse.minor": b"0", b"GNU.sparse.name": entry.name,
+            b"GNU.sparse.realsize": b"%d" % entry.size}
 
 
 def _records(entry: Entry) -> dict[bytes, bytes]:

@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
 from kist.linux.openat2 import RESOLVE_BENEATH, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, openat2
-from kist.store import lower
+from kist.store import lower, tarsparse
 from kist.store.tarformat import (
     BLOCKDEV,
     CHARDEV,
@@ -144,12 +144,12 @@ def _same(above: os.stat_result, below: os.stat_result) -> bool:
     return all(getattr(above, key) == getattr(below, key) for key in keys)
 
 
-def export(root: int, writer: TarWriter) -> None:
-    """Write the tree as it is, as `docker export` does."""
+def export(root: int, writer: TarWriter, *, sparse: bool = False) -> None:
+    """Write the tree as it is, as `docker export` does; `sparse`: holes stay holes, which not every reader knows."""
     links: dict[tuple[int, int], bytes] = {}
     for node in walk(root):
         if not node.is_whiteout:
-            _add(node, node.path, writer, links)
+            _add(node, node.path, writer, links, sparse=sparse)
 
 
 def layer(upper: int, writer: TarWriter, leave_out: Collection[bytes] = ()) -> None:
@@ -192,7 +192,8 @@ def _is_opaque(node: Node) -> bool:
         os.close(fd)
 
 
-def _add(node: Node, path: bytes, writer: TarWriter, links: dict[tuple[int, int], bytes]) -> None:
+def _add(node: Node, path: bytes, writer: TarWriter, links: dict[tuple[int, int], bytes], *,
+         sparse: bool = False) -> None:
     found = node.stat
     kind = _KINDS.get(stat.S_IFMT(found.st_mode))
     if kind is None:
@@ -216,12 +217,12 @@ def _add(node: Node, path: bytes, writer: TarWriter, links: dict[tuple[int, int]
     elif kind in (CHARDEV, BLOCKDEV):
         entry.major, entry.minor = os.major(found.st_rdev), os.minor(found.st_rdev)
     if kind in (REGULAR, DIRECTORY):
-        _add_opened(node, entry, writer)
+        _add_opened(node, entry, writer, sparse=sparse)
     else:
         writer.add(entry)
 
 
-def _add_opened(node: Node, entry: Entry, writer: TarWriter) -> None:
+def _add_opened(node: Node, entry: Entry, writer: TarWriter, *, sparse: bool) -> None:
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
         fd = os.open(node.name, flags, dir_fd=node.directory)
@@ -235,8 +236,12 @@ def _add_opened(node: Node, entry: Entry, writer: TarWriter) -> None:
             return      # replaced since it was listed
         entry.xattrs = _attributes(fd)
         entry.size = found.st_size if entry.type == REGULAR else 0
+        if sparse and found.st_blocks * 512 < entry.size:
+            entry.sparse = tarsparse.segments_of(fd, entry.size)
         writer.add(entry)
-        _copy(fd, entry.size, writer)
+        for begin, length in [(0, entry.size)] if entry.sparse is None else entry.sparse:
+            os.lseek(fd, begin, os.SEEK_SET)
+            _copy(fd, length, writer)
     finally:
         os.close(fd)
 

@@ -85,7 +85,19 @@ def test_hard_links_lead_nowhere_else(places: tuple[Path, Path], target: str) ->
 def test_devices_are_left_out(places: tuple[Path, Path]) -> None:
     unpack(archive(("top", FOLDER, ""), ("top/null", tarfile.CHRTYPE, ""), ("top/pipe", tarfile.FIFOTYPE, "")),
            str(places[0]), "top", "top")
-    assert list((places[0] / "top").iterdir()) == []
+    assert [path.is_fifo() for path in (places[0] / "top").iterdir()] == [True]
+
+
+def test_a_folder_is_shut_when_all_is_in_it_and_a_later_link_in_its_place_is_not_followed(
+        places: tuple[Path, Path]) -> None:
+    inside, out = places
+    before = out.stat().st_mode
+    unpack(archive(("top", FOLDER, ""), ("top/shut", FOLDER, ""), ("top/shut/x", FILE, "x")), str(inside), "top", "top")
+    assert (inside / "top" / "shut" / "x").read_text() == "x"
+    with pytest.raises(CliError):  # a folder can't be replaced by a link
+        unpack(archive(("top", FOLDER, ""), ("top/d", FOLDER, ""), ("top/d", LINK, str(out))), str(inside), "top",
+               "top")
+    assert out.stat().st_mode == before and outside_is_untouched(out)
 
 
 def test_what_is_cut_off_is_an_error(places: tuple[Path, Path]) -> None:

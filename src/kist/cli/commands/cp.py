@@ -140,8 +140,9 @@ def _to_container(args: Arguments, session: Session, source: str, container: str
         if path.endswith("/") and not source_is_folder:
             raise CliError("no such directory")
         target, name = posixpath.split(target.rstrip("/"))
-    containers.put_archive(container, target or "/", _counted(pack(local, name), count),
-                           copy_owner=args.flag("archive"))
+    archive = args.flag("archive")
+    containers.put_archive(container, target or "/", _counted(pack(local, name, attributes=archive), count),
+                           copy_owner=archive)
 
 
 COMMAND = Command(

@@ -284,7 +284,7 @@ def _pack(path: str, sink: Sink) -> None:
         writer = TarWriter(sink)
         writer.add(Entry(b"./", DIRECTORY, mode=info.st_mode & 0o7777, uid=info.st_uid, gid=info.st_gid,
                          mtime=info.st_mtime_ns))
-        tree.export(root, writer)
+        tree.export(root, writer, sparse=True)
         writer.close()
     finally:
         os.close(root)
@@ -293,5 +293,5 @@ def _pack(path: str, sink: Sink) -> None:
 def _extract(path: str, source: ToThread) -> None:
     """The archive is a stranger's: every path is looked up inside of the volume, entries are counted."""
     with Extractor(path, plain=True) as extractor:
-        extractor.unpack(TarReader(decompress(source)))
+        extractor.unpack(TarReader(decompress(source), sparse=True))
         extractor.finish([])

@@ -90,6 +90,7 @@ class VolumeMounts:
         except NotFound as error:  # 404 would tell clients to pull the container's image
             raise InvalidParameter(error.message) from None
         self._parts.store.snapshots.prepare(key, image.chain_id)
+        mount.image_id = image.id
 
     # At start, and at the end
 
