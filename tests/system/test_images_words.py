@@ -200,6 +200,25 @@ def test_refusals_say_what_docker_says(command: Command, hub: Hub, name: str, tm
         1, "Error response from daemon: RUN is not a valid change command\n")
 
 
+@pytest.mark.parametrize(("words", "before"), [
+    (("tag", "BAD", "x"), 'Error parsing reference: "BAD" is not a valid repository/tag: '),
+    (("tag", "busybox", "BAD"), 'Error parsing reference: "BAD" is not a valid repository/tag: '),
+    (("pull", "BAD"), ""), (("push", "BAD"), ""), (("import", "-", "BAD"), ""),
+    (("rmi", "BAD"), "Error response from daemon: "), (("save", "BAD"), "Error response from daemon: "),
+    (("history", "BAD"), "Error response from daemon: "), (("image", "inspect", "BAD"), "Error response from daemon: "),
+])
+def test_a_name_that_is_none(command: Command, words: tuple[str, ...], before: str) -> None:
+    """Some commands of Docker's parse the name themselves, others leave it to the daemon."""
+    status, text = said(command(*words))
+    wanted = f"{before}invalid reference format: repository name (library/BAD) must be lowercase\n"
+    assert (status, text.removeprefix("[]\n")) == (1, wanted)
+
+
+def test_a_time_that_is_none(command: Command) -> None:
+    assert said(command("image", "prune", "-f", "--filter", "until=xx")) == (
+        1, 'Error response from daemon: failed to parse value as time or duration: "xx"\n')
+
+
 def test_an_import_keeps_its_message(command: Command, daemon: Daemon, tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "root.tar", "w"):
         pass

@@ -7,7 +7,7 @@ import os
 from kist.cli.container_body import container_body, problem, refusal
 from kist.cli.names import with_tag
 from kist.cli.parser import CliError
-from kist.cli.session import no_server, said
+from kist.cli.session import no_server, parsed
 from kist.client.client import NoServer
 from kist.errors import KistError, NotFound
 
@@ -116,7 +116,7 @@ def _pull(args: Arguments, session: Session) -> None:
 
 def failure(args: Arguments, session: Session, error: KistError) -> CliError:
     """An error as `run` and `create` tell it; the status is 126, 127 or 125 by its words, as Docker's."""
-    text = no_server(session.settings, error) if isinstance(error, NoServer) else said(error)
+    text = no_server(session.settings, error) if isinstance(error, NoServer) else parsed(error)
     if _only_creates(args):
         return CliError(text)
     return _by_words(problem(args, text), args)

@@ -8,6 +8,16 @@ def with_tag(image: str) -> str:
     return image if "@" in image or ":" in image.rpartition("/")[2] else f"{image}:latest"
 
 
+def is_name(image: str) -> bool:
+    """Whether it is a name as references are made of (distribution, reference.go), with or without tag or digest."""
+    import re
+
+    part = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
+    host = r"(?:[\w.-]+|\[[0-9a-fA-F:]+\])(?::\d+)?/"
+    ends = r"(?::\w[\w.-]{0,127})?(?:@[\w+.-]+:[0-9a-fA-F]{32,})?"
+    return re.fullmatch(f"(?:{host})?{part}(?:/{part})*{ends}", image, re.ASCII) is not None
+
+
 def registry_of(image: str) -> str:
     """The registry's host: the first part when it looks like one, else Docker's."""
     first, mark, _ = image.partition("/")

@@ -13,6 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from kist.cli.parser import Arguments
     from kist.cli.settings import Settings
     from kist.client.client import Exchange
     from kist.client.transport import Response
@@ -105,9 +106,23 @@ def said(error: KistError) -> str:
     """An error as the user reads it: what the server said is marked as that."""
     if isinstance(error, (NoServer, ProtocolError, StreamError)):
         return error.message
-    if error.message.startswith("invalid reference format"):  # what Docker's client finds out by itself
-        return error.message
     return f"Error response from daemon: {error.message}"
+
+
+def parsed(error: KistError) -> str:
+    """The same where Docker's client parses the image's name by itself: then a wrong one is no daemon's answer."""
+    return error.message if error.message.startswith("invalid reference format") else said(error)
+
+
+def parsing(run: Callable[[Arguments, Session], int]) -> Callable[[Arguments, Session], int]:
+    """The command *run* of those that do so: `parsed`."""
+    def checked(args: Arguments, session: Session) -> int:
+        try:
+            return run(args, session)
+        except InvalidParameter as error:
+            raise CliError(parsed(error)) from None
+
+    return checked
 
 
 def no_server(settings: Settings, error: NoServer) -> str:

@@ -280,6 +280,8 @@ class Images:
     async def prune(self, filters: Filters) -> Json:
         """Images that nothing uses: without any name, or (dangling=false) all of them."""
         selection.check(filters, frozenset({"dangling", "label", "label!", "until"}))
+        for value in filters.get("until", ()):
+            views.until(value)  # also where there is no image to compare with
         everything = any(value.lower() in ("false", "0") for value in filters.get("dangling", ()))
         rest = {name: values for name, values in filters.items() if name != "dangling"}
 
@@ -329,11 +331,11 @@ class Images:
         await self._transfer.load(chunks, where, progress)
         self.housekeeping.grown()
 
-    async def import_(self, chunks: AsyncIterator[bytes], *, repo: str, tag: str, message: str, changes: Texts,
-                      platform: str, progress: Progress) -> None:
+    async def import_(self, chunks: AsyncIterator[bytes], *, url: str, repo: str, tag: str, message: str,
+                      changes: Texts, platform: str, progress: Progress) -> None:
         where = platforms.parse_any(platform, self._here) if platform else self._here
-        await self._transfer.import_(chunks, repo=repo, tag=tag, message=message, changes=changes, platform=where,
-                                     tell=progress)
+        await self._transfer.import_(chunks, url=url, repo=repo, tag=tag, message=message, changes=changes,
+                                     platform=where, tell=progress)
         self.housekeeping.grown()
 
     async def manifest(self, name: str, *, auth: bodies.AuthConfig | None) -> Json:

@@ -49,10 +49,10 @@ class Pull:
     def __init__(self, config: Config, store: Store) -> None:
         self._config = config
         self._store = store
-        self._client_config = ClientConfig(config.registries, config.proxies)
+        self.client_config = ClientConfig(config.registries, config.proxies)
 
     def client(self, host: str, auth: bodies.AuthConfig | None) -> RegistryClient:
-        return RegistryClient(host, self._client_config, credentials(auth))
+        return RegistryClient(host, self.client_config, credentials(auth))
 
     async def run(self, reference: Reference, platform: Platform, auth: bodies.AuthConfig | None,
                   tell: Progress, *, strict: bool) -> None:

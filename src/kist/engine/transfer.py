@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
 from base64 import b64encode
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import closing
 from typing import Any, NamedTuple
 
@@ -15,22 +17,27 @@ from kist.engine import changes as dockerfile
 from kist.engine import times
 from kist.engine.imageevents import ImageEvents
 from kist.engine.parts import Parts
-from kist.engine.pull import Pull
+from kist.engine.pull import BAR_EVERY, Pull
 from kist.engine.threads import ToThread, from_thread
 from kist.engine.views.images import check_platform, run_config
-from kist.errors import InvalidParameter, KistError, NotFound
+from kist.errors import InvalidParameter, KistError, NotFound, Unavailable
 from kist.oci import image as configs
 from kist.oci import manifest as manifests
 from kist.oci import reference
 from kist.oci.image import RunConfig
 from kist.oci.manifest import Descriptor
 from kist.oci.platform import Platform
+from kist.registry import download
 from kist.registry import pull as registry
+from kist.registry.settings import without_password
+from kist.registry.transport import Answer
 from kist.store import archive
 from kist.store.assemble import assemble
 from kist.store.compress import decompress
 from kist.store.images import Image
 from kist.store.make import put_manifest
+from kist.store.streams import Joined
+from kist.store.tarread import Source
 
 Json = dict[str, Any]
 Progress = Callable[[Json], None]
@@ -79,24 +86,35 @@ class Transfer:
                 tell({"stream": f"Loaded image ID: {loaded.image.id}\n"})
             await self._events.tell("load", loaded.image.id)
 
-    async def import_(self, chunks: AsyncIterator[bytes], *, repo: str, tag: str, message: str, changes: list[str],
-                      platform: Platform, tell: Progress) -> None:
+    async def import_(self, chunks: AsyncIterator[bytes], *, url: str, repo: str, tag: str, message: str,
+                      changes: list[str], platform: Platform, tell: Progress) -> None:
+        """Of the bytes that come, or of what is at *url* if that is given."""
         name = str(reference.parse(f"{repo}:{tag}" if tag else repo).with_default_tag()) if repo else None
         config = dockerfile.apply(run_config(RunConfig()), changes)
-        source = ToThread(chunks)
-        making = asyncio.create_task(asyncio.to_thread(
-            lambda: self._import(source, name, message, config, platform)))
-        try:
-            await source.pump(making)
-            image = await making
-        finally:
-            source.end()
+
+        def make(source: Source) -> Image:
+            return self._import(source, name, message or f"Imported from {url or '-'}", config, platform)
+
+        image = await (self._download(url, make, tell) if url else _uploaded(chunks, make))
         tell(progress.status(image.id))
         if name:
             await self._events.tell("tag", image.id, name=reference.familiar(name))
         await self._events.tell("import", image.id)
 
-    def _import(self, source: ToThread, name: str | None, message: str, config: Json, platform: Platform) -> Image:
+    async def _download(self, url: str, make: Callable[[Source], Image], tell: Progress) -> Image:
+        where, loop, cancelled = download.normal(url), asyncio.get_running_loop(), threading.Event()
+
+        def work() -> Image:
+            with download.opened(where, self._pull.client_config) as answer:
+                loop.call_soon_threadsafe(tell, progress.status(f"Downloading from {without_password(where)}"))
+                return make(Joined(_reported(answer, loop, tell, cancelled)))
+
+        try:
+            return await asyncio.to_thread(work)
+        finally:
+            cancelled.set()
+
+    def _import(self, source: Source, name: str | None, message: str, config: Json, platform: Platform) -> Image:
         store = self._parts.store
         with store.lease(), store.layer_sink() as sink:
             tar = decompress(source)
@@ -141,6 +159,32 @@ class Transfer:
                                [msgspec.to_builtins(config.platform)] if config else [])
 
         return await asyncio.to_thread(look)
+
+
+async def _uploaded(chunks: AsyncIterator[bytes], make: Callable[[Source], Image]) -> Image:
+    source = ToThread(chunks)
+    making = asyncio.create_task(asyncio.to_thread(lambda: make(source)))
+    try:
+        await source.pump(making)
+        return await making
+    finally:
+        source.end()
+
+
+def _reported(answer: Answer, loop: asyncio.AbstractEventLoop, tell: Progress,
+              cancelled: threading.Event) -> Iterator[bytes]:
+    """The pieces of a download as they come, and word of how far it is."""
+    got, last, total = 0, 0.0, answer.length
+    for piece in answer.chunks():
+        if cancelled.is_set():
+            raise Unavailable("the import was cancelled")
+        got += len(piece)
+        if time.monotonic() - last >= BAR_EVERY:
+            last = time.monotonic()
+            loop.call_soon_threadsafe(tell, progress.bar("", "Importing", got, total or 0))
+        yield piece
+    if total is not None and got < total:
+        raise Unavailable(f"unexpected EOF: {got} of {total} bytes came")
 
 
 class _Remote(NamedTuple):

@@ -444,7 +444,7 @@ class FakeImages:
         size = sum([len(chunk) async for chunk in chunks])
         progress({"stream": f"Loaded {size}\n"})
 
-    async def import_(self, chunks: AsyncIterator[bytes], *, repo: str, tag: str, message: str,
+    async def import_(self, chunks: AsyncIterator[bytes], *, url: str, repo: str, tag: str, message: str,
                       changes: Texts, platform: str, progress: Progress) -> None:
         await self.load(chunks, platform=platform, progress=progress)
 

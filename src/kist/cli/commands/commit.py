@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from kist.cli.parser import Command
 from kist.cli.pulling import split
+from kist.cli.session import parsing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,7 +23,8 @@ def run(args: Arguments, session: Session) -> int:
 
 
 COMMAND = Command(
-    "Create a new image from a container's changes", "[OPTIONS] CONTAINER [REPOSITORY[:TAG]]", run, arity=(1, 2),
+    "Create a new image from a container's changes", "[OPTIONS] CONTAINER [REPOSITORY[:TAG]]",
+    parsing(run), arity=(1, 2),
     options=(
         ("author", "a", "string", 'Author ("John Hannibal Smith <hannibal@a-team.com>")'),
         ("change", "c", "list", "Apply an instruction of a Dockerfile to the image"),

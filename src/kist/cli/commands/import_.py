@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+
 from kist.cli.files import read_pieces
 from kist.cli.parser import Command
-from kist.cli.pulling import split
+from kist.cli.pulling import show, split
+from kist.cli.session import parsing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,15 +22,13 @@ def run(args: Arguments, session: Session) -> int:
     steps = session.client.images.import_(
         source if remote else "-", repo=repo, tag=tag, message=args.text("message"),
         platform=args.text("platform"), changes=args.list("change"), tar=None if remote else read_pieces(source))
-    for step in steps:
-        if step.get("status"):
-            session.out(step["status"])
+    show(steps, sys.stdout, color=not session.settings.no_color)
     return 0
 
 
 COMMAND = Command(
-    "Import the contents from a tarball to create a filesystem image", "[OPTIONS] file|URL|- [REPOSITORY[:TAG]]", run,
-    arity=(1, 2),
+    "Import the contents from a tarball to create a filesystem image", "[OPTIONS] file|URL|- [REPOSITORY[:TAG]]",
+    parsing(run), arity=(1, 2),
     options=(
         ("change", "c", "list", "Apply an instruction of a Dockerfile to the image"),
         ("message", "m", "string", "Message"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from kist.cli.credentials import for_image
 from kist.cli.names import with_tag
 from kist.cli.parser import CliError, Command
+from kist.cli.session import parsing
 from kist.errors import NotFound
 
 TYPE_CHECKING = False
@@ -33,7 +34,8 @@ def _inspect(args: Arguments, session: Session) -> int:
 
 
 INSPECT = Command(
-    "Show an image's manifest as its registry has it", "[OPTIONS] [MANIFEST_LIST] MANIFEST", _inspect, arity=(1, 2),
+    "Show an image's manifest as its registry has it", "[OPTIONS] [MANIFEST_LIST] MANIFEST", parsing(_inspect),
+    arity=(1, 2),
     options=(
         ("insecure", "", "", "Understood; which registries may be asked without TLS is the server's configuration"),
         ("verbose", "v", "", "Show the descriptor, too"),

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from kist.cli.names import registry_of, with_tag
+from kist.cli.names import is_name, registry_of, with_tag
 from kist.cli.parser import CliError, Command
 from kist.cli.pulling import pull
+from kist.cli.session import parsing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ def run(args: Arguments, session: Session) -> int:
     if not args.flag("disable-content-trust"):
         raise CliError("--disable-content-trust=false is not supported: there is no notary to ask")
     quiet = args.flag("quiet")
-    if not every and with_tag(image) != image and not quiet:
+    if not every and with_tag(image) != image and not quiet and is_name(image):
         session.out("Using default tag: latest")
     pull(session, image, platform=args.text("platform"), quiet=quiet, all_tags=every)
     session.out(full_name(image if every else with_tag(image)))
@@ -35,7 +36,7 @@ def full_name(image: str) -> str:
 
 
 COMMAND = Command(
-    "Download an image from a registry", "[OPTIONS] NAME[:TAG|@DIGEST]", run, arity=(1, 1),
+    "Download an image from a registry", "[OPTIONS] NAME[:TAG|@DIGEST]", parsing(run), arity=(1, 1),
     options=(
         ("all-tags", "a", "", "Get all images of the repository"),
         ("disable-content-trust", "", "", "Skip the verification of image signatures", True),

@@ -6,9 +6,10 @@ import sys
 
 from kist.cli.commands.pull import full_name
 from kist.cli.credentials import for_image
-from kist.cli.names import with_tag
+from kist.cli.names import is_name, with_tag
 from kist.cli.parser import CliError, Command
 from kist.cli.pulling import show, split
+from kist.cli.session import parsing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ def run(args: Arguments, session: Session) -> int:
     if not args.flag("disable-content-trust"):
         raise CliError("--disable-content-trust=false is not supported: there is no notary to ask")
     name, tag = (image, "") if args.flag("all-tags") else split(image)
-    if not args.flag("quiet") and with_tag(image) != image and not args.flag("all-tags"):
+    if not args.flag("quiet") and with_tag(image) != image and not args.flag("all-tags") and is_name(image):
         session.out("Using default tag: latest")
     steps = session.client.images.push(name, tag=tag, platform=args.text("platform"),
                                        auth=for_image(session, image))
@@ -37,7 +38,7 @@ def run(args: Arguments, session: Session) -> int:
 
 
 COMMAND = Command(
-    "Upload an image to a registry", "[OPTIONS] NAME[:TAG]", run, arity=(1, 1),
+    "Upload an image to a registry", "[OPTIONS] NAME[:TAG]", parsing(run), arity=(1, 1),
     options=(
         ("all-tags", "a", "", "Send all tags of the repository"),
         ("disable-content-trust", "", "", "Skip the signing of the image", True),

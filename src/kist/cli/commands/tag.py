@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from kist.cli.parser import Command
+from kist.cli.names import is_name
+from kist.cli.parser import CliError, Command
 from kist.cli.pulling import split
+from kist.errors import InvalidParameter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,7 +15,13 @@ if TYPE_CHECKING:
 
 def run(args: Arguments, session: Session) -> int:
     repo, tag = split(args.words[1])
-    session.client.images.tag(args.words[0], repo, tag)
+    try:
+        session.client.images.tag(args.words[0], repo, tag)
+    except InvalidParameter as error:
+        if not error.message.startswith("invalid reference format"):
+            raise CliError(error.message) from None     # Docker's client finds it out by itself
+        wrong = args.words[0] if not is_name(args.words[0]) else args.words[1]
+        raise CliError(f'Error parsing reference: "{wrong}" is not a valid repository/tag: {error.message}') from None
     return 0
 
 

@@ -125,7 +125,7 @@ def matches(image: Image, config: ImageConfig, filters: Filters) -> bool:
             return False
         if name == "label!" and any(has_label(labels, value) for value in values):
             return False
-        if name == "until" and not all(image.created_seconds < _until(value) for value in values):
+        if name == "until" and not all(image.created_seconds < until(value) for value in values):
             return False
     return True
 
@@ -152,11 +152,12 @@ def _truth(values: Any) -> bool:
     return value in ("true", "1")
 
 
-def _until(value: str) -> float:
+def until(value: str) -> float:
+    """Seconds since the epoch that the filter ``until`` means."""
     try:
         return times.parse_until(value) / 1e9
     except ValueError:
-        raise InvalidParameter(f"invalid filter 'until={value}'") from None
+        raise InvalidParameter(f'failed to parse value as time or duration: "{value}"') from None
 
 
 def _seconds(created: str | None) -> int:

@@ -48,11 +48,11 @@ def _joined(image: str, tag: str) -> str:
 
 async def _import(request: Request, engine: Engine) -> message.Stream:
     query = request.query
-    if query.text("fromSrc") != "-":
-        raise InvalidParameter("images are imported from the request's body (fromSrc=-) only")
+    source = query.text("fromSrc")
     repo, tag = query.text("repo"), query.text("tag")
     return await _progress(lambda progress: engine.images.import_(
-        request.chunks(), repo=repo, tag=tag, message=query.text("message"), changes=query.all("changes"),
+        request.chunks(), url="" if source == "-" else source, repo=repo, tag=tag,
+        message=query.text("message"), changes=query.all("changes"),
         platform=query.text("platform"), progress=progress))
 
 
