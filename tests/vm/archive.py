@@ -86,7 +86,8 @@ class Archive:
 
     def libraries(self, binary: Path) -> dict[str, Path]:
         """What ldd says: the names by which the loader looks for them, and where they are."""
-        path = f"{self.root}/usr/lib/x86_64-linux-gnu:{self.root}/lib/x86_64-linux-gnu" if self.root else ""
+        places = ("usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu", "usr/lib/x86_64-linux-gnu/samba")
+        path = ":".join(f"{self.root}/{place}" for place in places) if self.root else ""
         out = subprocess.run(["ldd", str(binary)], text=True, capture_output=True, check=False,
                              env={**os.environ, "LD_LIBRARY_PATH": path}).stdout
         found = {}

@@ -7,6 +7,7 @@ programs that tests drive, kernel modules, and the scripts that get it going.
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 import sysconfig
 from dataclasses import dataclass
@@ -24,14 +25,17 @@ MODULES = ("overlay", "loop", "bridge", "veth", "dummy", "ipvlan", "macvlan", "s
            # what limits are set on
            "null_blk", "bfq", "zram", "lzo", "lzo_rle", "rdma_rxe", "ib_uverbs",
            # file systems
-           "erofs", "nfs", "nfsv3", "nfsv4", "nfsd", "cifs", "ksmbd")
+           "erofs", "nfs", "nfsv4", "nfsd", "cifs", "nls_utf8",
+           *("aes_generic", "aesni_intel", "ccm", "cmac", "ctr", "ecb", "gcm", "ghash_generic", "hmac", "md5",
+             "sha256_generic", "sha512_generic", "seqiv", "des_generic", "crc32_generic", "nls_iso8859_1"))
 SKIP = frozenset({"test", "tests", "idlelib", "tkinter", "lib2to3", "ensurepip", "turtledemo", "site-packages",
                   "dist-packages", "pydoc_data", "distutils", "config-3.11-x86_64-linux-gnu"})
 SITE = ("pytest", "_pytest", "pluggy", "iniconfig", "packaging", "pygments", "execnet", "xdist",  # the tests' …
         "pytest_asyncio", "h11", "msgspec", "urllib3", "isal", "zstandard")  # … and the server's
 ALONE = ("py.py", "typing_extensions.py")
 LIBRARIES = ("libseccomp.so.2", "libnftables.so.1")
-PROGRAMS = ("bash", "ip", "tc", "nft", "mkfs.ext4", "e2fsck", "ps", "nsenter", "losetup")  # before those of busybox
+PROGRAMS = ("bash", "ip", "tc", "nft", "mkfs.ext4", "e2fsck", "ps", "nsenter", "losetup", "unshare",
+            "mount", "umount")  # before those of busybox
 SYSTEMD = Path("/usr/lib/systemd/systemd")
 
 INIT = """#!/bin/busybox sh
@@ -116,11 +120,13 @@ def _scripts(archive: Archive, part: Part, name: str, arguments: list[str]) -> N
     archive.script("init", INIT)
     archive.script("init2", INIT2 + GROUPS[part.groups] + "exec /init3\n")
     archive.script("init3", INIT3.replace("@PYTHON@", str(Path(sys.executable).resolve()))
-                   .replace("@ARGUMENTS@", " ".join(arguments)))
+                   .replace("@ARGUMENTS@", shlex.join(arguments)))
     archive.text("environment", ENVIRONMENT.replace("@PART@", name))
-    archive.text("etc/passwd", "root:x:0:0::/root:/bin/sh\n")
-    archive.text("etc/group", "root:x:0:\n")
+    users = (("root", 0), ("kist", 1000), ("nobody", 65534))
+    archive.text("etc/passwd", "".join(f"{user}:x:{number}:{number}::/root:/bin/sh\n" for user, number in users))
+    archive.text("etc/group", "root:x:0:\nkist:x:1000:\nnogroup:x:65534:\n")
     archive.text("etc/hosts", "127.0.0.1 localhost\n")
+    archive.text("etc/services", "nfs 2049/tcp\n")
     if part.groups == "systemd":
         _systemd(archive)
 

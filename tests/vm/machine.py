@@ -6,12 +6,15 @@ import re
 import selectors
 import subprocess
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
 
 CACHE = Path(__file__).resolve().parents[2] / ".cache" / "vm"
+# A test's line in pytest's verbose words, with workers and without.
+FAILED = re.compile(r"\[gw\d+\] \[ *\d+%\] (?:FAILED|ERROR) (\S+::.+)$|^(\S+::.+) (?:FAILED|ERROR) +\[")
 QUIET = 180  # s: no test says nothing for so long. It hangs, then.
 # Nothing is attacked in there, and emulated the mitigations are most of a system call.
-COMMON = "console=ttyS0 quiet loglevel=1 panic=-1 mitigations=off audit=0 nokaslr no_timer_check tsc=reliable"
+COMMON = "console=ttyS0 quiet loglevel=1 panic=-1 mitigations=off audit=0 nokaslr no_timer_check"
 
 
 class Unavailable(Exception):
@@ -31,10 +34,17 @@ def fetch_kernel(package: str) -> tuple[Path, Path]:
 
 
 def fetch_packages(names: tuple[str, ...]) -> Path:
-    """All of them unpacked into one root."""
+    """All of them unpacked into one root, and those of the libraries they depend on that this machine hasn't."""
+    place = CACHE / "packages"
     for name in names:
-        unpack(name, CACHE / "packages")
-    return CACHE / "packages"
+        unpack(name, place)
+    needed = set(re.findall(r"^  Depends: (lib\S+)", _apt("depends", *names) if names else "", re.M)) - {"libc6"}
+    if needed:
+        asked = subprocess.run(["dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\n", *needed], text=True,
+                               capture_output=True).stdout
+        for name in sorted(needed - set(re.findall(r"^(\S+) installed$", asked, re.M))):
+            unpack(name, place)
+    return place
 
 
 def unpack(package: str, place: Path) -> None:
@@ -67,9 +77,16 @@ def _apt(*words: str) -> str:
     return done.stdout
 
 
-def boot(kernel: Path, initramfs: Path, options: str, *, kvm: bool, deadline: float | None) -> int | None:
-    """pytest's exit status, its words on our standard output; 1 if the machine ended without one or fell silent; None
-    if `deadline` (of time.monotonic) came first and no test had failed."""
+@dataclass
+class Outcome:
+    """What a boot came to. `status` is pytest's, None if there was no time for it."""
+
+    status: int | None = None
+    failed: list[str] = field(default_factory=list)
+
+
+def boot(kernel: Path, initramfs: Path, options: str, *, kvm: bool, deadline: float | None) -> Outcome:
+    """Until pytest has ended, its words on our standard output, or `deadline` (of time.monotonic) has come."""
     # "max" has instructions whose emulation costs a fifth more time than it saves.
     how = ["-accel", "kvm", "-cpu", "host"] if kvm else ["-accel", "tcg,thread=multi", "-cpu", "Nehalem"]
     command = ["qemu-system-x86_64", *how, "-smp", "2", "-m", "2048", "-nographic", "-no-reboot", "-nodefaults",
@@ -85,9 +102,9 @@ def boot(kernel: Path, initramfs: Path, options: str, *, kvm: bool, deadline: fl
             machine.kill()
 
 
-def _listen(machine: subprocess.Popen[bytes], deadline: float | None) -> int | None:
+def _listen(machine: subprocess.Popen[bytes], deadline: float | None) -> Outcome:
     assert machine.stdout is not None
-    failed, rest = False, b""
+    outcome, rest = Outcome(), b""
     with selectors.DefaultSelector() as selector:
         selector.register(machine.stdout, selectors.EVENT_READ)
         while True:
@@ -95,15 +112,19 @@ def _listen(machine: subprocess.Popen[bytes], deadline: float | None) -> int | N
             if not selector.select(max(left, 0)):
                 if left >= QUIET:
                     print(f"vm: silent for {QUIET} s: it hangs", flush=True)
-                return 1 if failed or left >= QUIET else None
+                    outcome.status = 1
+                return outcome
             chunk = machine.stdout.read1(65536)  # type: ignore[attr-defined]
             if not chunk:
                 print("vm: ended without a status", flush=True)
-                return 1
+                outcome.status = 1
+                return outcome
             *lines, rest = (rest + chunk).split(b"\n")
             for line in lines:
                 text = line.decode(errors="replace").rstrip()
-                if found := re.search(r"KIST-VM-EXIT (\d+)", text):
-                    return int(found[1])
-                failed = failed or " FAILED " in text or " ERROR " in text
+                if ended := re.search(r"KIST-VM-EXIT (\d+)", text):
+                    outcome.status = int(ended[1])
+                    return outcome
+                if failure := FAILED.search(text):
+                    outcome.failed.append(failure[1] or failure[2])
                 print(text, flush=True)

@@ -4,7 +4,7 @@ other version, systemd, other kernels' modules.
 QEMU (without KVM unless asked for) boots one of Debian's kernels with an initramfs made here. The machine says on its
 serial line what pytest said, and its exit status:
 
-    tests/vm/run [--only PART] [--within SECONDS] [--kvm] [PYTEST-ARGUMENTS…]
+    tests/vm/run [--only PART] [--within SECONDS] [--again] [--kvm] [PYTEST-ARGUMENTS…]
 
 Exit status: 0; 1 if a test failed; 75 if something could not be had, or did not fit into the time. Each is said.
 """
@@ -18,52 +18,77 @@ import time
 from pathlib import Path
 
 from vm.contents import Part, build
-from vm.machine import Unavailable, boot, fetch_kernel, fetch_packages
+from vm.machine import Outcome, Unavailable, boot, fetch_kernel, fetch_packages
 from vm.modules import Modules
 
 RUNTIME = "tests/kernel/runtime"
 SYSTEMD = (f"{RUNTIME}/test_runtime_systemd.py",)
+LIMITS = (f"{RUNTIME}/test_runtime_cgroups.py", f"{RUNTIME}/test_limits_in_effect.py")
+# What matters most comes first: there may not be time for all of it.
 PARTS = {
     "v2": Part("control groups of version 2", (
         "tests/kernel/linux", RUNTIME, "tests/kernel/engine/test_engine_cgroups.py",
         "tests/kernel/network/test_network_rare.py")),
-    "v1": Part("control groups of version 1, all of them", (
-        f"{RUNTIME}/test_runtime_cgroups.py", f"{RUNTIME}/test_limits_in_effect.py"), groups="v1", options=""),
     "systemd": Part("systemd's driver on version 2", SYSTEMD, groups="systemd", workers=0),
+    "files": Part(
+        "volumes on an NFS and an SMB server", ("tests/kernel/engine/test_engine_networkvolumes.py",), workers=0,
+        packages=("nfs-kernel-server", "nfs-common", "samba", "samba-libs", "samba-common-bin"),
+        programs=("exportfs", "rpc.mountd", "rpc.nfsd", "smbd", "smbpasswd")),
+    "v1": Part("control groups of version 1, all of them", LIMITS, groups="v1", options=""),
 }
 TEMPFAIL = 75  # sysexits(3)
+LEAST = 60  # s: with less left, a part isn't begun
 
 
-def run(name: str, part: Part, arguments: list[str], *, kvm: bool, deadline: float | None) -> int:
-    began = time.monotonic()
-    try:
+class Runner:
+    """Boots parts one after the other, until the deadline (of time.monotonic)."""
+
+    def __init__(self, *, kvm: bool, deadline: float | None) -> None:
+        self.kvm, self.deadline = kvm, deadline
+
+    def part(self, name: str, arguments: list[str], *, again: bool) -> int:
+        """0, 1 or TEMPFAIL. With `again` what failed is tried once more by itself, in a machine of its own."""
+        part = PARTS[name]
+        title = f"vm: {name} ({part.about})"
+        if self.deadline is not None and self.deadline - time.monotonic() < LEAST:
+            print(f"{title} NOT RUN: less than {LEAST} s are left for it", flush=True)
+            return TEMPFAIL
+        began = time.monotonic()
+        try:
+            outcome = self._boot(name, part, arguments or list(part.tests))
+            if outcome.failed and again:
+                print(f"{title}: once more, by themselves: {' '.join(outcome.failed)}", flush=True)
+                outcome = self._boot(name, part, outcome.failed)
+        except (Unavailable, FileNotFoundError) as error:
+            print(f"{title} NOT RUN: {error}", flush=True)
+            return TEMPFAIL
+        took = f"{time.monotonic() - began:.0f} s"
+        if outcome.status is None and not outcome.failed:
+            print(f"{title} NOT FINISHED after {took}: the time is up; nothing had failed", flush=True)
+            return TEMPFAIL
+        print(f"{title}: {'FAILED' if outcome.status != 0 else 'passed'}, {took}", flush=True)
+        return 0 if outcome.status == 0 else 1
+
+    def _boot(self, name: str, part: Part, tests: list[str]) -> Outcome:
         kernel, directory = fetch_kernel(part.kernel)
         packages = fetch_packages(part.packages)
         workers = ["-n", str(part.workers), "--dist", "worksteal"] if part.workers else []
         with tempfile.TemporaryDirectory() as scratch:
             initramfs = Path(scratch) / "initramfs"
-            build(initramfs, part, name, Modules(directory), [*workers, *(arguments or part.tests)], packages)
-            print(f"vm: {name} ({part.about}): {kernel.name}, {initramfs.stat().st_size >> 20} MiB, "
-                  f"{time.monotonic() - began:.0f} s to get ready", flush=True)
-            status = boot(kernel, initramfs, part.options, kvm=kvm, deadline=deadline)
-    except (Unavailable, FileNotFoundError) as error:
-        print(f"vm: {name} ({part.about}) NOT RUN: {error}", flush=True)
-        return TEMPFAIL
-    if status is None:
-        print(f"vm: {name} ({part.about}) NOT FINISHED: it did not fit into the time; nothing had failed", flush=True)
-        return TEMPFAIL
-    print(f"vm: {name} ({part.about}): status {status}, {time.monotonic() - began:.0f} s", flush=True)
-    return 1 if status else 0
+            build(initramfs, part, name, Modules(directory), [*workers, *tests], packages)
+            print(f"vm: {name} ({part.about}): {kernel.name}, {initramfs.stat().st_size >> 20} MiB", flush=True)
+            return boot(kernel, initramfs, part.options, kvm=self.kvm, deadline=self.deadline)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--only", choices=PARTS, action="append", help="one part (again: another)")
     parser.add_argument("--within", type=float, help="seconds for all of it")
+    parser.add_argument("--again", action="store_true", help="try once more, by itself, what failed")
     parser.add_argument("--kvm", action="store_true", help="nested virtualization is often broken, so it is asked for")
     known, rest = parser.parse_known_args()
-    deadline = time.monotonic() + known.within if known.within else None
-    statuses = {run(name, PARTS[name], rest, kvm=known.kvm, deadline=deadline) for name in known.only or PARTS}
+    runner = Runner(kvm=known.kvm, deadline=time.monotonic() + known.within if known.within else None)
+    statuses = {runner.part(name, rest, again=known.again) for name in known.only or PARTS}
     return 1 if 1 in statuses else max(statuses)
 
 

@@ -5,19 +5,16 @@ No network and nothing but busybox is needed. What a limit has become is read fr
 
 from __future__ import annotations
 
-import io
 import json
-import subprocess
-import sys
-import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from support.box import import_box
 from support.daemon import Daemon
+from support.groups import V2
 
-V2 = Path("/sys/fs/cgroup/cgroup.controllers").exists()
 RUN = ("run", "--network", "none")
 ASLEEP = ("box", "sleep", "1000")
 
@@ -32,22 +29,10 @@ LIMITS = [
 ]
 
 
-def archive() -> bytes:
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w") as tar:
-        tar.add("/bin/busybox", "bin/busybox")
-        for name in ("sh", "sleep", "cat", "true", "tail", "echo", "ps", "ls", "kill"):
-            link = tarfile.TarInfo(f"bin/{name}")
-            link.type, link.linkname = tarfile.SYMTYPE, "busybox"
-            tar.addfile(link)
-    return out.getvalue()
-
-
 @pytest.fixture(scope="module")
 def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     running = Daemon(tmp_path_factory.mktemp("kist"))
-    subprocess.run([sys.executable, "-m", "kist.cli", "import", "-c", "ENV PATH=/bin", "-", "box"],
-                   input=archive(), env=running.env, check=True, stdout=subprocess.DEVNULL)
+    import_box(running)
     yield running
     running.close()
 
