@@ -32,12 +32,24 @@ def inspect(daemon: Daemon, name: str) -> Any:
     ("kill -s FOO box", 1, "cannot kill container: box: invalid signal: FOO"),
     ("stop -s FOO box", 1, "cannot stop container: box: invalid signal: FOO"),
     ("rename box other", 1, 'Error when allocating new name: Conflict. The container name "/other" is already in use'),
-    ("rename box a/b", 1, "Error when allocating new name: Invalid container name (a/b)"),
+    ("rename box a/b", 1, "Error when allocating new name: Invalid container name (/a/b)"),
     ("ps -a --filter health=foo", 1, "unrecognized filter value for health: foo"),
     ("ps -a --filter exited=x", 1, "invalid filter 'exited=x': strconv.Atoi: parsing \"x\": invalid syntax"),
     ("container prune -f --filter until=foo", 1, 'failed to parse value as time or duration: "foo"'),
     ("cp /etc/hostname box:/nosuch/x", 1, "Could not find the file /nosuch in container box"),
     ("cp /etc/hostname box:/nosuch/", 1, "no such directory"),
+    ("ps -a --filter is-task=x", 1, "invalid filter 'is-task=[x]'"),
+    ("ps -a --filter isolation=foo", 0, ""),
+    ("ps -a --filter ancestor=UPPER", 0, ""),
+    ("ps -a --filter expose=x", 1, 'error while looking up for expose x: strconv.ParseUint: parsing "x": invalid'),
+    ("ps -a --filter publish=3-1", 1, "looking up for publish 3-1: Invalid range specified for the Port: 3-1"),
+    ("events --since 10 --until 5", 1, "`since` time (10) cannot be after `until` time (5)"),
+    ("commit -c EXPOSE_foo box", 1, "Invalid containerPort: foo"),
+    ("commit -c EXPOSE_80/foo box", 1, "Invalid proto: foo"),
+    ("commit -c EXPOSE box", 1, "EXPOSE requires at least one argument"),
+    ("stop -s FOO other", 0, ""),
+    ("update --kernel-memory 50m box", 0, ""),
+    ("port box 70000", 1, 'Error: invalid port (70000): strconv.ParseUint: parsing "70000": value out of range'),
     ("rename nosuch x", 1, "Error response from daemon: No such container: nosuch\nError: failed to rename"),
     ("kill -s 999 box", 1, "cannot kill container: box: the linux daemon does not support signal 999"),
     ("run --rm -w /etc/passwd busybox true", 125, "Cannot mkdir: /etc/passwd is not a directory"),
@@ -79,7 +91,8 @@ def inspect(daemon: Daemon, name: str) -> Any:
 def test_the_words(daemon: Daemon, command: str, words: str, status: int, said: str) -> None:
     daemon.ok("run", "-d", "--name", "box", "busybox", "sleep", "100")
     daemon.ok("create", "--name", "other", "busybox")
-    done = (daemon.docker if command == "docker" else daemon.kist)(*words.split())
+    done = (daemon.docker if command == "docker" else daemon.kist)(*(
+        word.replace("EXPOSE_", "EXPOSE ") for word in words.split()))
     assert (done.returncode, said in done.stderr) == (status, True), done.stderr
 
 

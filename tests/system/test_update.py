@@ -116,6 +116,44 @@ def test_a_dry_run_tells_and_changes_nothing(daemon: Daemon) -> None:
     assert daemon.ok("update", "--dry-run", "-e", "A=1", "box") == "box: nothing changes"
 
 
+LIMITS = """cd /sys/fs/cgroup; if [ -e memory.max ]; then cat memory.max cpu.max pids.max cpu.weight
+else cat memory/memory.limit_in_bytes cpu/cpu.cfs_quota_us pids/pids.max cpu/cpu.shares; fi"""
+
+
+def test_limits_are_taken_away_while_it_runs(daemon: Daemon) -> None:
+    free = daemon.ok("run", "--rm", "busybox", "sh", "-c", LIMITS)
+    daemon.ok("run", "-d", "--name", "box", "-m", "64m", "--cpus", "0.5", "--pids-limit", "50", "--cpu-shares", "300",
+              "--cpuset-cpus", "0", "busybox", "sleep", "1000")
+    assert daemon.ok("exec", "box", "sh", "-c", LIMITS).split()[0] == str(64 << 20)
+    words = [f"--limit-rm={name}" for name in ("memory", "cpus", "pids-limit", "cpu-shares", "cpuset-cpus")]
+    assert daemon.ok("update", "--dry-run", *words, "box").splitlines() == [
+        "box: CpuShares: 300 → -", "box: CpusetCpus: 0 → -", f"box: Memory: {64 << 20} → -",
+        f"box: MemorySwap: {128 << 20} → -", "box: NanoCpus: 500000000 → -", "box: PidsLimit: 50 → -"]
+    daemon.ok("update", *words, "box")
+    assert daemon.ok("exec", "box", "sh", "-c", LIMITS) == free
+    host = inspected(daemon, "box")["HostConfig"]
+    assert [host[name] for name in ("Memory", "MemorySwap", "NanoCpus", "PidsLimit", "CpuShares", "CpusetCpus")] == [
+        0, 0, 0, None, 0, ""]
+    refused = daemon.kist("update", "--limit-rm", "restart", "box")
+    assert (refused.returncode, refused.stderr) == (1, "no such limit: restart\n")
+
+
+def test_what_devices_may_do_changes(daemon: Daemon) -> None:
+    """On record; on a device that is none, as nothing else is sure to be there."""
+    daemon.ok("create", "--name", "box", "--device-read-bps", "/dev/x:1mb", "--device-write-iops", "/dev/x:5",
+              "busybox")
+    assert daemon.ok("update", "--dry-run", "--device-read-bps", "/dev/x:2mb", "--device-read-bps", "/dev/y:3mb",
+                     "--device-write-iops", "/dev/x:0", "box").splitlines() == [
+        f"box: BlkioDeviceReadBps /dev/x: {1 << 20} → {2 << 20}", "box: BlkioDeviceWriteIOps /dev/x: 5 → -",
+        f"box: BlkioDeviceReadBps /dev/y: - → {3 << 20}"]
+    daemon.ok("update", "--device-read-bps", "/dev/y:3mb", "--device-write-iops", "/dev/x:0", "box")
+    host = inspected(daemon, "box")["HostConfig"]
+    assert host["BlkioDeviceReadBps"] == [{"Path": "/dev/x", "Rate": 1 << 20}, {"Path": "/dev/y", "Rate": 3 << 20}]
+    assert host["BlkioDeviceWriteIOps"] == []
+    daemon.ok("update", "--limit-rm", "device-read-bps", "box")
+    assert inspected(daemon, "box")["HostConfig"]["BlkioDeviceReadBps"] == []
+
+
 @pytest.mark.parametrize(("options", "words"), [
     (("--env-rm", "NO"), "no such environment variable: NO"),
     (("--publish-rm", "80"), "port 80 is not published"),

@@ -308,6 +308,7 @@ class ContainerChanges(Body):
     Mounts: list[Mount] | None = None
     MountsRemove: list[str] | None = None  # paths in the container
     HealthOnFailure: str | None = None
+    LimitsRemove: list[str] | None = None  # HostConfig's names: "Memory", "NanoCpus", "BlkioDeviceReadBps"…
     DryRun: bool = False
     RestartNow: bool = False
 

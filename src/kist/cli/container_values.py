@@ -318,7 +318,7 @@ def _is_device_mode(text: str) -> bool:
     return text != "" and not set(text) - set("rwm") and len(set(text)) == len(text)
 
 
-def read_pairs(paths: list[str], kind: str) -> list[str]:
+def read_pairs(paths: list[str]) -> list[str]:
     """The lines of files of `KEY=value`; blank lines and those with # are left out."""
     lines = []
     for path in paths:
@@ -335,16 +335,15 @@ def read_pairs(paths: list[str], kind: str) -> list[str]:
                 continue
             name = line.partition("=")[0]
             if not name:
-                raise ValueError(f"no variable name on line '{line}'" if kind == "variable"
-                                 else f"invalid label format: {line}")
+                raise ValueError(f"invalid env file ({path}): no variable name on line '{line}'")
             if name.rstrip() != name or " " in name or "\t" in name:
-                raise ValueError(f"{kind} '{name}' contains whitespaces")
+                raise ValueError(f"invalid env file ({path}): variable '{name}' contains whitespaces")
             lines.append(line)
     return lines
 
 
 def add_environment(body: Body, args: Arguments, settings: Settings) -> None:
-    lines = read_pairs(args.list("env-file"), "variable")
+    lines = read_pairs(args.list("env-file"))
     body["Env"] = environment([*lines, *args.list("env")], settings, args)
 
 
@@ -352,7 +351,7 @@ def add_labels(body: Body, args: Arguments, _settings: Settings) -> None:
     for value in args.list("label"):
         if value.startswith("=") or not value:
             raise BadValue(value, f"invalid label '{value}': empty name")
-    body["Labels"] = pairs([*read_pairs(args.list("label-file"), "label"), *args.list("label")])
+    body["Labels"] = pairs([*read_pairs(args.list("label-file")), *args.list("label")])
 
 
 def add_log(body: Body, args: Arguments, _settings: Settings) -> None:

@@ -5,6 +5,7 @@ A command is a table of options; one row is ``(name, short, kind, help[, default
     ("env",      "e", "list", "Set environment variables")
     ("sig-proxy", "", "",     "Proxy received signals to the process", True)
     ("net",       "", "=network", "")                # another name for --network; no help text: not listed
+    ("time",      "", "=timeout", "", True)          # the same, and whoever uses it is told that it is old
 
 `kind` is the word that `--help` shows behind the option: "" is a switch; "list", "map" and their like may
 be given many times; the others hold one value, the last one given. Grammar::
@@ -144,6 +145,8 @@ def _long(args: Arguments, by_name: dict[str, Option], word: str, words: list[st
     row = by_name.get(name)
     if row is None:
         raise _Wrong(f"bad flag syntax: {word}" if not name else f"unknown flag: --{name}")
+    if len(row) > 4 and row[2][:1] == "=":
+        print(f"Flag --{name} has been deprecated, use --{row[2][1:]} instead")
     if not mark:
         if _resolve(row, by_name)[2] == "":
             value = "true"

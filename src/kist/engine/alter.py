@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -20,6 +20,7 @@ from kist.engine import mountpoints
 from kist.engine.checks import check_on_failure
 from kist.engine.network.ports import wanted_ports
 from kist.engine.records import ContainerRecord, Mount, Pending
+from kist.engine.spec.resources import REMOVABLE, THROTTLES
 from kist.errors import Conflict, InvalidParameter
 
 Json = dict[str, Any]
@@ -172,6 +173,43 @@ def _limit_rows(record: ContainerRecord) -> _Pairs:
     for name in LIMITS:
         if record.host[name]:
             yield name, str(record.host[name])
+    for name in DEVICE_LIMITS:
+        for entry in record.host[name] or ():
+            if entry["Rate"]:
+                yield f"{name} {entry['Path']}", str(entry["Rate"])
+
+
+def device_limits(now: Json, given: Json) -> Json:
+    """The entries of devices: what is given replaces what is known of the path; 0 lifts it (and is dropped when that
+    is done: `settled`)."""
+    found = {}
+    for name in DEVICE_LIMITS:
+        if given.get(name):
+            entries = {entry["Path"]: entry for entry in [*(now[name] or ()), *given[name]]}
+            found[name] = list(entries.values())
+    return found
+
+
+def remove_limits(host: Json, names: Sequence[str]) -> None:
+    """Take limits away, by HostConfig's names."""
+    for name in names:
+        if name in DEVICE_LIMITS:
+            host[name] = [{**entry, "Rate": 0} for entry in host[name] or ()]
+        elif name not in REMOVABLE:
+            raise InvalidParameter(f"no such limit: {name}")
+        elif name in ("CpusetCpus", "CpusetMems"):
+            host[name] = ""
+        else:
+            host[name] = None if name == "PidsLimit" else 0
+    if "Memory" in names:
+        host["MemorySwap"] = 0  # it counts memory, too
+    elif "MemorySwap" in names and host["Memory"]:
+        host["MemorySwap"] = -1  # none given would mean twice the memory
+
+
+def settled(host: Json) -> Json:
+    """Without the entries of devices that say 0."""
+    return {**host, **{name: [entry for entry in host[name] or () if entry["Rate"]] for name in DEVICE_LIMITS}}
 
 
 def _rate_rows(record: ContainerRecord) -> _Pairs:
@@ -197,6 +235,7 @@ def _health_rows(record: ContainerRecord) -> _Pairs:
 LIMITS = ("BlkioWeight", "CpuShares", "CpuPeriod", "CpuQuota", "CpuRealtimePeriod",
           "CpuRealtimeRuntime", "CpusetCpus", "CpusetMems", "Memory", "MemorySwap",
           "MemoryReservation", "NanoCpus", "PidsLimit")
+DEVICE_LIMITS = tuple(THROTTLES)  # entries with a path; Docker's clients send none with an update
 # (the row's first word, name → description, waits for a restart)
 _KINDS: tuple[tuple[str, Callable[[ContainerRecord], _Pairs], bool], ...] = (
     ("env ", _env_rows, True), ("label ", _label_rows, False), ("port ", _port_rows, False),

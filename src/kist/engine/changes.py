@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Callable
 from typing import Any
 
+from kist.api import ports
 from kist.engine import times
 from kist.errors import InvalidParameter
 from kist.oci import image as configs
@@ -19,6 +20,9 @@ Json = dict[str, Any]
 def apply(config: Json, changes: list[str]) -> Json:
     """The configuration with every change made; raises InvalidParameter."""
     found = dict(config)
+    given = {line.split(None, 1)[0].upper() for line in changes if line.strip()}
+    if "ENTRYPOINT" in given and "CMD" not in given:  # the old command was the old entry point's
+        found.pop("Cmd", None)
     for line in changes:
         word, _, rest = line.strip().partition(" ")
         make = _WORDS.get(word.upper())
@@ -80,8 +84,20 @@ def _label(config: Json, text: str) -> None:
 
 
 def _expose(config: Json, text: str) -> None:
-    ports: Json = {port if "/" in port else f"{port}/tcp": {} for port in text.split()}
-    config["ExposedPorts"] = {**(config.get("ExposedPorts") or {}), **ports}
+    """`80 90-92/udp`"""
+    if not text:
+        raise InvalidParameter("EXPOSE requires at least one argument")
+    found: Json = {}
+    for word in text.split():
+        numbers, _, protocol = word.partition("/")
+        try:
+            first, last = ports.span(numbers)
+        except ValueError:
+            raise InvalidParameter(f"Invalid containerPort: {numbers}") from None
+        if (protocol or "tcp").lower() not in ("tcp", "udp", "sctp"):
+            raise InvalidParameter(f"Invalid proto: {protocol}")
+        found |= {f"{number}/{(protocol or 'tcp').lower()}": {} for number in range(first, last + 1)}
+    config["ExposedPorts"] = {**(config.get("ExposedPorts") or {}), **found}
 
 
 def _volume(config: Json, text: str) -> None:

@@ -107,7 +107,10 @@ class Containers:
         container.check("rename")
         old = container.name
         with _about("Error when allocating new name"):
-            name = names.container(name)
+            try:
+                name = names.container(name)
+            except InvalidParameter as error:
+                raise InvalidParameter(error.message.replace("(", "(/", 1)) from None
         if name == old:
             raise InvalidParameter("Renaming a container with the same name as its current name")
         async with container.lock:

@@ -130,7 +130,7 @@ class Images:
         """The image that a name means and those built on its layers (`ps --filter ancestor=`)."""
         try:
             wanted = self._parts.store.images.resolve(name)
-        except NotFound:
+        except (InvalidParameter, NotFound):
             return set()
         chain = [layer.chain_id for layer in self._layers(wanted)]
         found = {str(wanted.id)}

@@ -170,8 +170,8 @@ class Lifecycle:
 
     async def stop(self, container: Container, timeout: int | None, signal: str | None) -> None:
         """StopSignal, wait, SIGKILL. A negative timeout waits without end."""
-        number = signals.parse_signal(signal or container.record.config.get("StopSignal") or "SIGTERM")
         container.check("stop")
+        number = signals.parse_signal(signal or container.record.config.get("StopSignal") or "SIGTERM")
         if container.state == states.RESTARTING and await self._stop_restarting(container):
             return
         container.check("stop")

@@ -20,10 +20,12 @@ import logging
 from typing import TYPE_CHECKING
 
 from kist.engine import links, rates, restarts, states, times
+from kist.engine.alter import settled
 from kist.engine.container import Container
 from kist.engine.parts import Parts
 from kist.engine.prepare import image_mounts
 from kist.engine.records import ContainerRecord
+from kist.engine.spec.resources import REMOVABLE
 from kist.engine.start import failure_words
 from kist.engine.update import apply_limits
 from kist.errors import KistError
@@ -36,6 +38,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 KILLED_WITH_THE_MACHINE = 255  # the status that Docker gives
+
+
+# Not lifted on suspicion: a group may have them from its parent, or by another of them.
+KEPT = ("BlkioWeight", "CpusetCpus", "CpusetMems", "CpuPeriod", "CpuQuota")
 
 
 class Recovery:
@@ -99,7 +105,9 @@ class Recovery:
         if record.endpoint is not None:
             container.endpoint = await self._parts.networks.adopt(record.id, record.endpoint, link.pid)
         if record.unapplied:  # an update was cut short
-            await apply_limits(record, link)
+            await apply_limits(record, link, self._parts.host, [  # which ones it lifted isn't known any more
+                name for name in REMOVABLE if not record.host[name] and name not in KEPT])
+            record.host = settled(record.host)
             await self._parts.networks.limit(record.id, rates.exact(record.host))
             record.unapplied = False
         self._execs.adopt(container)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
+from kist.api import ports
 from kist.engine import states
 from kist.engine.records import ContainerRecord
 from kist.engine.views.network import networks, port_list
@@ -85,17 +86,23 @@ def _ports(record: ContainerRecord, values: Collection[str], *, key: str) -> boo
     if key == "PrivatePort":
         have += [(int(port.partition("/")[0]), port.partition("/")[2] or "tcp")
                  for port in record.config.get("ExposedPorts") or {} if port.partition("/")[0].isdecimal()]
+    what = "publish" if key == "PublicPort" else "expose"
     for value in values:
         numbers, _, protocol = value.partition("/")
-        low, _, high = numbers.partition("-")
         try:
-            first, last = int(low), int(high or low)
-        except ValueError:
-            raise InvalidParameter(f"invalid port: {value}") from None
+            first, last = ports.span(numbers)
+        except ValueError as error:
+            raise InvalidParameter(f"error while looking up for {what} {value}: {error}") from None
         if any(number is not None and first <= number <= last and kind == (protocol or "tcp")
                for number, kind in have):
             return True
     return False
+
+
+def _truth(name: str, values: Collection[str]) -> bool:
+    if sorted(values) in (["true"], ["1"], ["false"], ["0"]):
+        return sorted(values) in (["true"], ["1"])
+    raise InvalidParameter(f"invalid filter '{name}=[{' '.join(sorted(values))}]'")
 
 
 _TESTS: dict[str, _Test] = {
@@ -110,8 +117,7 @@ _TESTS: dict[str, _Test] = {
     "network": _network,
     "publish": lambda record, values: _ports(record, values, key="PublicPort"),
     "expose": lambda record, values: _ports(record, values, key="PrivatePort"),
-    "is-task": lambda record, values: "true" not in {value.lower() for value in values},
-    "isolation": lambda record, values: any(value in ("", "default") for value in values),
+    "is-task": lambda record, values: not _truth("is-task", values),
 }
 
 

@@ -10,6 +10,7 @@ A server that is killed in the midst leaves the old or the new::
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -17,12 +18,21 @@ import msgspec
 
 from kist.api import bodies
 from kist.engine import host, hostconfig, names, rates
-from kist.engine.alter import LIMITS, alter, changes, pending
+from kist.engine.alter import (
+    DEVICE_LIMITS,
+    LIMITS,
+    alter,
+    changes,
+    device_limits,
+    pending,
+    remove_limits,
+    settled,
+)
 from kist.engine.container import Container
-from kist.engine.limits import check_limits
+from kist.engine.limits import check_limits, format_set
 from kist.engine.parts import Parts
 from kist.engine.records import ContainerRecord, Mount
-from kist.engine.spec.resources import resources
+from kist.engine.spec.resources import REMOVABLE, resources, without
 from kist.engine.volumes.mounts import VolumeMounts
 from kist.errors import Conflict, EngineFailure, InvalidParameter
 from kist.launcher.client import LaunchError, MonitorLink
@@ -60,9 +70,12 @@ class Update:
         given: Json = msgspec.to_builtins(body)
         policy, rate = given.pop("RestartPolicy"), given.pop("NetworkRate")
         given.pop("Kist")
+        given.pop("KernelMemory")  # Linux has no such limit any more, and Docker takes no notice of it
         _refuse_the_rest(given)
-        after = {**record.host, **{name: given[name] for name in CHANGEABLE if given[name]}}
-        _check(record.host, given, after)
+        after = {**record.host, **{name: given[name] for name in CHANGEABLE if given[name]},
+                 **device_limits(record.host, given)}
+        _check(record.id, record.host, given, after)
+        remove_limits(after, (body.Kist and body.Kist.LimitsRemove) or ())
         check_limits(after, self._parts.host.limits)
         after["NetworkRate"] = rates.updated(record.host, rate)
         if policy and policy["Name"]:
@@ -81,16 +94,22 @@ class Update:
             await self._ports(container, after, undo)
             _settle(record, after, alive=container.alive)
             undo.callback(_restore, record, old)
-            limited = container.link is not None and any(record.host[name] != old["host"][name] for name in LIMITS)
+            limited = container.link is not None and any(
+                record.host[name] != old["host"][name] for name in (*LIMITS, *DEVICE_LIMITS))
             rated = container.link is not None and rates.exact(record.host) != rates.exact(old["host"])
             record.unapplied = limited or rated
             await self._parts.records.save(record)
             if record.unapplied and container.link is not None:
                 undo.push_async_callback(self._save_again, container, old)
-                await apply_limits(record, container.link)
+                await apply_limits(record, container.link, self._parts.host, [
+                    name for name in REMOVABLE if old["host"][name] and not record.host[name]])
                 if rated:
                     await self._parts.networks.limit(record.id, rates.exact(record.host))
                 record.unapplied = False
+                record.host = settled(record.host)
+                self._parts.records.save(record)
+            elif container.link is None:
+                record.host = settled(record.host)
                 self._parts.records.save(record)
             undo.pop_all()
         container.spec_ready = False
@@ -130,29 +149,35 @@ def _restore(record: ContainerRecord, old: Json) -> None:
         setattr(record, name, value)
 
 
-async def apply_limits(record: ContainerRecord, link: MonitorLink) -> None:
-    """The limits on record, to the control group of a container that runs."""
+async def apply_limits(record: ContainerRecord, link: MonitorLink, machine: host.Host, lifted: Sequence[str]) -> None:
+    """The limits on record, to the control group of a container that runs; `lifted`: those that are there no more."""
+    cpus, nodes = machine.limits.cpu_list, format_set(machine.limits.memory_nodes)
     try:
         numbers = await asyncio.to_thread(host.block_numbers, record.host)
-        await link.update(resources(record.host, numbers))
+        await link.update(without(resources(record.host, numbers), lifted, machine.cgroup_version, cpus, nodes))
     except (LaunchError, OSError) as error:
         raise EngineFailure(f"Cannot update container {record.id}: {error}") from None
 
 
 def _refuse_the_rest(given: Json) -> None:
     for name, value in given.items():
-        if name not in CHANGEABLE and value:
+        if name not in CHANGEABLE and name not in DEVICE_LIMITS and value:
             raise InvalidParameter(f"{name} can't be changed by an update")
 
 
-def _check(before: Json, given: Json, after: Json) -> None:
+def _check(container: str, before: Json, given: Json, after: Json) -> None:
     """moby: UpdateContainer's conflicts with what the container has already."""
-    if given["NanoCpus"] and (before["CpuPeriod"] or before["CpuQuota"]):
-        raise Conflict("Conflicting options: Nano CPUs cannot be updated as CPU Period or Quota has already been set")
-    if (given["CpuPeriod"] or given["CpuQuota"]) and before["NanoCpus"]:
-        raise Conflict("Conflicting options: CPU Period or Quota cannot be updated as NanoCPUs has already been set")
+    words = ""
+    for new, old, said in (("NanoCpus", "CpuPeriod", ("Nano CPUs", "CPU Period")),
+                            ("NanoCpus", "CpuQuota", ("Nano CPUs", "CPU Quota")),
+                            ("CpuPeriod", "NanoCpus", ("CPU Period", "NanoCPUs")),
+                            ("CpuQuota", "NanoCpus", ("CPU Quota", "NanoCPUs"))):
+        if given[new] and before[old] and not words:
+            words = f"Conflicting options: {said[0]} cannot be updated as {said[1]} has already been set"
     if given["Memory"] and not given["MemorySwap"] and 0 < before["MemorySwap"] < given["Memory"]:
-        raise Conflict("Memory limit should be smaller than already set memoryswap limit, update the memoryswap at "
-                       "the same time")
+        words = ("Memory limit should be smaller than already set memoryswap limit, update the memoryswap at the same "
+                 "time")
+    if words:
+        raise Conflict(f"Cannot update container {container}: {words}")
     if given["PidsLimit"] is not None:
         after["PidsLimit"] = given["PidsLimit"] if given["PidsLimit"] > 0 else None

@@ -27,7 +27,8 @@ PATHS = [(word, place) for word, place in MODULES.items() if word not in {*PROGR
 OURS = {
     "create": {"health-on-failure", "network-rate"}, "network create": {"network-rate"},
     "run": {"health-on-failure", "network-rate"},
-    "update": {"dry-run", "env", "env-file", "env-rm", "health-on-failure", "label", "label-file", "label-rm", "mount",
+    "update": {"device-read-bps", "device-read-iops", "device-write-bps", "device-write-iops", "dry-run",
+               "env", "env-file", "env-rm", "health-on-failure", "label", "label-file", "label-rm", "limit-rm", "mount",
                "network-rate", "publish", "publish-rm", "restart-now", "ulimit", "volume", "volume-rm"},
 }
 OPTION = re.compile(r"\s+(?:-(\w), )?--([\w-]+)(?: (\S+))?(?:  |$)", re.MULTILINE)

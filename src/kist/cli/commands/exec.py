@@ -44,7 +44,7 @@ def _body(args: Arguments, session: Session) -> dict[str, Any]:
         from kist.cli.container_values import read_pairs
 
         try:
-            given = [*read_pairs(args.list("env-file"), "variable"), *given]
+            given = [*read_pairs(args.list("env-file")), *given]
         except ValueError as error:
             raise CliError(str(error)) from None
     attached = not args.flag("detach")

@@ -17,6 +17,8 @@ def run(args: Arguments, session: Session) -> int:
         number, _, protocol = wanted[0].partition("/")
         if not number.isdecimal():
             raise CliError(f'Error: invalid port ({number}): strconv.ParseUint: parsing "{number}": invalid syntax')
+        if int(number[:8]) > 65535:
+            raise CliError(f'Error: invalid port ({number}): strconv.ParseUint: parsing "{number}": value out of range')
         port = f"{number}/{protocol or 'tcp'}"
         if not ports.get(port):
             raise CliError(f"Error: No public port '{wanted[0]}' published for {name}")

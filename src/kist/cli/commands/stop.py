@@ -17,7 +17,7 @@ def run(args: Arguments, session: Session) -> int:
 
 OPTIONS: tuple[Option, ...] = (
     ("signal", "s", "string", "Signal to send"),
-    ("time", "", "=timeout", ""),
+    ("time", "", "=timeout", "", True),
     ("timeout", "t", "int", "Seconds to wait before it is killed"),
 )
 COMMAND = Command("Stop one or more running containers", "[OPTIONS] CONTAINER [CONTAINER...]", run, options=OPTIONS,

@@ -13,17 +13,20 @@ if TYPE_CHECKING:
     from kist.cli.parser import Arguments, Option
     from kist.cli.session import Session
 
+RATES = ("device-read-bps", "device-read-iops", "device-write-bps", "device-write-iops")
 DOCKERS = ("blkio-weight", "cpu-period", "cpu-quota", "cpu-rt-period", "cpu-rt-runtime", "cpu-shares", "cpus",
            "cpuset-cpus", "cpuset-mems", "memory", "memory-reservation", "memory-swap", "network-rate", "pids-limit",
-           "restart")
+           "restart", *RATES)
 ADDED = ("env", "env-file", "health-on-failure", "label", "label-file", "mount", "publish", "ulimit", "volume")
 REMOVED = {"env-rm": "EnvRemove", "label-rm": "LabelsRemove", "publish-rm": "PortsRemove", "volume-rm": "MountsRemove"}
 OWN_OPTIONS: tuple[Option, ...] = (
     ("dry-run", "", "", "Show what would change, and change nothing"),
     ("env-add", "", "=env", ""),
     ("env-rm", "", "list", "Take an environment variable away"),
+    ("kernel-memory", "", "bytes", ""),
     ("label-add", "", "=label", ""),
     ("label-rm", "", "list", "Take a label away"),
+    ("limit-rm", "", "list", "Take a limit away (memory, cpus, device-read-bps…)"),
     ("mount-add", "", "=mount", ""),
     ("mount-rm", "", "=volume-rm", ""),
     ("publish-add", "", "=publish", ""),
@@ -87,7 +90,7 @@ def _body(args: Arguments, session: Session) -> dict[str, Any]:
                 raise CliError(str(error)) from None
         elif name in DOCKERS:
             body[COPIED[name][1]] = value
-    if set(args.values) - set(DOCKERS):
+    if set(args.values) - set(DOCKERS) - {"kernel-memory"}:
         _add_own(body, args, session)
     return body
 
@@ -103,9 +106,21 @@ def _add_own(body: dict[str, Any], args: Arguments, session: Session) -> None:
     own = {"Env": made.get("Env"), "Labels": made.get("Labels"), "PortBindings": host.get("PortBindings"),
            "Binds": [*host.get("Binds", ()), *made.get("Volumes", ())], "Mounts": host.get("Mounts"),
            "HealthOnFailure": args.text("health-on-failure"), "DryRun": args.flag("dry-run"),
-           "RestartNow": args.flag("restart-now"),
+           "RestartNow": args.flag("restart-now"), "LimitsRemove": _limits(args),
            **{field: args.list(name) for name, field in REMOVED.items()}}
     body["Kist"] = {field: value for field, value in own.items() if value}
+
+
+def _limits(args: Arguments) -> list[str]:
+    """`--limit-rm memory` → HostConfig's names."""
+    from kist.cli.container_body import COPIED, MADE
+
+    names = []
+    for word in args.list("limit-rm"):
+        if word not in DOCKERS or word in ("restart", "network-rate", "cpu-rt-period", "cpu-rt-runtime"):
+            raise CliError(f"no such limit: {word}")
+        names.append(MADE[word][1] if word in MADE else COPIED[word][1])
+    return names
 
 
 COMMAND = Command(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 Json = dict[str, Any]
@@ -20,13 +21,13 @@ _PLAIN: dict[str, tuple[str, str]] = {
     "CpusetMems": ("cpu", "mems"),
     "BlkioWeight": ("blockIO", "weight"),
 }
-_THROTTLES = {
+CPU_PERIOD = 100_000  # µs; what `--cpus` is counted in
+THROTTLES = {
     "BlkioDeviceReadBps": "throttleReadBpsDevice",
     "BlkioDeviceWriteBps": "throttleWriteBpsDevice",
     "BlkioDeviceReadIOps": "throttleReadIOPSDevice",
     "BlkioDeviceWriteIOps": "throttleWriteIOPSDevice",
 }
-CPU_PERIOD = 100_000  # µs; what `--cpus` is counted in
 
 
 def resources(host: Json, numbers: dict[str, tuple[int, int]]) -> Json:
@@ -45,6 +46,35 @@ def resources(host: Json, numbers: dict[str, tuple[int, int]]) -> Json:
     return found
 
 
+# What undoes a limit that was set, by version of the control groups; cpusets: see `without`.
+_RESETS: dict[str, tuple[Json, Json]] = {
+    "Memory": ({"memory": {"limit": -1, "swap": -1}},) * 2,
+    "MemorySwap": ({"memory": {"swap": -1}},) * 2,
+    "MemoryReservation": ({"memory": {"reservation": -1}}, {"unified": {"memory.low": "0"}}),
+    "CpuShares": ({"cpu": {"shares": 1024}}, {"unified": {"cpu.weight": "100"}}),
+    "CpuQuota": ({"cpu": {"quota": -1}},) * 2,
+    "CpuPeriod": ({"cpu": {"period": CPU_PERIOD}},) * 2,
+    "NanoCpus": ({"cpu": {"quota": -1, "period": CPU_PERIOD}},) * 2,
+    "PidsLimit": ({"pids": {"limit": -1}},) * 2,
+    "BlkioWeight": ({"blockIO": {"weight": 100}}, {"unified": {"io.weight": "default 100"}}),
+}
+REMOVABLE = (*_RESETS, "CpusetCpus", "CpusetMems")
+
+
+def without(found: Json, removed: Iterable[str], version: int, cpus: str, nodes: str) -> Json:
+    """`found`, and what lifts the limits `removed`; `cpus` and `nodes` are all there are."""
+    for name in removed:
+        if name == "CpusetCpus":
+            undone: Json = {"cpu": {"cpus": cpus}}
+        elif name == "CpusetMems":
+            undone = {"cpu": {"mems": nodes}}
+        else:
+            undone = _RESETS[name][version - 1]
+        for section, values in undone.items():
+            found[section] = {**values, **found.get(section, {})}
+    return found
+
+
 def _special_memory(host: Json, found: Json) -> None:
     if host.get("Memory") and not host.get("MemorySwap"):
         # Docker: memory without a swap limit means as much swap again.
@@ -57,7 +87,7 @@ def _special_memory(host: Json, found: Json) -> None:
 
 
 def _block_io(host: Json, numbers: dict[str, tuple[int, int]], found: Json) -> None:
-    for field, key in _THROTTLES.items():
+    for field, key in THROTTLES.items():
         for entry in host.get(field) or ():
             major, minor = numbers[entry["Path"]]
             rule = {"major": major, "minor": minor, "rate": entry["Rate"]}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 from kist.api import bodies
-from kist.errors import NotFound
+from kist.errors import InvalidParameter, NotFound
 from kist.server import message
 from kist.server.message import Request
 from kist.server.ports import Engine, Json
@@ -55,6 +55,9 @@ async def check(request: Request, engine: Engine) -> message.Stream:
 async def events(request: Request, engine: Engine) -> message.Stream:
     query = request.query
     since, until = query.time("since"), query.time("until")
+    if since is not None and until is not None and since > until:
+        raise InvalidParameter(f"`since` time ({query.text('since')}) cannot be after `until` time "
+                               f"({query.text('until')})")
     return message.Stream(_lines(engine.events.subscribe(since=since, until=until, filters=query.filters())),
                           message.JSON_TYPE)
 
