@@ -4,6 +4,7 @@
 
     idmap                          the owner of what is mounted ⇄ the container's user; all others as they are
     idmap=uids=1000-0-1;gids=…     FILE-SEEN-COUNT, several joined by #: an id on the disk, and what it is inside
+    idmap=uids=@1000-0-1;gids=…    the same: SEEN counts in the container's user namespace (crun(1)), the host's here
 
 An idmapped mount (mount_setattr(2), MOUNT_ATTR_IDMAP) translates the owners between the disk and everybody who looks
 through it. The disk keeps what it has: a file that is made inside belongs to the host's user outside.
@@ -20,7 +21,7 @@ from typing import Any
 from kist.errors import InvalidParameter
 
 OWNER = "owner"
-_TRIPLE = r"\d{1,10}-\d{1,10}-\d{1,10}"
+_TRIPLE = r"@?\d{1,10}-\d{1,10}-\d{1,10}"
 _WORDS = re.compile(rf"(uids|gids)=({_TRIPLE}(?:#{_TRIPLE})*)")
 _ALL = (1 << 32) - 1  # user ids; the last one means "none"
 MAX_TRIPLES = 340  # user_namespaces(7)
@@ -42,7 +43,7 @@ def _parse(text: str) -> dict[str, Mappings]:
         match = _WORDS.fullmatch(part)
         if match is None or match[1] in found:
             raise InvalidParameter(f"invalid idmap: '{text}' (idmap=uids=FILE-SEEN-COUNT#…;gids=FILE-SEEN-COUNT#…)")
-        found[match[1]] = [_mapping(*map(int, triple.split("-"))) for triple in match[2].split("#")]
+        found[match[1]] = [_mapping(*map(int, triple.removeprefix("@").split("-"))) for triple in match[2].split("#")]
     for mappings in found.values():
         _check_ranges(text, mappings)
     if set(found) != {"uids", "gids"}:

@@ -7,6 +7,7 @@ and nothing may be mounted over procfs' own files but a short list (CVE-2019-168
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 
@@ -133,6 +134,10 @@ class Bind(Step):
             userns = user_namespace(*maps)
             try:
                 m.mount_setattr(tree, set=m.MOUNT_ATTR_IDMAP, userns_fd=userns, recursive=self.options.tree_idmap)
+            except OSError as error:
+                if error.errno == errno.EINVAL:
+                    raise OSError(errno.EINVAL, "the file system takes no id mappings") from None
+                raise
             finally:
                 os.close(userns)
 
