@@ -50,15 +50,14 @@ def _config(settings: Settings) -> bytes:
     import json
     from base64 import b64encode
 
-    from kist.cli.credentials import for_registry, load
+    from kist.cli.credentials import for_registry, known
 
-    names = {name for path in (settings.docker_auth_file, settings.auth_file) for name in load(path).get("auths") or {}}
     auths: dict[str, dict[str, str]] = {}
-    for name in sorted(names):
-        known = for_registry(settings, name) or {}
-        secret = f"{known.get('username', '')}:{known.get('password', '')}"
-        if known.get("identitytoken"):
-            auths[name] = {"identitytoken": known["identitytoken"]}
+    for name in known(settings):
+        found = for_registry(settings, name) or {}
+        secret = f"{found.get('username', '')}:{found.get('password', '')}"
+        if found.get("identitytoken"):
+            auths[name] = {"identitytoken": found["identitytoken"]}
         elif secret != ":":
             auths[name] = {"auth": b64encode(secret.encode()).decode()}
     return json.dumps({"auths": auths}, indent=4).encode() if auths else b""

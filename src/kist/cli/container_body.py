@@ -144,6 +144,10 @@ def container_body(args: Arguments, settings: Settings) -> Body:
             part(body, "HostConfig")["NetworkMode"] = value[0]  # the plain case needs no further module
         elif name not in OWN:
             _add_made(body, name, value, args, settings)
+    if settings.docker_has(b'"proxies"'):  # hardly ever: no further module is loaded then
+        from kist.cli.proxies import variables
+
+        body["Env"] = [*body.get("Env", ()), *variables(settings, args.list("env"))]
     return body
 
 

@@ -67,6 +67,24 @@ def for_registry(settings: Settings, registry: str,
     return None
 
 
+def known(settings: Settings, complain: Callable[[str], object] = lambda _: None) -> list[str]:
+    """Every registry that there are credentials for, by the key that they are kept under: those of the files, and those
+    that helpers list."""
+    found: set[str] = set()
+    for path in (settings.docker_auth_file, settings.auth_file):
+        config = load(path)
+        own = config.get("credHelpers")
+        found |= {*_auths(config), *(own if isinstance(own, dict) else ())}
+        if store := config.get("credsStore"):
+            from kist.cli import credhelper
+
+            try:
+                found.update(credhelper.registries(str(store)))
+            except credhelper.HelperFailed as error:
+                complain(str(error))
+    return sorted(found)
+
+
 def keep(settings: Settings, registry: str, user: str, password: str, token: str) -> str:
     """Remember credentials; the file that has them in the clear now, "" if a helper has them."""
     key = key_of(registry)

@@ -3,6 +3,7 @@
     get     stdin: the registry                              stdout: {"ServerURL", "Username", "Secret"}
     store   stdin: {"ServerURL", "Username", "Secret"}
     erase   stdin: the registry
+    list    stdin: nothing that counts                       stdout: {registry: user}
 
 A user name of ``<token>`` means that the secret is an identity token. A helper is found in PATH only, may say at most
 64 KiB, and has five minutes (it may have to ask for a passphrase); then it and what it started is ended.
@@ -66,6 +67,21 @@ def erase(name: str, registry: str) -> None:
     except _Refused as error:
         if error.said != _NOT_FOUND:
             raise HelperFailed(f"error erasing credentials - {error}") from None
+
+
+def registries(name: str) -> list[str]:
+    """Which registries the helper has secrets for (``list``)."""
+    try:
+        said = _run(name, "list", "unused")
+    except _Refused as error:
+        raise HelperFailed(f"error listing credentials - {error}") from None
+    try:
+        found = json.loads(said)
+        if not isinstance(found, dict):
+            raise TypeError
+    except (ValueError, TypeError, RecursionError):
+        raise HelperFailed(f"error listing credentials - docker-credential-{name}: not a helper's answer") from None
+    return list(found)
 
 
 class _Refused(Exception):

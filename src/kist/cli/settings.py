@@ -65,6 +65,14 @@ class Settings:
         """Credentials that the user already has."""
         return (self._environment.get("DOCKER_CONFIG") or f"{self.home}/.docker") + "/config.json"
 
+    def docker_has(self, key: bytes) -> bool:
+        """Whether a word stands in that file: whether it is worth parsing it for that."""
+        try:
+            with open(self.docker_auth_file, "rb") as file:
+                return key in file.read()
+        except OSError:
+            return False
+
     @property
     def columns(self) -> int:
         """The width to wrap text at."""

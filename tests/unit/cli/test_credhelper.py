@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import time
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from kist.cli import credentials, credhelper
+from kist.cli import api_socket, credentials, credhelper
 from kist.cli.parser import CliError
 from kist.cli.settings import Settings
 
@@ -124,3 +125,30 @@ def test_a_file_that_is_none(settings: Settings, text: str) -> None:
     Path(settings.docker_auth_file).write_text(text)
     with pytest.raises(CliError, match="not a file of credentials"):
         credentials.for_registry(settings, "r.example")
+
+
+LISTING = """
+case $1 in
+    list) echo '{"a.example": "me", "https://index.docker.io/v1/": "me too"}' ;;
+    get) read -r line; echo "{\\"ServerURL\\": \\"$line\\", \\"Username\\": \\"me\\", \\"Secret\\": \\"of $line\\"}" ;;
+esac
+"""
+
+
+def test_what_a_helper_lists_is_known(helper: Make, settings: Settings) -> None:
+    """A helper's registries need no entry in the file: a container with the API's socket gets them, too."""
+    helper("mine", LISTING)
+    of_docker(settings, credsStore="mine", auths={"b.example": {}}, credHelpers={"c.example": "mine"})
+    assert credentials.known(settings) == ["a.example", "b.example", "c.example", "https://index.docker.io/v1/"]
+    handed = json.loads(api_socket._config(settings))["auths"]
+    assert base64.b64decode(handed["a.example"]["auth"]) == b"me:of a.example"
+    assert handed.keys() == {"a.example", "b.example", "c.example", "https://index.docker.io/v1/"}
+
+
+@pytest.mark.parametrize("script", ["exit 1", "echo '[]'", "echo nothing", "yes"])
+def test_a_helper_that_lists_nonsense(helper: Make, settings: Settings, script: str) -> None:
+    helper("mine", script)
+    of_docker(settings, credsStore="mine", auths={"b.example": {}})
+    said: list[str] = []
+    assert credentials.known(settings, said.append) == ["b.example"]
+    assert said[0].startswith("error listing credentials - ")
