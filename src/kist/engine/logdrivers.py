@@ -37,6 +37,7 @@ _OPTIONS: dict[str, frozenset[str]] = {
     "journald": _MODE | _ATTRIBUTES,
     "none": _MODE,
 }
+DRIVERS = _OPTIONS.keys()
 # RFC 5424, table 1
 _FACILITIES = {name: number for number, name in enumerate((
     "kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "authpriv", "ftp"))}

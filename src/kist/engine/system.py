@@ -8,15 +8,14 @@ from collections.abc import Callable
 from typing import Any
 
 from kist.api import bodies
-from kist.engine import hostconfig, states, times
+from kist.engine import times
 from kist.engine.containers import Containers
 from kist.engine.images import Images
+from kist.engine.info import info
 from kist.engine.parts import Parts
 from kist.engine.volumes.volumes import Volumes
 from kist.errors import InvalidParameter
-from kist.linux import ext4
 from kist.oci import platform as platforms
-from kist.registry.settings import without_password
 from kist.version import API_VERSION, MIN_API_VERSION, VERSION
 
 Json = dict[str, Any]
@@ -55,77 +54,7 @@ class System:
         return platforms.from_uname("Linux", self._parts.host.machine).architecture
 
     async def info(self) -> Json:
-        parts, host, config = self._parts, self._parts.host, self._parts.config
-        counted = [container.state for container in parts.register.all()]
-        running = sum(state in (states.RUNNING, states.RESTARTING) for state in counted)
-        paused = counted.count(states.PAUSED)
-        images = await asyncio.to_thread(parts.store.images.list)
-        verity = await asyncio.to_thread(parts.store.verity)
-        return {
-            "ID": f"kist-{host.name}",
-            "Containers": len(counted),
-            "ContainersRunning": running,
-            "ContainersPaused": paused,
-            "ContainersStopped": len(counted) - running - paused,
-            "Images": len(images),
-            "Driver": "overlay2",
-            "DriverStatus": [["Backing Filesystem", "overlay"], ["Native Overlay Diff", "true"],
-                             ["fs-verity", verity],
-                             ["Size Limit", "any file system" if ext4.usable() else
-                              f"none: package {ext4.PACKAGE} is missing"]],
-            "Plugins": {"Volume": ["local"], "Network": ["bridge", "host", "ipvlan", "macvlan", "null"],
-                        "Authorization": None, "Log": ["json-file", "none"]},
-            **dict.fromkeys(("MemoryLimit", "SwapLimit", "CpuCfsPeriod", "CpuCfsQuota", "CPUShares", "CPUSet",
-                             "PidsLimit", "IPv4Forwarding", "OomKillDisable"), True),
-            "Debug": config.debug,
-            "NFd": 0,
-            "NGoroutines": 0,
-            "SystemTime": times.rfc3339(times.now()),
-            "LoggingDriver": config.log_driver,
-            "CgroupDriver": "cgroupfs",
-            "CgroupVersion": str(host.cgroup_version),
-            "NEventsListener": parts.events.listeners,
-            "KernelVersion": host.release,
-            "OperatingSystem": host.os_name,
-            "OSVersion": host.os_version,
-            "OSType": "linux",
-            "Architecture": host.machine,
-            "IndexServerAddress": "https://index.docker.io/v1/",
-            "RegistryConfig": self._registries(),
-            "NCPU": host.limits.cpus,
-            "MemTotal": host.memory,
-            "GenericResources": None,
-            "DockerRootDir": config.data,
-            "HttpProxy": without_password(config.http_proxy),
-            "HttpsProxy": without_password(config.https_proxy),
-            "NoProxy": config.no_proxy,
-            "Name": host.name,
-            "Labels": [],
-            "ExperimentalBuild": False,
-            "ServerVersion": VERSION,
-            "Runtimes": {name: {"path": name} for name in hostconfig.RUNTIMES},
-            "DefaultRuntime": hostconfig.RUNTIMES[0],
-            "Swarm": {"NodeID": "", "NodeAddr": "", "LocalNodeState": "inactive", "ControlAvailable": False,
-                      "Error": "", "RemoteManagers": None},
-            "LiveRestoreEnabled": True,
-            "Isolation": "",
-            "InitBinary": "docker-init",
-            "ContainerdCommit": {"ID": ""},
-            "RuncCommit": {"ID": ""},
-            "InitCommit": {"ID": ""},
-            "SecurityOptions": ["name=seccomp,profile=builtin",
-                                *(["name=cgroupns"]), *(["name=apparmor"] if host.apparmor else [])],
-            "Warnings": list(await parts.networks.warnings()),
-        }
-
-    def _registries(self) -> Json:
-        configs: Json = {}
-        for name, settings in self._parts.config.registries.items():
-            configs[name] = {"Name": name, "Mirrors": list(settings.mirrors), "Secure": not settings.insecure,
-                             "Official": name == "docker.io"}
-        configs.setdefault("docker.io", {"Name": "docker.io", "Mirrors": [], "Secure": True, "Official": True})
-        return {"IndexConfigs": configs, "InsecureRegistryCIDRs": ["::1/128", "127.0.0.0/8"],
-                "Mirrors": configs["docker.io"]["Mirrors"]}
+        return await info(self._parts)
 
     async def df(self, types: list[str]) -> Json:
         for name in types:
