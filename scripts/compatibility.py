@@ -37,6 +37,7 @@ NOTES: dict[str, tuple[str, str]] = {
 
 # What a user of Docker 26 may notice elsewhere: what, how it is here, why.
 DIFFERENCES = (
+    ("A registry that can't be reached", "503", "Docker has 500, which says that the server is at fault"),
     ("A request that makes no sense", "400 and a message, where Docker's start answers 500 for some",
      "it is the client's mistake"),
     ("`exec` of a program that is not there", "status 127",

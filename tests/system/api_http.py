@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import socket
-from typing import Any
+from typing import Any, NamedTuple
 
 from support.daemon import Daemon
 
@@ -21,17 +21,29 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock.connect(self._path)
 
 
-def ask(daemon: Daemon, method: str, target: str, body: Any = None) -> tuple[int, Any]:
-    """(status, decoded JSON); lines of JSON become a list, anything else the bytes."""
+class Answer(NamedTuple):
+    status: int
+    type: str  # the Content-Type, "" without one
+    content: bytes
+
+
+def fetch(daemon: Daemon, method: str, target: str, body: Any = None, headers: dict[str, str] | None = None) -> Answer:
+    """A connection that was taken over is let go behind its head."""
     connection = _UnixConnection(str(daemon.socket))
     try:
         data = None if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
-        connection.request(method, target, data, {"Content-Type": "application/json"} if data else {})
+        connection.request(method, target, data, {**({"Content-Type": "application/json"} if data else {}),
+                                                  **(headers or {})})
         answer = connection.getresponse()
-        content = answer.read()
+        return Answer(answer.status, answer.getheader("Content-Type", ""), answer.read())
     finally:
         connection.close()
-    return answer.status, _decoded(content)
+
+
+def ask(daemon: Daemon, method: str, target: str, body: Any = None) -> tuple[int, Any]:
+    """(status, decoded JSON); lines of JSON become a list, anything else the bytes."""
+    answer = fetch(daemon, method, target, body)
+    return answer.status, _decoded(answer.content)
 
 
 def _decoded(content: bytes) -> Any:

@@ -8,6 +8,7 @@ too, but for the few that Docker itself sends without describing them.
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,68 @@ def response_schema(operation: str, status: int) -> dict[str, Any] | None:
                 found: dict[str, Any] | None = method["responses"][status].get("schema")
                 return found
     raise LookupError(operation)
+
+
+@functools.cache
+def responses(operation: str) -> dict[int, dict[str, Any]]:
+    """What an operation may answer, by status; nothing for an operation that isn't described."""
+    for methods in description()["paths"].values():
+        for method in methods.values():
+            if isinstance(method, dict) and method.get("operationId") == operation:
+                return {int(status): found for status, found in method["responses"].items()}
+    return {}
+
+
+# Docker answers these although they stand at few operations: a parameter that makes no sense; what can't be done.
+EVERYWHERE = {400, 501}
+# … and these: https://github.com/moby/moby/tree/v28.3.0/daemon (errdefs.Conflict, errdefs.Forbidden of each).
+ALSO = {
+    "ContainerPause": {409}, "ContainerUnpause": {409}, "ContainerUpdate": {409}, "ContainerRestart": {409},
+    "ContainerResize": {409}, "ContainerTop": {409}, "ContainerAttach": {409}, "ContainerAttachWebsocket": {409},
+    "ContainerStats": {409}, "ContainerStart": {409}, "ContainerStop": {409}, "ContainerPrune": {409},
+    "ExecStart": {101, 500}, "ExecResize": {409}, "NetworkCreate": {409}, "NetworkConnect": {409},
+    "NetworkDisconnect": {409}, "VolumeCreate": {409}, "ImageCommit": {409}, "ImageGetAll": {404}, "ImageGet": {404},
+    "DistributionInspect": {403, 404}, "PutContainerArchive": {409},
+}
+# A registry that can't be reached: Docker has 500 (docs/compatibility.md).
+for _name in ("SystemAuth", "ImageCreate", "ImageSearch", "DistributionInspect"):
+    ALSO[_name] = ALSO.get(_name, set()) | {503}
+_EMPTY = (101, 204, 304)
+_JSON = "application/json"
+
+
+def answer_problems(operation: str, status: int, kind: str, content: bytes, *, head: bool = False) -> Iterator[str]:
+    """Each way in which an answer isn't as described: its status, its type (`kind`), its body."""
+    described = responses(operation)
+    if described and status not in described.keys() | EVERYWHERE | ALSO.get(operation, set()):
+        yield f"{operation} {status}: no such status"
+    if status in _EMPTY or head:
+        if content:
+            yield f"{operation} {status}: has a body"
+    elif status >= 400:
+        yield from (f"{operation} {status}: {one}" for one in _error_problems(kind, content))
+    elif schema := described.get(status, {}).get("schema"):
+        yield from (f"{operation} {status}: {one}" for one in _body_problems(kind, content, schema))
+
+
+def _error_problems(kind: str, content: bytes) -> Iterator[str]:
+    try:
+        said = json.loads(content)
+    except ValueError:
+        yield f"no JSON: {content[:100]!r}"
+        return
+    if kind != _JSON or not isinstance(said, dict) or said.keys() != {"message"} or not said["message"]:
+        yield f"no error's form: {kind} {content[:100]!r}"
+
+
+def _body_problems(kind: str, content: bytes, schema: dict[str, Any]) -> Iterator[str]:
+    """A stream of JSON is one value a line; other bytes are described as "string"."""
+    if _whole(schema).get("type") == "string":
+        return
+    if kind != _JSON:
+        yield f"type {kind}"
+    for line in content.splitlines():
+        yield from problems(json.loads(line), schema)
 
 
 def problems(value: Any, schema: dict[str, Any], at: str = "$") -> Iterator[str]:

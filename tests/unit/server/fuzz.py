@@ -41,6 +41,15 @@ class Fuzz:
         """(method, target, body)."""
         return route.method, self._target(route), self._body(route)
 
+    def headers(self) -> str:
+        """Some that the server looks at, with values that it doesn't like."""
+        names = ["Upgrade", "Connection", "Content-Type", "X-Registry-Auth", "X-Registry-Config", "Expect", "Accept",
+                 "Sec-WebSocket-Key", "User-Agent", "If-None-Match", "X-" + "a" * 200]
+        values = ["", "x", "tcp", "websocket", "Upgrade", "application/json", "text/plain; charset=\xff", "e30=",
+                  "====", "eyJ1c2VybmFtZSI6MX0=", "bnVsbA==", "W10=", "\xe9" * 50, "y" * 8000, "{}"]
+        chosen = self._random.sample(names, self._random.choice([0, 0, 1, 3]))
+        return "".join(f"{name}: {self._random.choice(values)}\r\n" for name in chosen)
+
     def _target(self, route: Route) -> str:
         path = route.pattern
         while "{" in path:

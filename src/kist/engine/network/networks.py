@@ -438,6 +438,8 @@ class Networks:
     async def create(self, body: Json) -> Json:
         """Make a network as the API's NetworkCreateRequest asks for: `{"Id", "Warning"}`."""
         network = definitions.define(body)
+        if network.name in ("bridge", HOST, NONE, "default"):
+            raise Forbidden(f"operation is not permitted on predefined {network.name} network ")
         async with self._creating:
             if any(other.name == network.name for other in self._networks.values()):
                 raise Conflict(f"network with name {network.name} already exists")
