@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -89,3 +91,37 @@ def test_the_commands_options(daemon: Daemon) -> None:
     assert json.loads(daemon.ok("stats", "--no-stream", "--no-trunc", "--format", "json", "runs"))["ID"] == running
     missing = daemon.kist("stats", "--no-stream", "nope")
     assert (missing.returncode, missing.stderr) == (1, "Error response from daemon: No such container: nope\n")
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system on a block device of the test's own."""
+    (tmp_path / "disk.img").write_bytes(bytes(24 << 20))
+    subprocess.run(["mkfs.ext4", "-q", str(tmp_path / "disk.img")], check=True)
+    place = tmp_path / "disk"
+    place.mkdir()
+    subprocess.run(["mount", "-o", "loop", str(tmp_path / "disk.img"), str(place)], check=True)
+    yield place
+    subprocess.run(["umount", str(place)], check=True)
+
+
+def test_what_is_read_from_and_written_to_a_block_device_counts(
+        daemon: Daemon, k: kist.client.Kist, disk: Path) -> None:
+    """Past the page cache: what goes through it, the kernel writes later, in nobody's name (cgroup v1)."""
+    device = disk.stat().st_dev
+    with k.run("busybox", ["sleep", "1000"], volumes={str(disk): "/disk"}) as c:
+        c.exec(["dd", "if=/dev/zero", "of=/disk/file", "bs=64k", "count=48", "oflag=direct"]).check()
+        c.exec(["dd", "if=/disk/file", "of=/dev/null", "bs=64k", "count=16", "iflag=direct"]).check()
+        found = sample(k, c.id, stream=False, one_shot=True)["blkio_stats"]
+        shown = daemon.docker("stats", "--no-stream", "--format", "{{.BlockIO}}", c.id).stdout
+        mine = {name: {row["op"].lower(): row["value"] for row in found[name]
+                       if (row["major"], row["minor"]) == (os.major(device), os.minor(device))}
+                for name in ("io_service_bytes_recursive", "io_serviced_recursive")}
+    assert 3 << 20 <= mine["io_service_bytes_recursive"]["write"] < 4 << 20
+    assert 1 << 20 <= mine["io_service_bytes_recursive"]["read"] < 2 << 20
+    if "write" in mine["io_serviced_recursive"]:
+        assert mine["io_serviced_recursive"]["write"] >= 48
+        assert mine["io_serviced_recursive"]["read"] >= 16
+    read, written = (text.removesuffix("MB") for text in shown.strip().split(" / "))
+    assert float(read) >= 1
+    assert float(written) >= 3
