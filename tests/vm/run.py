@@ -28,13 +28,17 @@ LIMITS = (f"{RUNTIME}/test_runtime_cgroups.py", f"{RUNTIME}/test_limits_in_effec
 PARTS = {
     "v2": Part("control groups of version 2", (
         "tests/kernel/linux", RUNTIME, "tests/kernel/engine/test_engine_cgroups.py",
-        "tests/kernel/network/test_network_rare.py")),
+        "tests/kernel/network/test_network_rare.py"), packages=("apparmor",), programs=("apparmor_parser",)),
     "systemd": Part("systemd's driver on version 2", SYSTEMD, groups="systemd", workers=0),
     "files": Part(
         "volumes on an NFS and an SMB server", ("tests/kernel/engine/test_engine_networkvolumes.py",), workers=0,
         packages=("nfs-kernel-server", "nfs-common", "samba", "samba-libs", "samba-common-bin"),
         programs=("exportfs", "rpc.mountd", "rpc.nfsd", "smbd", "smbpasswd")),
+    "systemd-v1": Part("systemd's driver on version 1", SYSTEMD, groups="systemd", workers=0,
+                       options="systemd.unified_cgroup_hierarchy=0 systemd.legacy_systemd_cgroup_controller=1"),
     "v1": Part("control groups of version 1, all of them", LIMITS, groups="v1", options=""),
+    "rdma": Part("limits of an RDMA device; Debian's general kernel has one without hardware",
+                 (f"{RUNTIME}/test_limits_rdma.py",), workers=0, kernel="linux-image-amd64", programs=("rdma",)),
 }
 TEMPFAIL = 75  # sysexits(3)
 LEAST = 60  # s: with less left, a part isn't begun

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from support.groups import V2
+
 MAIN = Path(__file__).resolve().parents[3] / "src" / "kist" / "runtime" / "__main__.py"
 
 pytestmark = pytest.mark.skipif(not os.path.isdir("/run/systemd/system"), reason="systemd does not run here")
@@ -43,7 +45,7 @@ def test_limits_and_update(spec: dict[str, Any], tmp_path: Path, container_id: s
                "-b", str(tmp_path), container_id]
     subprocess.run(command, check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, timeout=120)
     try:
-        unit = next(Path("/sys/fs/cgroup").glob(f"**/kist-{container_id}.scope"))
+        unit = next(Path("/sys/fs/cgroup", "" if V2 else "pids").glob(f"**/kist-{container_id}.scope"))
         assert (unit / "pids.max").read_text() == "11\n"
         assert oci(tmp_path, "update", "--pids-limit", "12", container_id).returncode == 0
         assert (unit / "pids.max").read_text() == "12\n"

@@ -212,8 +212,17 @@ class SystemdV1(_Scope, V1):
         self.unit, self.parent = unit, parent
 
     def create(self) -> None:
+        """The placeholder goes into every hierarchy: systemd removes what is empty from those that its unit doesn't
+        need, whenever it looks at the unit again."""
         self.begin()
-        V1.create(self)
+        for attempt in range(8):
+            V1.create(self)
+            try:
+                self.join(self.placeholder)
+                return
+            except FileNotFoundError:  # it looked just now
+                if attempt == 7:
+                    raise
 
     def apply(self, resources: dict[str, Any]) -> None:
         self.tell(resources, 1)
