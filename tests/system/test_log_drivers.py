@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import socket
+import time
 from pathlib import Path
+
+import pytest
 
 from support.daemon import Daemon
 
@@ -37,9 +40,43 @@ def test_syslog_gets_the_lines(daemon: Daemon, tmp_path: Path) -> None:
     assert line.startswith("<30>")
     assert " sent[" in line
     assert line.endswith("]: hi there")
+    assert daemon.docker("logs", "sent").stdout == "hi there\n"  # kept here as well
+    daemon.ok("rm", "sent")
+
+
+@pytest.mark.parametrize("options", [["syslog", "--log-opt", "cache-disabled=true"], ["none"]])
+def test_what_is_kept_nowhere_is_not_read(daemon: Daemon, tmp_path: Path, options: list[str]) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
+        receiver.bind(str(tmp_path / "s"))
+        if options[0] == "syslog":
+            options = [*options, "--log-opt", f"syslog-address=unixgram://{tmp_path}/s"]
+        daemon.ok("run", "--name", "sent", "--log-driver", *options, "busybox", "echo", "hi")
     logs = daemon.docker("logs", "sent")
     assert logs.returncode == 1
     assert "configured logging driver does not support reading" in logs.stderr
+    daemon.ok("rm", "sent")
+
+
+def test_what_is_sent_is_followed_and_compressed_here(daemon: Daemon) -> None:
+    """… and who doesn't take it (non-blocking, a small buffer) holds up neither the container nor the log here."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
+        receiver.bind(("127.0.0.1", 0))
+        where = f"udp://127.0.0.1:{receiver.getsockname()[1]}"
+        id = daemon.ok("run", "-d", "--name", "sent", "--log-driver", "syslog", "--log-opt", f"syslog-address={where}",
+                       "--log-opt", "cache-max-size=10k", "--log-opt", "mode=non-blocking", "--log-opt",
+                       "max-buffer-size=1k", "--log-opt", "syslog-format=rfc5424", "--log-opt",
+                       "syslog-facility=local3", "--log-opt", "tag={{.Name}}", "busybox", "sh", "-c",
+                       "seq 1000; sleep 0.2; seq 1001 1500")
+        receiver.settimeout(10)
+        first = receiver.recv(4096).decode()
+        assert first.startswith("<158>1 ")
+        assert first.endswith(" sent - 1")
+        assert daemon.docker("logs", "-f", "sent").stdout.split() == [str(number) for number in range(1, 1501)]
+    give_up = time.monotonic() + 20
+    place = daemon.data / "containers" / id / "local-logs"
+    while list(place.glob("*.[0-9]")) or not list(place.glob("*.gz")):
+        assert time.monotonic() < give_up
+        time.sleep(0.02)
     daemon.ok("rm", "sent")
 
 

@@ -57,15 +57,16 @@ async def _hand_over(container: Container, request: AttachRequest) -> None:
 
 async def _replay(parts: Parts, container: Container, options: AttachOptions, fd: int) -> None:
     """What was recorded so far, in the form of the stream that follows."""
-    driver = container.record.host["LogConfig"]["Type"]
-    if driver not in logdrivers.READABLE:
+    kept = logdrivers.kept(container.record.host["LogConfig"])
+    if kept is None:
         return
     wanted = logs.Wanted(stdout=options.stdout, stderr=options.stderr,
                          framed=options.framed and not container.tty)
     loop = asyncio.get_running_loop()
     with socket.socket(fileno=os.dup(fd)) as client:
         client.settimeout(0)
-        pieces: AsyncIterator[bytes] = logs.read_log(parts.places.log_path(container.record), wanted, driver=driver)
+        pieces: AsyncIterator[bytes] = logs.read_log(parts.places.log_path(container.record), wanted,
+                                                     driver=kept["Type"])
         async for piece in pieces:
             try:
                 await loop.sock_sendall(client, piece)

@@ -276,8 +276,8 @@ class Containers:
 
     async def logs(self, id: str, options: LogOptions) -> tuple[bool, AsyncIterator[bytes]]:
         container = self.get(id)
-        driver = container.record.host["LogConfig"]["Type"]
-        if driver not in logdrivers.READABLE:
+        kept = logdrivers.kept(container.record.host["LogConfig"])
+        if kept is None:
             raise NotSupported("configured logging driver does not support reading")
         wanted = logs.Wanted(
             stdout=options.stdout, stderr=options.stderr, since=options.since or 0, until=options.until or 0,
@@ -285,7 +285,7 @@ class Containers:
         follow = options.follow and container.state in states.COUNTED_AS_RUNNING
         ended = container.stopped if follow else None
         path = self._parts.places.log_path(container.record)
-        return container.tty, logs.read_log(path, wanted, driver=driver, ended=ended)
+        return container.tty, logs.read_log(path, wanted, driver=kept["Type"], ended=ended)
 
     async def stats(self, id: str, *, stream: bool, one_shot: bool) -> AsyncIterator[Json]:
         return stats.samples(self._parts, self.get(id), stream=stream, one_shot=one_shot)

@@ -5,9 +5,11 @@
     journald           (to the socket of this machine's journal)
     none
     but none, local    labels, labels-regex, env, env-regex, tag
-    all                mode, max-buffer-size
+    all                mode, max-buffer-size, cache-disabled, cache-max-size, cache-max-file, cache-compress
 
-Files never hold a container's output up, so `mode` makes a difference for syslog and journald only. Pure.
+What goes to another program is also kept here, as `local` keeps it, so that `docker logs` has it (Docker's dual
+logging), unless `cache-disabled`. Files never hold a container's output up, so `mode` makes a difference for syslog
+and journald only. Pure.
 """
 
 from __future__ import annotations
@@ -24,10 +26,10 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 JOURNAL = "/run/systemd/journal/socket"
-READABLE = ("json-file", "local")
+REMOTE = ("syslog", "journald")
 BUFFER = 1 << 20
 
-_MODE = frozenset({"mode", "max-buffer-size"})
+_MODE = frozenset({"mode", "max-buffer-size", "cache-disabled", "cache-max-size", "cache-max-file", "cache-compress"})
 _ATTRIBUTES = frozenset({"labels", "labels-regex", "env", "env-regex", "tag"})
 _FILES = frozenset({"max-size", "max-file", "compress"})
 _OPTIONS: dict[str, frozenset[str]] = {
@@ -58,6 +60,9 @@ def check(log: Json) -> None:
             what = "log driver local" if driver == "local" else f"{driver} log driver"
             raise InvalidParameter(f"unknown log opt '{name}' for {what}")
     _check_files(driver, given)
+    if driver in REMOTE:
+        _flag(given, "cache-disabled")
+        _check_files("local", _cache(given))
     _check_mode(given)
     _rendered(given.get("tag", ""), _Names("", "", "", "").table)
     for name in ("labels-regex", "env-regex"):
@@ -107,6 +112,29 @@ def _check_mode(given: Json) -> None:
         parse_size(given["max-buffer-size"])
 
 
+def _flag(given: Json, name: str) -> bool:
+    try:
+        return _truth(given.get(name, "false"))
+    except InvalidParameter:
+        raise InvalidParameter(f"invalid value for option {name}: {given[name]}") from None
+
+
+def _cache(given: Json) -> Json:
+    """The options of what is kept here beside another program's log, as those of `local`."""
+    return {name.removeprefix("cache-"): value for name, value in given.items()
+            if name.startswith("cache-") and name != "cache-disabled"}
+
+
+def kept(log: Json) -> Json | None:
+    """How a container's log is kept in files, as a LogConfig of json-file or local; None if it isn't."""
+    driver, given = log["Type"], log["Config"] or {}
+    if driver in ("json-file", "local"):
+        return log
+    if driver in REMOTE and not _flag(given, "cache-disabled"):
+        return {"Type": "local", "Config": _cache(given)}
+    return None
+
+
 class Limits(NamedTuple):
     size: int  # bytes of a file
     files: int
@@ -114,8 +142,8 @@ class Limits(NamedTuple):
 
 
 def limits(log: Json, config: Config) -> Limits:
-    """Of a container's log that is kept in files: bounded by default, as Docker's json-file is not. `local` compresses
-    by itself, as Docker's."""
+    """Of a log that is kept in files (`log` as of `kept`): bounded by default, as Docker's json-file is not. `local`
+    compresses by itself, as Docker's."""
     given = log["Config"] or {}
     size = parse_size(given["max-size"]) if given.get("max-size", "-1") != "-1" else config.log_max_size
     files = int(given.get("max-file", config.log_max_file))
@@ -129,7 +157,9 @@ def request(record: ContainerRecord, config: Config, path: str, host: str, pid: 
     driver, given = log["Type"], log["Config"] or {}
     names = _Names(record.id, record.name, record.image, record.image_id)
     attrs = _attributes(record, given)
-    remote = {"driver": driver, "mode": given.get("mode") or "blocking",
+    files = kept(log)
+    in_files = _in_files(files, config, path) if files else None
+    remote = {"driver": driver, "mode": given.get("mode") or "blocking", "cache": in_files,
               "max_buffer": parse_size(given.get("max-buffer-size", BUFFER))}
     if driver == "syslog":
         return {**remote, "address": _address(given), "facility": _facility(given.get("syslog-facility", "")),
@@ -142,10 +172,16 @@ def request(record: ContainerRecord, config: Config, path: str, host: str, pid: 
             "CONTAINER_TAG": tag, "IMAGE_NAME": record.image, "SYSLOG_IDENTIFIER": tag,
             **{re.sub(r"[^A-Z0-9]", "_", key.upper()).lstrip("_0123456789") or "ATTRIBUTE": value
                for key, value in attrs.items()}}}
+    if in_files is None:
+        return {"driver": "none"}
     if given.get("tag"):
         attrs["tag"] = _rendered(given["tag"], names.table)
+    return {**in_files, "attrs": attrs}
+
+
+def _in_files(log: Json, config: Config, path: str) -> Json:
     size, files, compress = limits(log, config)
-    return {"driver": driver, "path": path, "max_size": size, "max_file": files, "compress": compress, "attrs": attrs}
+    return {"driver": log["Type"], "path": path, "max_size": size, "max_file": files, "compress": compress}
 
 
 def _attributes(record: ContainerRecord, given: Json) -> dict[str, str]:

@@ -51,10 +51,8 @@ class LogPress:
 
     def rotated(self, container: Container) -> None:
         """The container's log may have files to compress; nothing happens if it doesn't ask for that."""
-        log_config = container.record.host["LogConfig"]
-        if log_config["Type"] not in logdrivers.READABLE:
-            return
-        if not logdrivers.limits(log_config, self._parts.config).compress:
+        files = logdrivers.kept(container.record.host["LogConfig"])
+        if files is None or not logdrivers.limits(files, self._parts.config).compress:
             return
         self._waiting[container.id] = container
         if self._task is None or self._task.done():
@@ -76,7 +74,8 @@ class LogPress:
                 await self._settle(container, path, made)
 
     async def _settle(self, container: Container, path: str, inode: int) -> None:
-        files = logdrivers.limits(container.record.host["LogConfig"], self._parts.config).files
+        kept = logdrivers.kept(container.record.host["LogConfig"])
+        files = logdrivers.limits(kept, self._parts.config).files if kept else 1
         async with container.lock:  # nobody starts it meanwhile
             if container.link is not None:
                 with suppress(LaunchError, ConnectionError):

@@ -50,9 +50,9 @@ class Places:
 
     def log_path(self, record: ContainerRecord) -> str:
         """The newest file of a log that is kept in files, under Docker's names."""
-        if record.host["LogConfig"]["Type"] == "local":
-            return f"{self.containers}/{record.id}/local-logs/container.log"
-        return f"{self.containers}/{record.id}/{record.id}-json.log"
+        if record.host["LogConfig"]["Type"] == "json-file":
+            return f"{self.containers}/{record.id}/{record.id}-json.log"
+        return f"{self.containers}/{record.id}/local-logs/container.log"
 
     def make(self, container_id: str) -> None:
         os.mkdir(self.data_dir(container_id), 0o710)

@@ -29,7 +29,8 @@ class Ends:
         state.forget(f"{data_dir}/exit.json")
         self.listener = listen(run_dir)
         try:
-            self.log = open_file(log["path"], log["driver"]) if log["driver"] in KEPT_IN_FILES else None
+            files = log if log["driver"] in KEPT_IN_FILES else log.get("cache")
+            self.log = open_file(files["path"], files["driver"]) if files else None
         except BaseException:
             os.close(self.listener)
             state.forget(f"{run_dir}/{SOCKET_NAME}")

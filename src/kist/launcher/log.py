@@ -105,6 +105,25 @@ class LogFile:
         self._file.close()
 
 
+class Both:
+    """A log in files beside another program's: who reads the log reads the files."""
+
+    __slots__ = ("_files", "_remote")
+
+    def __init__(self, files: LogFile, remote: dict[str, Any], loop: Loop, streams: Streams) -> None:
+        """Raises OSError if the other one can't be reached."""
+        self._files = files
+        self._remote = open_log(remote, loop, streams)
+
+    def write(self, stream: str, data: bytes) -> None:
+        self._files.write(stream, data)
+        self._remote.write(stream, data)
+
+    def close(self) -> None:
+        self._files.close()
+        self._remote.close()
+
+
 class RotatingFile:
     """Appends whole records; no file grows above ``max_size`` bytes (0: no limit) unless one record does."""
 

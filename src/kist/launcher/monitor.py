@@ -20,7 +20,7 @@ from kist.launcher import channel, protocol, state
 from kist.launcher.control import Control, Later, Refused
 from kist.launcher.execs import Execs, exit_status
 from kist.launcher.failures import failure
-from kist.launcher.log import LogFile, open_log
+from kist.launcher.log import Both, LogFile, open_log
 from kist.launcher.loop import Loop
 from kist.launcher.pipes import Pipes
 from kist.launcher.protocol import Attach
@@ -143,12 +143,15 @@ class Monitor:
         """What can be done while the process is being made; raises what stands in the way (then ``refuse``)."""
         job = self._job
         self._control.listen(fds[job["listener"]], job["run_dir"])
-        if job["log_file"] is not None:
-            self._log = self._file_log.open(job["log"], fds[job["log_file"]])
-            if job["log"].get("compress"):
-                self._file_log.notify(self._rotated)
-        else:
+        if job["log_file"] is None:
             self._log = open_log(job["log"], self._loop, self._streams)
+        else:
+            files = job["log"].get("cache") or job["log"]
+            self._log = self._file_log.open(files, fds[job["log_file"]])
+            if files.get("compress"):
+                self._file_log.notify(self._rotated)
+            if files is not job["log"]:
+                self._log = Both(self._log, job["log"], self._loop, self._streams)
         self._streams.log = self._log
 
     def refuse(self, why: dict[str, Any]) -> None:

@@ -38,6 +38,9 @@ def words(driver: str, **options: str) -> dict[str, Any]:
     ("json-file", {"max-buffer-size": "1m"}, "only supported with 'mode=non-blocking'"),
     ("json-file", {"tag": "{{.Weather}}"}, "invalid log opt 'tag'"),
     ("json-file", {"labels-regex": "("}, "invalid log opt 'labels-regex'"),
+    ("syslog", {"cache-disabled": "x"}, "invalid value for option cache-disabled: x"),
+    ("syslog", {"cache-max-file": "0"}, "max-file cannot be less than 1"),
+    ("syslog", {"cache-what": "0"}, "unknown log opt 'cache-what' for syslog log driver"),
     ("syslog", {"syslog-address": "somewhere"}, "syslog-address should be in form proto://address"),
     ("syslog", {"syslog-address": "tcp+tls://x:1"}, "no syslog over TLS"),
     ("syslog", {"syslog-facility": "kitchen"}, "invalid syslog facility"),
@@ -80,3 +83,12 @@ def test_journald_gets_its_fields() -> None:
     assert fields["CONTAINER_NAME"] == "web"
     assert fields["SYSLOG_IDENTIFIER"] == "busybox:1"
     assert fields["APP_KIND"] == "x"
+
+
+def test_what_goes_elsewhere_is_kept_here_too_unless_that_is_not_wanted() -> None:
+    cache = {"driver": "local", "path": "/path", "max_size": 20 << 20, "max_file": 5, "compress": True}
+    assert words("journald")["cache"] == words("syslog")["cache"] == cache
+    assert words("syslog", cache_max_size="1m", cache_max_file="2", cache_compress="false")["cache"] == {
+        **cache, "max_size": 1 << 20, "max_file": 2, "compress": False}
+    assert words("syslog", cache_disabled="true")["cache"] is None
+    assert words("none", cache_disabled="true") == {"driver": "none"}
