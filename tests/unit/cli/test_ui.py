@@ -196,6 +196,28 @@ async def test_the_log_follows_and_is_searched(full: FakeEngine) -> None:
         await ui.shows("NAME", "one")
 
 
+async def test_long_lines_of_a_log_wrap(full: FakeEngine) -> None:
+    web = full.find("web")
+    assert web is not None
+    letters = "".join(f"{n:04}" for n in range(60))  # 240 cells: three rows of 80, or four beside a scroll bar
+    web.log = [(1, b"first\n"), (1, f"\x1b[31m{letters}\x1b[0m\n".encode()), (1, "é…漢字\n".encode())]
+    async with running(full, wanted="web") as ui:
+        await until(lambda: ui.app.row)
+        await ui.press("l")
+        await ui.shows("first", "0000", "0059", "漢字")
+        shown = [line.strip() for line in screen(ui.app).splitlines() if line.strip().isdigit()]
+        assert "".join(shown) == letters and len(shown) >= 3
+        await ui.press("w")
+        await until(lambda: "0059" not in screen(ui.app))
+        await ui.press(*["right"] * 24)
+        await ui.shows("0059")
+        await ui.press("w")
+        await ui.shows("0000", "0059")
+        ui.app.pane.add(["x" * 100_000] * 10)
+        await ui.press("home")
+        await ui.shows("first")
+
+
 async def test_processes_and_details(full: FakeEngine) -> None:
     async with running(full, wanted="web") as ui:
         await until(lambda: ui.app.row)

@@ -57,6 +57,7 @@ class UI(Window):
         minus fold(True)
         space tag
         U untag
+        w wrap
         enter zoom
         escape leave
         tab,shift+tab next_mode
@@ -114,6 +115,9 @@ class UI(Window):
 
     def on_pane_chosen(self, message: Pane.Chosen) -> None:
         self.action_mode(message.mode)
+
+    def action_wrap(self) -> None:
+        self.pane.wrap()
 
     def action_zoom(self) -> None:
         self.screen.toggle_class("zoomed")

@@ -15,7 +15,7 @@ HELP = (
     ("Move", (("↑ ↓ PgUp PgDn Home End", "through the list, or a large pane"),
               ("Enter", "the pane fills the screen, and back"),
               ("Tab  1 2 3 4", "the pane: plots, log, processes, details"),
-              ("← →", "sideways through long lines"))),
+              ("w  ← →", "wrap a log's long lines, or go sideways"))),
     ("See", (("F3 l", "the log, following"), ("i", "details (inspect)"), ("F4 /", "filter the list, or a large pane"),
              ("F6 < >", "sort; P cpu M memory N net O disk T age"), ("I", "turn the order round"),
              ("F5 t  + -", "tree of projects; unfold, fold"), ("a", "all containers, or only live ones"),

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
+from rich.cells import cell_len
 from rich.highlighter import JSONHighlighter
 from rich.segment import Segment
 from rich.text import Text
@@ -47,9 +48,12 @@ class Pane(ScrollView, can_focus=False):
         self.text: deque[str] = deque(maxlen=LINES)  # with SGR sequences at most
         self.grep = ""
         self.following = True
+        self.wraps = True  # a log's long lines go on below themselves
         self._shown: list[str] = []
-        self._wide = 0
+        self._widths: list[int] = []  # cells of each line that is shown
+        self._rows: list[tuple[int, int]] = []  # what each row shows: line, and from which cell on
         self._plots: list[Strip] = []
+        self._made: tuple[tuple[str, int, str, Look], Strip] | None = None
 
     @property
     def cells(self) -> int:
@@ -67,14 +71,17 @@ class Pane(ScrollView, can_focus=False):
     def clear(self) -> None:
         """Forget the text, for that of another container or mode."""
         self.text.clear()
-        self._shown, self._wide, self.following = [], 0, True
+        self._shown, self._widths, self.following = [], [], True
         self.scroll_to(0, 0, animate=False, force=True)
         self._arrange()
 
     def add(self, lines: list[str]) -> None:
         """More lines of a log; the end stays in sight while one has not scrolled away from it."""
         self.text.extend(lines)
-        self._take([*self._shown, *self._matching(lines)][-LINES:])
+        more = self._matching(lines)
+        self._shown = [*self._shown, *more][-LINES:]
+        self._widths = [*self._widths, *map(_cells, more)][-LINES:]
+        self._arrange()
 
     def replace(self, lines: list[str]) -> None:
         """All lines anew; the place stays."""
@@ -90,23 +97,33 @@ class Pane(ScrollView, can_focus=False):
         return [line for line in lines if self.grep in words.plain(line).lower()] if self.grep else lines
 
     def _take(self, lines: list[str]) -> None:
-        self._shown = lines
-        self._wide = max((len(line) for line in lines), default=0)
+        self._shown, self._widths = lines, list(map(_cells, lines))
         self._arrange()
+
+    def wrap(self) -> None:
+        """Wrap long lines, or no longer: then one looks at them sideways."""
+        self.wraps = not self.wraps
+        self._arrange()
+
+    @property
+    def _wrapping(self) -> bool:
+        return self.wraps and self.mode == LOG
 
     def _arrange(self) -> None:
         if self.mode == PLOTS:
             self.virtual_size = self.size
             self._plots = plots(self.history, look_of(self), self.cells, max(0, self.size.height - 1))
         else:
-            self.virtual_size = Size(max(self._wide, self.cells), len(self._shown) + 1)
+            self._rows = _rows(self._widths, self.cells if self._wrapping else 0)
+            wide = self.cells if self._wrapping else max(self.cells, *self._widths, 0)
+            self.virtual_size = Size(wide, len(self._rows) + 1)
             if self.mode == LOG and self.following:
-                self.scroll_to(y=len(self._shown) + 1 - self.size.height, animate=False, force=True)
+                self.scroll_to(y=len(self._rows) + 1 - self.size.height, animate=False, force=True)
         self.refresh()
 
     def scroll_by(self, lines: int, cells: int = 0) -> None:
         """Scroll; at its end a log is followed again."""
-        last = max(0, len(self._shown) + 1 - self.size.height)
+        last = max(0, len(self._rows) + 1 - self.size.height)
         y = max(0, min(last, self.scroll_offset.y + lines))
         self.following = y >= last
         self.scroll_to(max(0, self.scroll_offset.x + cells), y, animate=False, force=True)
@@ -132,13 +149,20 @@ class Pane(ScrollView, can_focus=False):
             return self._head(look)
         if self.mode == PLOTS:
             return self._plots[y - 1] if y <= len(self._plots) else Strip.blank(width)
-        index = self.scroll_offset.y + y - 1
-        if index >= len(self._shown):
-            told = " nothing written" * (index == 0 and self.mode == LOG and not self.grep)
+        row = self.scroll_offset.y + y - 1
+        if row >= len(self._rows):
+            told = " nothing written" * (row == 0 and self.mode == LOG and not self.grep)
             return Strip([Segment(told, look.dim)]).adjust_cell_length(width)
-        left = self.scroll_offset.x
-        text = self._styled(self._shown[index], look)
-        return Strip(text.render(self.app.console)).crop(left, left + width).adjust_cell_length(width)
+        line, start = self._rows[row]
+        left = start or self.scroll_offset.x
+        return self._whole(self._shown[line], look).crop(left, left + width).adjust_cell_length(width)
+
+    def _whole(self, line: str, look: Look) -> Strip:
+        """A line as it is; one that takes many rows is made once for all of them."""
+        key = (line, self.mode, self.grep, look)
+        if self._made is None or self._made[0] != key:
+            self._made = key, Strip(self._styled(line, look).render(self.app.console))
+        return self._made[1]
 
     def _styled(self, line: str, look: Look) -> Text:
         text = Text.from_ansi(line, no_wrap=True, end="")
@@ -157,6 +181,17 @@ class Pane(ScrollView, can_focus=False):
         if self.mode == LOG and not self.following:
             told += " · scrolled back, End to follow"
         return Strip([*segments, Segment(f"  {told}", look.bar_bold)]).adjust_cell_length(self.cells, look.bar)
+
+
+def _cells(line: str) -> int:
+    return cell_len(words.plain(line))
+
+
+def _rows(widths: Sequence[int], width: int) -> list[tuple[int, int]]:
+    """(line, first cell) of each row when lines are broken at `width`; 0: they aren't."""
+    if width <= 0:
+        return [(line, 0) for line in range(len(widths))]
+    return [(line, start) for line, cells in enumerate(widths) for start in range(0, max(cells, 1), width)]
 
 
 def process_lines(found: dict[str, Any]) -> list[str]:
