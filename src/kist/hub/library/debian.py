@@ -23,7 +23,8 @@ DROP = (
     "etc/hostname", "etc/passwd-", "etc/group-", "etc/shadow-", "etc/gshadow-", "etc/subuid-", "etc/subgid-",
     "etc/.pwd.lock", "var/lib/systemd/",
 )
-_UNUSED = ("usr/share/doc/*", "usr/share/man/*", "usr/share/info/*", "usr/share/locale/*", "usr/share/lintian/*")
+# dpkg's patterns see whole paths, from the root on.
+_UNUSED = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/info/*", "/usr/share/locale/*", "/usr/share/lintian/*")
 _PUBLIC = "http://deb.debian.org/debian"
 
 
@@ -112,7 +113,7 @@ def _mmdebstrap(
     args = [need("mmdebstrap", "mmdebstrap"), "--quiet", "--mode=auto", "--format=tar", "--skip=essential/unlink",
             '--aptopt=APT::Sandbox::User "root"',  # a locked archive may lie where only its owner may look
             "--dpkgopt=force-unsafe-io", *(f"--dpkgopt=path-exclude={pattern}" for pattern in _UNUSED),
-            "--dpkgopt=path-include=usr/share/doc/*/copyright", *options,
+            "--dpkgopt=path-include=/usr/share/doc/*/copyright", *options,
             *(f"--setup-hook={hook}" for hook in setup), *(f"--customize-hook={hook}" for hook in customize)]
     run(*args, supply.suite, str(out), str(listed),
         env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "SOURCE_DATE_EPOCH": str(supply.epoch), "LC_ALL": "C.UTF-8",

@@ -39,7 +39,7 @@ from kist.errors import InvalidParameter
 
 FOLDER = Path(__file__).parent / "recipes"
 #: What the builder itself does to an image: another number is another image.
-BUILDER = 2
+BUILDER = 3
 
 
 class _Part(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):

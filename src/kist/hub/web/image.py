@@ -195,9 +195,9 @@ def _compare(hub: Hub, name: str, old: View, new: View) -> list[Difference]:
 
 
 def _shared(old: Manifest, new: Manifest) -> int:
-    """Bytes of layers that both have: what a pull of the second spares after the first."""
-    have = {entry.digest for entry in old.layers}
-    return sum(entry.size for entry in new.layers if entry.digest in have)
+    """Bytes of blobs that both have: what a pull of the second spares after the first."""
+    have = {entry.digest for entry in old.blobs}
+    return sum(entry.size for entry in new.blobs if entry.digest in have)
 
 
 def config_differences(old: ImageConfig | None, new: ImageConfig | None) -> list[tuple[str, str, str]]:
