@@ -261,7 +261,7 @@ def test_debian_runs_apt_and_bash(box: Daemon) -> None:
     places = "/usr/share/doc /usr/share/man /usr/share/info /usr/share/locale"
     for image in ("debian", "redis"):  # bootstrapped, and installed over it
         files = box.ok("run", "--rm", image, "sh", "-c", f"find {places} -type f", timeout=120).splitlines()
-        assert {Path(name).name for name in files} == {"copyright"}, "what serves nobody in an image is left out"
+        assert {Path(name).name for name in files} - {"dir"} == {"copyright"}, "what serves nobody is left out"
 
 
 def test_the_hub_is_named_when_docker_io_is_out_of_reach(daemon: Daemon, make_daemon: Callable[..., Daemon]) -> None:

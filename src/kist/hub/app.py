@@ -26,6 +26,7 @@ from kist.hub.content import Content
 from kist.hub.database import Database
 from kist.hub.errors import HubError
 from kist.hub.hub import Hub, hub_of, in_thread
+from kist.hub.rebinding import OwnNamesOnly
 from kist.hub.sqlite_metadata import SqliteMetadata
 from kist.hub.upstream import Cache, make_upstreams
 from kist.hub.v2 import routes as v2
@@ -58,6 +59,9 @@ def open_hub(config: HubConfig, content: Content | None = None) -> Hub:
 
 
 def make_app(hub: Hub) -> Starlette:
+    middleware = [Middleware(AccessLog, hub=hub)]
+    if not isinstance(hub.access, AccountAccess):
+        middleware.append(Middleware(OwnNamesOnly, url=hub.config.url))
     app = Starlette(
         routes=[
             Route("/healthz", healthz),
@@ -67,7 +71,7 @@ def make_app(hub: Hub) -> Starlette:
             Route("/v2", v2.dispatch, methods=_ALL_METHODS),
             *pages.ROUTES,
         ],
-        middleware=[Middleware(AccessLog, hub=hub)],
+        middleware=middleware,
         exception_handlers={404: pages.not_found, 405: pages.not_found},
         lifespan=_lifespan,
     )

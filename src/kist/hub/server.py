@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import re
 import signal
 import socket
 import ssl
@@ -98,9 +99,9 @@ class ZeroCopyProtocol(H11Protocol):
 
     def _offering(self, app: ASGIApp) -> ASGIApp:
         async def offered(scope: Scope, receive: Receive, send: Send) -> None:
-            if _has_two_lengths(scope):
+            if _is_ambiguous(scope):
                 await send({"type": "http.response.start", "status": 400, "headers": [(b"connection", b"close")]})
-                await send({"type": "http.response.body", "body": b"a body has one length\n"})
+                await send({"type": "http.response.body", "body": b"a request has one host, and its body one length\n"})
                 return
             scope.setdefault("extensions", {})[ZERO_COPY] = {}
 
@@ -139,10 +140,14 @@ class ZeroCopyProtocol(H11Protocol):
             self._break_off()
 
 
-def _has_two_lengths(scope: Scope) -> bool:
-    """Content-Length and Transfer-Encoding: what a proxy takes for the next request may differ (RFC 9112, 6.1)."""
-    names = {name for name, _ in scope.get("headers", ())}
-    return b"content-length" in names and b"transfer-encoding" in names
+_HOST = re.compile(rb"(\[[0-9a-fA-F:.]+\]|[^\[\]/@?#\s]*)(:\d*)?")
+
+
+def _is_ambiguous(scope: Scope) -> bool:
+    """Two lengths: what a proxy takes for the next request may differ (RFC 9112, 6.1); a Host that is none (3.2)."""
+    headers = dict(scope.get("headers", ()))
+    two = b"content-length" in headers and b"transfer-encoding" in headers
+    return two or not _HOST.fullmatch(headers.get(b"host", b""))
 
 
 def bind_unix(path: str) -> socket.socket:

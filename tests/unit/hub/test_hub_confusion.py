@@ -192,6 +192,28 @@ def test_an_immutable_repository_keeps_its_blobs_too(client: Client) -> None:
     assert client.get(f"/v2/app/blobs/{sha256(image.layers[0])}").status == 200
 
 
+# --- names that lead here -------------------------------------------------------------------------------------------
+
+BROWSER = {"User_Agent": "Mozilla/5.0 (X11; Linux x86_64)"}
+
+
+@pytest.mark.parametrize(("host", "status"), [
+    ("evil.example", 421), ("evil.example:5555", 421), ("127.0.0.1.evil.example", 421), ("hub.example.com", 200),
+    ("127.0.0.1:5555", 200), ("[::1]:5555", 200), ("192.0.2.1", 200), ("localhost", 200), ("a.localhost:1", 200),
+    ("", 421)])
+def test_an_open_hub_is_no_other_sites_server(start: Start, host: str, status: int) -> None:
+    client = start(url="https://hub.example.com")
+    for path in ("/", "/v2/", "/v2/_catalog", "/api/search", "/static/hub.css"):
+        assert client.get(path, Host=host, **BROWSER).status == status
+    pushed = client("POST", f"/v2/app/blobs/uploads/?digest={sha256(b'x')}", b"x", Host=host, **BROWSER)
+    assert pushed.status == (421 if status == 421 else 201)
+    assert client.get("/v2/", Host=host or "x").status == 200, "docker may use any name that leads here"
+
+
+def test_with_accounts_names_are_no_matter(secured: Client) -> None:
+    assert secured.get("/", Host="any.example", **BROWSER).status == 200
+
+
 # --- HTTP ---------------------------------------------------------------------------------------------------------
 
 
@@ -204,6 +226,19 @@ def test_a_body_with_two_lengths_is_refused_and_ends_the_connection(client: Clie
         while data := raw.recv(4096):
             got += data
     assert got.startswith(b"HTTP/1.1 400 ") and got.count(b"HTTP/1.1 ") == 1
+
+
+@pytest.mark.parametrize("host", ["[::1", "a b", "a/b", "me@a", "[x]:5", "a?b", "a#b"])
+def test_a_host_that_is_none_is_refused(secured: Client, host: str) -> None:
+    for path in ("/", "/v2/", "/signin"):
+        assert secured.get(path, Host=host).status == 400
+
+
+@pytest.mark.parametrize("origin", ["http://[", "null", "http://", "//x", "x", "https://evil.example"])
+def test_an_origin_that_is_not_ours_sends_no_form(secured: Client, origin: str) -> None:
+    fields = {"name": "alice", "password": PASSWORD, "csrf": ""}
+    assert secured.form("/signin", fields, Origin=origin).status == 403
+    assert secured.form("/signin", fields, Origin=secured.url).status == 303
 
 
 def test_no_browser_takes_a_blob_for_a_page(client: Client) -> None:

@@ -11,6 +11,7 @@ import io
 import tarfile
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from pathlib import Path
 
 _CHUNK = 1 << 20
@@ -107,10 +108,7 @@ def settle_tar(raw: Path, out: Path, epoch: int, drop: tuple[str, ...] = (), bas
     """
     with tarfile.open(raw) as source, LayerTar(out, epoch) as layer:
         have = _wanted(source, drop)
-        old = {}
-        if base is not None:
-            with tarfile.open(base) as below:
-                old = {n: _fingerprint(below, m) for n, m in _wanted(below, ()).items()}
+        old = _fingerprints(base) if base is not None else {}
         new = {n for n, m in have.items() if not any(fnmatchcase(n, pattern) for pattern in without)
                and old.get(n) != _fingerprint(source, m)}
         for name in sorted(new | _parents(new)):
@@ -120,6 +118,13 @@ def settle_tar(raw: Path, out: Path, epoch: int, drop: tuple[str, ...] = (), bas
             parent, _, leaf = name.rpartition("/")
             if not parent or parent in have:
                 layer.file(f"{parent}/.wh.{leaf}".lstrip("/"), b"")
+
+
+@lru_cache(maxsize=2)
+def _fingerprints(base: Path) -> dict[str, tuple[object, ...]]:
+    """Of everything in a base, which is compared with each root that stands on it; a settled tar never changes."""
+    with tarfile.open(base) as below:
+        return {n: _fingerprint(below, m) for n, m in _wanted(below, ()).items()}
 
 
 def _parents(names: set[str]) -> set[str]:
