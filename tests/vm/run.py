@@ -34,6 +34,9 @@ PARTS = {
         "volumes on an NFS and an SMB server", ("tests/kernel/engine/test_engine_networkvolumes.py",), workers=0,
         packages=("nfs-kernel-server", "nfs-common", "samba", "samba-libs", "samba-common-bin"),
         programs=("exportfs", "rpc.mountd", "rpc.nfsd", "smbd", "smbpasswd")),
+    "apparmor": Part(
+        "AppArmor in force", ("tests/kernel/engine/test_engine_apparmor.py",), workers=0,
+        packages=("apparmor",), programs=("apparmor_parser",)),
     "systemd-v1": Part("systemd's driver on version 1", SYSTEMD, groups="systemd", workers=0,
                        options="systemd.unified_cgroup_hierarchy=0 systemd.legacy_systemd_cgroup_controller=1"),
     "v1": Part("control groups of version 1, all of them", LIMITS, groups="v1", options=""),

@@ -9,6 +9,7 @@ import asyncio
 import resource
 from contextlib import AsyncExitStack
 
+from kist.engine.apparmor import AppArmor
 from kist.engine.background import Background
 from kist.engine.config import Config
 from kist.engine.container import Register
@@ -81,6 +82,9 @@ class Engine:
         stack.callback(places.trash.close)
         launcher = await Launcher.spawn(seccomp_cache=config.seccomp_cache, log=places.log_of_launcher)
         stack.push_async_callback(launcher.close)
+        apparmor = AppArmor()
+        apparmor.begin()
+        stack.push_async_callback(apparmor.ready)
         _allow_many_files()
         networks = Networks(data=config.data, run=config.run, bridge=config.bridge, table=config.nft_table,
                             subnet=config.subnet, pools=config.pools or DEFAULT_POOLS,
@@ -103,7 +107,7 @@ class Engine:
         stack.push_async_callback(background.close)
         stack.callback(_let_go, register)
         return Parts(config=config, host=host, places=places, records=records, register=register, events=events,
-                     background=background, store=store, networks=networks, launcher=launcher)
+                     background=background, store=store, networks=networks, launcher=launcher, apparmor=apparmor)
 
 
 def _allow_many_files() -> None:

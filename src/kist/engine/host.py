@@ -28,7 +28,6 @@ class Host:
     limits: Machine
     memory: int
     known_capabilities: frozenset[str]
-    apparmor: bool
     cgroup_version: int
     os_name: str
     os_version: str
@@ -46,7 +45,6 @@ class Host:
                            memory_nodes=_read_set("/sys/devices/system/node/online") or frozenset({0})),
             memory=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
             known_capabilities=known & _permitted(),
-            apparmor=os.path.isdir("/sys/kernel/security/apparmor"),
             cgroup_version=2 if os.path.exists("/sys/fs/cgroup/cgroup.controllers") else 1,
             os_name=os_name, os_version=os_version)
 

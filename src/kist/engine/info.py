@@ -23,6 +23,7 @@ DRIVERS = {"overlay": "overlay2"}
 
 async def info(parts: Parts) -> Json:
     config, host = parts.config, parts.host
+    await parts.apparmor.ready()
     images = await asyncio.to_thread(parts.store.images.list)
     read = await asyncio.to_thread(_from_disk, parts)
     return {
@@ -63,8 +64,8 @@ async def info(parts: Parts) -> Json:
         "InitBinary": "docker-init",
         **{key: {"ID": ""} for key in ("ContainerdCommit", "RuncCommit", "InitCommit")},
         "SecurityOptions": ["name=seccomp,profile=builtin", "name=cgroupns",
-                            *(["name=apparmor"] if host.apparmor else [])],
-        "Warnings": [*read["Warnings"], *await parts.networks.warnings()],
+                            *(["name=apparmor"] if parts.apparmor.enabled else [])],
+        "Warnings": [*read["Warnings"], *filter(None, [parts.apparmor.warning]), *await parts.networks.warnings()],
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from kist.engine.apparmor import AppArmor
 from kist.engine.background import Background
 from kist.engine.config import Config
 from kist.engine.container import Register
@@ -31,3 +32,4 @@ class Parts:
     store: Store
     networks: Networks
     launcher: Launcher
+    apparmor: AppArmor

@@ -68,7 +68,7 @@ class Prepare:
             machine=parts.host.machine,
             kernel=parts.host.release,
             known_capabilities=parts.host.known_capabilities,
-            apparmor=parts.host.apparmor,
+            apparmor=parts.apparmor.profile(settings),
             variables=[variable for one in linked for variable in one.variables],
         )
         return compile_spec(record, facts)

@@ -104,6 +104,7 @@ class ContainerRecord(msgspec.Struct, omit_defaults=True):
     health: Health | None = None
     restart_wanted: bool = False  # unhealthy: whatever ends this run, the next one is to begin
     pending: Pending | None = None
+    apparmor: str = ""  # the profile that it was started with
     unapplied: bool = False  # limits are on record that its control group may not have yet
 
     @property

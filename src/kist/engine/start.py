@@ -47,17 +47,22 @@ class Start:
         """At create: do what start would have to do. What can't be done yet is left to start, which will say why.
         Blocking."""
         record = container.record
-        if is_late(record.host) or any(mount.idmap for mount in record.mounts):  # whose files they are is seen at start
+        if not self._parts.apparmor.settled or is_late(record.host):
+            return
+        if any(mount.idmap for mount in record.mounts):  # whose files they are is seen at start
             return
         try:
             self._prepare.spec(container)
         except KistError:
             return
+        record.apparmor = self._parts.apparmor.profile(record.host)
         container.spec_ready = True
 
     async def run(self, container: Container) -> None:
         """From created or exited to running; the caller holds the lock and has checked the state."""
         await self._take_over(container)
+        await self._parts.apparmor.ready()
+        container.record.apparmor = self._parts.apparmor.profile(container.record.host)
         attaches = container.take_parked()
         try:
             async with AsyncExitStack() as undo:

@@ -66,7 +66,7 @@ class Facts:
     machine: str = "x86_64"  # uname's words
     kernel: str = "5.10"
     known_capabilities: frozenset[str] | None = None
-    apparmor: bool = False
+    apparmor: str = ""  # the profile's name; "" without AppArmor
     images: dict[str, list[Json]] = field(default_factory=dict)  # target → mounts, the last with its `destination`
     owners: dict[str, Json] = field(default_factory=dict)  # target → id mappings
     variables: list[str] = field(default_factory=list)  # of legacy links; the container's own come behind them
@@ -137,7 +137,7 @@ def exec_process(record: ContainerRecord, body: Json, user: User, *,
     }
     if tty:
         process["consoleSize"] = _console(body.get("ConsoleSize"))
-    return process
+    return {**process, **({} if body.get("Privileged") else _confined(record.apparmor))}
 
 
 def environment(record: ContainerRecord, user: User, *, tty: bool, extra: list[str] | None = None,
@@ -199,9 +199,11 @@ def _process(record: ContainerRecord, facts: Facts, granted: list[str], security
     }
     if tty:
         process["consoleSize"] = _console(host.get("ConsoleSize"))
-    if facts.apparmor and not host["Privileged"] and security.apparmor not in (None, "unconfined"):
-        process["apparmorProfile"] = security.apparmor
-    return process
+    return {**process, **_confined(facts.apparmor)}
+
+
+def _confined(profile: str) -> Json:
+    return {"apparmorProfile": profile} if profile not in ("", "unconfined") else {}
 
 
 def _linux(record: ContainerRecord, facts: Facts, granted: list[str], security: SecurityOptions) -> Json:

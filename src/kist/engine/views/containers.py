@@ -37,7 +37,7 @@ def inspect(record: ContainerRecord, *, data_dir: str, exec_ids: list[str], grap
         "Platform": "linux",
         "MountLabel": "",
         "ProcessLabel": "",
-        "AppArmorProfile": "",
+        "AppArmorProfile": record.apparmor,
         "ExecIDs": exec_ids or None,
         "HostConfig": host_config(record.host),
         "GraphDriver": {"Name": "overlay2", "Data": graph},
