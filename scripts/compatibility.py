@@ -28,6 +28,8 @@ NOTES: dict[str, tuple[str, str]] = {
     "kernel-memory": (SAME, "Linux has no such limit any more: warned of and dropped (Docker drops it in silence)"),
     "runtime": (PARTLY, "`kist` only: the server has one runtime (any engine can use `kist oci` as its own)"),
     "security-opt": (DONE, "SELinux labels: taken where the host has no SELinux, as by Docker; else only `disable`"),
+    "log-driver": (PARTLY, "`json-file`, `local`, `syslog`, `journald`, `none`"),
+    "log-opt": (PARTLY, "all of these drivers' but syslog over TLS"),
     "storage-opt": (DONE, "`size`, on any file system (Docker's overlay2 needs XFS with project quotas)"),
     "use-api-socket": (DONE, ""),
     "userns": (DONE, "as a Docker without `userns-remap`: `host` or nothing"),

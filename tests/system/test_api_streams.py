@@ -6,14 +6,16 @@ import io
 import json
 import os
 import socket
+import subprocess
 import tarfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
-from support.daemon import Daemon
+from support.daemon import Daemon, docker_command
 from system.api_http import ask
 
 UPGRADE = "Connection: Upgrade\r\nUpgrade: tcp\r\n"
@@ -92,6 +94,50 @@ def test_a_websocket_carries_the_stream(daemon: Daemon) -> None:
         ask(daemon, "POST", f"/containers/{id}/start")
         client.sendall(b"\x81\x83\0\0\0\0hi\n")  # a text frame, masked with zeros
         assert _rest(client) == b"\x82\x03hi\n\x88\x02\x03\xe8"
+
+
+def test_several_clients_share_a_container(daemon: Daemon) -> None:
+    """Two commands and a websocket: what one sends all see; one that is killed or doesn't read hinders nobody."""
+    box = daemon.ok("run", "-di", "--name", "box", "busybox", "sh", "-c", "while read line; do echo got $line; done")
+    commands = [subprocess.Popen([docker_command(), "attach", "box"], env=daemon.env, stdin=subprocess.PIPE,
+                                 stdout=subprocess.PIPE) for _ in range(3)]
+    try:
+        first, second, silent = commands
+        assert first.stdin and first.stdout and second.stdin and second.stdout and silent.stdin
+        with _sent(daemon, "GET", "/containers/box/attach/ws?stream=1&stdin=1&stdout=1", (
+                "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+                "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n")) as web:
+            _head(web)
+            give_up = time.monotonic() + 20
+            while sum(event["Action"] == "attach" for event in _events(daemon, box)) < 4:
+                assert time.monotonic() < give_up
+                time.sleep(0.05)
+            first.stdin.write(b"one\n")
+            first.stdin.flush()
+            assert first.stdout.readline() == second.stdout.readline() == b"got one\n"
+            assert web.recv(100) == b"\x82\x08got one\n"
+            web.sendall(b"\x81\x84\0\0\0\0two\n")
+            assert first.stdout.readline() == second.stdout.readline() == b"got two\n"
+            assert web.recv(100) == b"\x82\x08got two\n"
+            first.kill()
+            second.stdin.write(b"three\n")
+            second.stdin.flush()
+            assert second.stdout.readline() == b"got three\n"
+            assert web.recv(100) == b"\x82\x0agot three\n"
+        second.stdin.write(b"x" * 60_000 + b"\n")  # the websocket has vanished, and `silent` reads nothing
+        second.stdin.flush()
+        assert len(second.stdout.readline()) == 60_005
+    finally:
+        for command in commands:
+            command.kill()
+            command.communicate()
+    assert daemon.ok("inspect", "-f", "{{.State.Running}}", "box") == "true"
+
+
+def _events(daemon: Daemon, name: str) -> list[dict[str, Any]]:
+    said = daemon.ok("events", "--since", "1", "--until", str(time.time()), "--filter", f"container={name}",
+                     "--format", "{{json .}}")
+    return [json.loads(line) for line in said.splitlines()]
 
 
 def test_wait_answers_its_head_at_once_and_its_body_at_the_end(daemon: Daemon) -> None:
