@@ -16,7 +16,7 @@ import pytest
 
 from kist.engine.config import Config
 from kist.errors import InvalidParameter, Unavailable
-from kist.hub.library import elf, lock, sbom
+from kist.hub.library import debian, elf, lock, sbom
 from kist.hub.library.archive import AptArchive
 from kist.hub.library.layer import LayerTar, settle_tar
 from kist.hub.library.layout import write_image
@@ -261,6 +261,14 @@ def test_a_lock_knows_what_is_in_it(tmp_path: Path) -> None:
         shop.build("kist/base", tmp_path / "again")
     with pytest.raises(InvalidParameter, match="the lock file has no debian"):
         shop.archive.sources("debian", archives, tmp_path / "x")
+
+
+def test_a_user_who_can_make_no_root_is_told_what_he_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mmdebstrap").write_text("#!/bin/sh\necho 'E: unable to pick chroot mode automatically' >&2; exit 25\n")
+    (tmp_path / "mmdebstrap").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with pytest.raises(Unavailable, match="subordinate ids"):
+        debian.bootstrap(tmp_path / "out.tar", debian.Supply("bookworm", EPOCH, ["deb copy:///nowhere ./"]))
 
 
 @pytest.mark.parametrize("text", [

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from kist.errors import EngineFailure, Unavailable
 from kist.hub.library.programs import need, run
 from kist.hub.library.recipe import User
 
@@ -115,9 +116,15 @@ def _mmdebstrap(
             "--dpkgopt=force-unsafe-io", *(f"--dpkgopt=path-exclude={pattern}" for pattern in _UNUSED),
             "--dpkgopt=path-include=/usr/share/doc/*/copyright", *options,
             *(f"--setup-hook={hook}" for hook in setup), *(f"--customize-hook={hook}" for hook in customize)]
-    run(*args, supply.suite, str(out), str(listed),
-        env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "SOURCE_DATE_EPOCH": str(supply.epoch), "LC_ALL": "C.UTF-8",
-             "TMPDIR": str(out.parent), "DEBIAN_FRONTEND": "noninteractive"})
+    try:
+        run(*args, supply.suite, str(out), str(listed), env={
+            "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "SOURCE_DATE_EPOCH": str(supply.epoch), "LC_ALL": "C.UTF-8",
+            "TMPDIR": str(out.parent), "DEBIAN_FRONTEND": "noninteractive"})
+    except EngineFailure as error:
+        if "chroot mode" in error.message:
+            raise Unavailable("installing packages needs root, or a user with subordinate ids: newuidmap (package "
+                              "uidmap), and a line for the user in /etc/subuid and /etc/subgid") from None
+        raise
     if supply.kept is not None:
         _keep(used, supply.kept)
 
