@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     Body = dict[str, Any] | bytes | Iterable[bytes] | None
     Query = dict[str, Any] | None
+    Request = tuple[str, str, Query, Body, dict[str, str] | None]
 
 _PLAIN = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~/:@,")
 
@@ -51,27 +52,40 @@ class StreamError(EngineFailure):
 
 
 class Exchange:
-    """A request that was sent and not answered yet."""
+    """A request that was sent and not answered yet. An older server is asked again, in its own version."""
 
-    __slots__ = ("_client", "_connection", "_method")
+    __slots__ = ("_client", "_connection", "_request", "_version")
 
-    def __init__(self, client: Client, connection: Connection, method: str) -> None:
-        self._client, self._connection, self._method = client, connection, method
+    def __init__(self, client: Client, connection: Connection, request: Request) -> None:
+        self._client, self._connection, self._request = client, connection, request
+        self._version = client.version
 
     def answer(self) -> Response:
         """The answer's head; raises the error that it tells."""
         try:
-            response = self._connection.response(self._method)
+            response = self._connection.response(self._request[0])
             if response.status >= 400:
                 raise _error(response)
+        except InvalidParameter as error:
+            self._connection.close()
+            client, older = self._client, _older_version(error.message)
+            if not older or older == self._version or not _can_be_repeated(self._request[3]):
+                raise
+            client.version, client.agreed = older, True
+            return client.send(*self._request).answer()
         except OSError as error:
             self._connection.close()
             raise ProtocolError(f"error during connect: {error.strerror or error}") from None
         except KistError:
             self._connection.close()
             raise
+        self._client.agreed = True
         response.give_back_to(self._client.idle)
         return response
+
+
+def _can_be_repeated(body: Body) -> bool:
+    return body is None or isinstance(body, (dict, bytes))
 
 
 class Client:
@@ -81,6 +95,7 @@ class Client:
                  headers: dict[str, str] | None = None) -> None:
         self.address = Address(address) if isinstance(address, str) else address
         self.version = version
+        self.agreed = not version  # the server takes this version
         self.timeout = timeout
         self.headers = {"User-Agent": f"kist/{VERSION}", **(headers or {})}
         self.idle: list[Connection] = []
@@ -102,6 +117,8 @@ class Client:
     def send(self, method: str, path: str, query: Query = None, body: Body = None,
              headers: dict[str, str] | None = None) -> Exchange:
         """Send a request and leave its answer for later."""
+        if not self.agreed and not _can_be_repeated(body):
+            self._agree()
         connection = self.connect()
         sent = {**self.headers, **headers} if headers else dict(self.headers)
         data: bytes | Iterable[bytes] | None
@@ -118,7 +135,11 @@ class Client:
             raise ProtocolError(f"error during connect: {error.strerror or error}") from None
         if self.ahead:
             self._open_ahead()
-        return Exchange(self, connection, method)
+        return Exchange(self, connection, (method, path, query, body, headers))
+
+    def _agree(self) -> None:
+        """Before something is sent that can't be sent twice: a ping, whose refusal tells the server's version."""
+        self.send("GET", "/_ping").answer().read()
 
     def _open_ahead(self) -> None:
         count, self.ahead = self.ahead, 0
@@ -130,13 +151,6 @@ class Client:
     def request(self, method: str, path: str, query: Query = None, body: Body = None,
                 headers: dict[str, str] | None = None) -> Response:
         """Send a request and read the head of its answer; raises a KistError for a status from 400 on."""
-        try:
-            return self.send(method, path, query, body, headers).answer()
-        except InvalidParameter as error:
-            older = _older_version(error.message)
-            if not older or older == self.version or not (body is None or isinstance(body, (dict, bytes))):
-                raise
-            self.version = older
         return self.send(method, path, query, body, headers).answer()
 
     def call(self, method: str, path: str, query: Query = None, body: Body = None,

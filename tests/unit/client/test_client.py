@@ -46,6 +46,22 @@ def test_an_older_server_is_asked_again_in_its_version(engine: FakeEngine) -> No
     assert engine.lines() == ["GET /containers/json", "GET /containers/json"]
 
 
+def test_an_older_server_is_asked_in_its_version_whatever_is_sent(engine: FakeEngine) -> None:
+    """Also when several requests are under way at once, and when a body is a stream that can be sent only once."""
+    engine.newest = "1.45"
+    with Client(engine.host) as client:
+        under_way = [client.containers.send_post(name, "start") for name in ("a", "b", "c")]
+        for sent in under_way:
+            with pytest.raises(NotFound, match="No such container"):
+                sent.answer()
+        assert client.version == "1.45"
+    with Client(engine.host) as client:
+        engine.answers[("POST", "/images/load")] = (200, {"stream": "Loaded"})
+        assert list(client.images.load(iter([b"abc", b"def"]))) == [{"stream": "Loaded"}]
+        assert [body for _, path, _, body in engine.requests if path.startswith("/images/load")] == [b"abcdef"]
+
+
+
 def test_a_connection_that_was_closed_meanwhile_is_not_used_again(engine: FakeEngine) -> None:
     k = Client(engine.host)
     k.system.ping()
