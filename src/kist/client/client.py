@@ -69,6 +69,8 @@ class Exchange:
         except InvalidParameter as error:
             self._connection.close()
             client, older = self._client, _older_version(error.message)
+            if self._request[0] == "HEAD":  # its refusal has no words
+                older = _lower(response.headers.get("api-version", ""), self._version)
             if not older or older == self._version or not _can_be_repeated(self._request[3]):
                 raise
             client.version, client.agreed = older, True
@@ -250,6 +252,14 @@ def _older_version(message: str) -> str:
     """The version to fall back to: "client version 1.51 is too new. Maximum supported API version is 1.45"."""
     _, mark, rest = message.partition("Maximum supported API version is ")
     return rest.split()[0].rstrip(".") if mark and rest else ""
+
+
+def _lower(version: str, asked: str) -> str:
+    """`version`, if it is a lower one than was asked for."""
+    try:
+        return version if [*map(int, version.split("."))] < [*map(int, asked.split("."))] else ""
+    except ValueError:
+        return ""
 
 
 def quote(text: str) -> str:

@@ -55,6 +55,8 @@ def test_an_older_server_is_asked_in_its_version_whatever_is_sent(engine: FakeEn
             with pytest.raises(NotFound, match="No such container"):
                 sent.answer()
         assert client.version == "1.45"
+    with Client(engine.host) as client, pytest.raises(NotFound):
+        client.containers.stat("nope", "/")  # a HEAD, whose refusal has no words
     with Client(engine.host) as client:
         engine.answers[("POST", "/images/load")] = (200, {"stream": "Loaded"})
         assert list(client.images.load(iter([b"abc", b"def"]))) == [{"stream": "Loaded"}]
