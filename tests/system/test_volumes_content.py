@@ -127,13 +127,31 @@ def test_an_import_lies_over_what_is_there(server: Daemon) -> None:
 def test_a_hostile_archive_changes_nothing(server: Daemon, entries: list[tuple[str, bytes]]) -> None:
     in_volume(server, "vol", "echo old > /v/kept")
     done = piped(server, "volume", "import", "vol", data=archive(("kept", b"new\n"), *entries))
-    assert done.returncode == 1 and done.stderr, done
+    assert done.returncode == 1 and done.stderr and b"the layer" not in done.stderr, done
     assert in_volume(server, "vol", "ls /v; cat /v/kept") == "kept\nold"
     assert piped(server, "volume", "import", "fresh", data=archive(*entries)).returncode == 1
     assert server.ok("volume", "ls", "-q") == "vol"
     assert piped(server, "volume", "import", "vol", data=b"no tar at all" * 100).returncode == 1
     assert piped(server, "volume", "import", "vol", data=archive(("big", bytes(99999)))[:40000]).returncode == 1
     assert in_volume(server, "vol", "ls /v; cat /v/kept") == "kept\nold"
+
+
+def test_a_volume_that_lies_elsewhere_is_written_where_it_is(server: Daemon, tmp_path: Path) -> None:
+    """An import can't be taken back there, and says so; a restore isn't begun."""
+    server.ok("volume", "create", "-o", "type=none", "-o", "o=bind", "-o", f"device={tmp_path}", "there")
+    in_volume(server, "there", "echo old > /v/kept; echo old > /v/changed")
+    given = archive(("changed", b"new\n"), ("dir/added", b"new\n"))
+    assert piped(server, "volume", "import", "there", data=given).returncode == 0
+    assert in_volume(server, "there", "cd /v; cat kept changed dir/added") == "old\nnew\nnew"
+    done = piped(server, "volume", "import", "there", data=archive(("changed", b"newer\n"), ("../up", b"x")))
+    assert done.returncode == 1 and (b"(volume there lies elsewhere, type=none: what was unpacked until then stays in "
+                                     b"it)") in done.stderr
+    assert (tmp_path / "changed").read_text() == "newer\n" and not (tmp_path.parent / "up").exists()
+    server.ok("volume", "snapshot", "there", "snap")
+    done = piped(server, "volume", "restore", "there", "snap")
+    assert done.returncode == 1 and (
+        b"volume there is mounted from elsewhere: import an export of snap into it") in done.stderr
+    assert not any(str(server.data) in line for line in Path("/proc/self/mountinfo").read_text().splitlines())
 
 
 def test_links_of_an_archive_stay_inside(server: Daemon, tmp_path: Path) -> None:

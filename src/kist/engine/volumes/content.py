@@ -30,12 +30,13 @@ from kist.engine.threads import ToThread, from_thread
 from kist.engine.volumes import driver
 from kist.engine.volumes.copyup import Copier
 from kist.engine.volumes.use import VolumeUse
-from kist.errors import EngineFailure
+from kist.errors import EngineFailure, InvalidParameter, KistError
 from kist.launcher.client import LaunchError
 from kist.linux.rename import exchange
 from kist.linux.sync import syncfs
 from kist.store import tree
 from kist.store.compress import decompress
+from kist.store.errors import InvalidLayer
 from kist.store.extract import Extractor
 from kist.store.tarformat import DIRECTORY, Entry
 from kist.store.tarread import TarReader
@@ -79,7 +80,13 @@ class VolumeContent:
     async def _unpack(self, record: VolumeRecord, source: ToThread, *, new: bool) -> None:
         if not new and driver.is_elsewhere(record.options):
             async with self._use.using(record) as path:
-                await asyncio.to_thread(_extract, path, source)
+                try:
+                    await asyncio.to_thread(_extract, path, source)
+                except KistError as error:
+                    kind = InvalidParameter if isinstance(error, InvalidParameter) else EngineFailure
+                    where = (record.options or {})["type"]
+                    raise kind(f"{error.message} (volume {record.name} lies elsewhere, type={where}: what was unpacked "
+                               "until then stays in it)") from error
             return
 
         def work() -> None:
@@ -292,6 +299,10 @@ def _pack(path: str, sink: Sink) -> None:
 
 def _extract(path: str, source: ToThread) -> None:
     """The archive is a stranger's: every path is looked up inside of the volume, entries are counted."""
-    with Extractor(path, plain=True) as extractor:
-        extractor.unpack(TarReader(decompress(source), sparse=True))
-        extractor.finish([])
+    try:
+        with Extractor(path, plain=True) as extractor:
+            extractor.unpack(TarReader(decompress(source), sparse=True))
+            extractor.finish([])
+    except InvalidLayer as error:
+        words = error.message.removeprefix("invalid layer: ").replace("outside of the layer", "outside of the volume")
+        raise InvalidParameter(words) from None
