@@ -425,6 +425,14 @@ class AuthConfig(Body):
     registrytoken: str = ""
 
 
+class ManifestListPush(Body):
+    """``POST /kist/manifests/{name}``: the list's text, and by which reference each manifest in it was found."""
+
+    Content: str = ""
+    MediaType: str = ""
+    Sources: list[str] | None = None
+
+
 # -- decoding ---------------------------------------------------------------------------------------------
 
 B = TypeVar("B", bound=Body)

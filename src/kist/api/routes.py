@@ -85,6 +85,7 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/kist/containers/{id}/explain", "KistExplain", "containers.explain"),
     Route("GET", "/kist/images/{name*}/explain", "KistExplainImage", "containers.explain_image"),
     Route("GET", "/kist/manifests/{name*}", "KistManifest", "images.manifest"),
+    Route("POST", "/kist/manifests/{name*}", "KistManifestPush", "images.push_manifests"),
     Route("GET", "/kist/volumes/{name}/export", "KistVolumeExport", "volumes.export"),
     Route("POST", "/kist/volumes/{name}/import", "KistVolumeImport", "volumes.import_"),
     Route("POST", "/kist/volumes/{name}/snapshot", "KistVolumeSnapshot", "volumes.snapshot"),

@@ -22,3 +22,10 @@ def registry_of(image: str) -> str:
     """The registry's host: the first part when it looks like one, else Docker's."""
     first, mark, _ = image.partition("/")
     return first if mark and ("." in first or ":" in first or first == "localhost") else "docker.io"
+
+
+def full_name(image: str) -> str:
+    """With the registry and the folder that a short name leaves out."""
+    if registry_of(image) != "docker.io" or image.startswith("docker.io/"):
+        return image
+    return f"docker.io/{image}" if "/" in image else f"docker.io/library/{image}"

@@ -34,7 +34,9 @@ NOUNS: dict[str, tuple[str, dict[str, str]]] = {
         "history": "history", "import": "import_", "inspect": "inspect:IMAGE", "load": "load", "ls": "images",
         "prune": "prune:IMAGE", "pull": "pull", "push": "push", "rm": "rmi", "save": "save", "tag": "tag",
         "tree": "tree"}),
-    "manifest": ("Look at what registries have", {"inspect": "manifest:INSPECT"}),
+    "manifest": ("Manage image manifests and lists of them", {
+        "annotate": "manifest_list:ANNOTATE", "create": "manifest_list:CREATE", "inspect": "manifest:INSPECT",
+        "push": "manifest_list:PUSH", "rm": "manifest_list:RM"}),
     "network": ("Manage networks", {
         "connect": "network:CONNECT", "create": "network:CREATE", "disconnect": "network:DISCONNECT",
         "inspect": "inspect:NETWORK", "ls": "network:LS", "map": "network_map", "prune": "prune:NETWORK",

@@ -79,6 +79,12 @@ class Images:
         """What its registry has under that name: `{"Ref", "Descriptor", "Raw": base64}`. Kist's own."""
         return dict(self._client.call("GET", f"/kist/manifests/{quote(image)}", None, None, auth_header(auth)))
 
+    def push_manifests(self, name: str, content: str, media_type: str, sources: Iterable[str], *,
+                       auth: JSON | None = None) -> JSON:
+        """Send a list of manifests to its registry, and those of them that another repository there has. Kist's own."""
+        body = {"Content": content, "MediaType": media_type, "Sources": [*sources]}
+        return dict(self._client.call("POST", f"/kist/manifests/{quote(name)}", None, body, auth_header(auth)))
+
     def distribution(self, image: str, *, auth: JSON | None = None) -> JSON:
         """What its registry has under that name: `{"Descriptor": …, "Platforms": […]}`."""
         return dict(self._client.call("GET", f"/distribution/{quote(image)}/json", None, None, auth_header(auth)))

@@ -341,6 +341,12 @@ class Images:
     async def manifest(self, name: str, *, auth: bodies.AuthConfig | None) -> Json:
         return await self._transfer.manifest(name, auth)
 
+    async def push_manifests(self, name: str, body: bodies.ManifestListPush, *,
+                             auth: bodies.AuthConfig | None) -> Json:
+        from kist.engine import manifestlist
+
+        return await manifestlist.push(self._pull, name, body, auth)
+
     async def login(self, auth: bodies.AuthConfig) -> Json:
         return await self._search.login(auth)
 

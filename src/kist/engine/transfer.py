@@ -138,7 +138,10 @@ class Transfer:
     async def manifest(self, name: str, auth: bodies.AuthConfig | None) -> Json:
         """The document that a name leads to (an index, or a manifest), as the registry keeps it."""
         found = await self._ask(name, auth)
-        return {"Ref": found.reference.familiar, "Descriptor": msgspec.to_builtins(found.top),
+        descriptor = msgspec.to_builtins(found.top)
+        if found.of_one:
+            descriptor["platform"] = found.platforms[0]
+        return {"Ref": found.reference.familiar, "Descriptor": descriptor,
                 "Raw": b64encode(found.content).decode("ascii")}
 
     async def _ask(self, name: str, auth: bodies.AuthConfig | None) -> _Remote:
@@ -156,7 +159,7 @@ class Transfer:
                 config = configs.parse(registry.read_blob(found, found.manifest.config)) \
                     if found.manifest.is_image else None
                 return _Remote(wanted, found.top, found.content,
-                               [msgspec.to_builtins(config.platform)] if config else [])
+                               [msgspec.to_builtins(config.platform)] if config else [], of_one=config is not None)
 
         return await asyncio.to_thread(look)
 
@@ -194,6 +197,8 @@ class _Remote(NamedTuple):
     top: Descriptor
     content: bytes
     platforms: list[Json]
+    of_one: bool = False    # an image's manifest, no list
+
 
 
 def _named(image: Image, name: str) -> tuple[Image, list[str]]:

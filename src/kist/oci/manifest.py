@@ -84,6 +84,11 @@ class Descriptor(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True
         return self.media_type in INDEXES
 
     @property
+    def is_foreign(self) -> bool:
+        """A layer that registries needn't have: its URLs say where it is (layer.md, #non-distributable-layers)."""
+        return "nondistributable" in self.media_type or ".foreign." in self.media_type
+
+    @property
     def is_manifest(self) -> bool:
         return self.media_type in MANIFESTS
 

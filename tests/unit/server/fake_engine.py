@@ -455,6 +455,10 @@ class FakeImages:
     async def manifest(self, name: str, *, auth: bodies.AuthConfig | None) -> Json:
         return {"Ref": name, "Descriptor": {}, "Raw": ""}
 
+    async def push_manifests(self, name: str, body: bodies.ManifestListPush, *,
+                             auth: bodies.AuthConfig | None) -> Json:
+        return {"Digest": "sha256:" + "0" * 64, "Pushed": [{"Ref": one, "Digest": ""} for one in body.Sources or ()]}
+
     async def distribution(self, name: str, *, auth: bodies.AuthConfig | None) -> Json:
         return {"Descriptor": {}, "Platforms": []}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kist.cli.names import is_name, registry_of, with_tag
+from kist.cli.names import full_name, is_name, with_tag
 from kist.cli.parser import CliError, Command
 from kist.cli.pulling import pull
 from kist.cli.session import parsing
@@ -26,13 +26,6 @@ def run(args: Arguments, session: Session) -> int:
     pull(session, image, platform=args.text("platform"), quiet=quiet, all_tags=every)
     session.out(full_name(image if every else with_tag(image)))
     return 0
-
-
-def full_name(image: str) -> str:
-    """With the registry and the folder that a short name leaves out."""
-    if registry_of(image) != "docker.io" or image.startswith("docker.io/"):
-        return image
-    return f"docker.io/{image}" if "/" in image else f"docker.io/library/{image}"
 
 
 COMMAND = Command(

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from kist.cli.commands.pull import full_name
 from kist.cli.credentials import for_image
-from kist.cli.names import is_name, with_tag
+from kist.cli.names import full_name, is_name, with_tag
 from kist.cli.parser import CliError, Command
 from kist.cli.pulling import show, split
 from kist.cli.session import parsing

@@ -151,5 +151,10 @@ async def manifest(request: Request, engine: Engine) -> message.Response:
     return message.json(await engine.images.manifest(request.args["name"], auth=_auth(request)))
 
 
+async def push_manifests(request: Request, engine: Engine) -> message.Response:
+    body = await request.decode(bodies.ManifestListPush)
+    return message.json(await engine.images.push_manifests(request.args["name"], body, auth=_auth(request)))
+
+
 async def distribution(request: Request, engine: Engine) -> message.Response:
     return message.json(await engine.images.distribution(request.args["name"], auth=_auth(request)))
