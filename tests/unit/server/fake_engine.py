@@ -424,12 +424,10 @@ class FakeImages:
         self._find(name)
         self.names.add(f"{repo}:{tag or 'latest'}")
 
-    async def push(self, name: str, tag: str, *, auth: bodies.AuthConfig | None, progress: Progress,
-                   platform: str = "") -> None:
+    async def push(self, name: str, tag: str, *, auth: object, progress: Progress, platform: str = "") -> None:
         await self._work(self._find(name), progress)
 
-    async def search(self, term: str, limit: int, filters: Filters, *,
-                     auth: bodies.AuthConfig | None = None) -> Rows:
+    async def search(self, term: str, limit: int, filters: Filters, *, auth: object = None) -> Rows:
         return []
 
     async def prune(self, filters: Filters) -> Json:
@@ -444,19 +442,16 @@ class FakeImages:
         size = sum([len(chunk) async for chunk in chunks])
         progress({"stream": f"Loaded {size}\n"})
 
-    async def import_(self, chunks: AsyncIterator[bytes], *, url: str, repo: str, tag: str, message: str,
-                      changes: Texts, platform: str, progress: Progress) -> None:
+    async def import_(self, chunks: AsyncIterator[bytes], *, platform: str, progress: Progress, **more: object) -> None:
         await self.load(chunks, platform=platform, progress=progress)
 
-    async def commit(self, container: str, *, repo: str, tag: str, comment: str, author: str, pause: bool,
-                     changes: Texts, config: bodies.ContainerConfig | None) -> Json:
+    async def commit(self, container: str, *, config: bodies.ContainerConfig | None, **more: object) -> Json:
         return {"Id": "sha256:" + "0" * 64}
 
     async def manifest(self, name: str, *, auth: bodies.AuthConfig | None) -> Json:
         return {"Ref": name, "Descriptor": {}, "Raw": ""}
 
-    async def push_manifests(self, name: str, body: bodies.ManifestListPush, *,
-                             auth: bodies.AuthConfig | None) -> Json:
+    async def push_manifests(self, name: str, body: bodies.ManifestListPush, *, auth: object) -> Json:
         return {"Digest": "sha256:" + "0" * 64, "Pushed": [{"Ref": one, "Digest": ""} for one in body.Sources or ()]}
 
     async def distribution(self, name: str, *, auth: bodies.AuthConfig | None) -> Json:

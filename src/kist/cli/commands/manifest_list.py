@@ -143,13 +143,16 @@ def _fetch(session: Session, image: str) -> JSON:
 
 
 def _known(session: Session, name: str) -> list[JSON] | None:
-    _check(name)
+    _check(name, f"error parsing name for manifest list {name}: ")
     return load(session.settings, name)
 
 
-def _check(name: str) -> None:
-    if not is_name(name):
-        raise CliError("invalid reference format")
+def _check(name: str, before: str = "") -> None:
+    if is_name(name):
+        return
+    small = is_name(name.lower())
+    path = full_name(with_tag(name)).partition("/")[2].rpartition(":")[0]
+    raise CliError(f"{before}invalid reference format" + f": repository name ({path}) must be lowercase" * small)
 
 
 def _missing(name: str) -> CliError:
