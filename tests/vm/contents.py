@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vm.archive import Archive
-from vm.modules import Modules
+from vm.modules import Modules, content
 
 REPO = Path(__file__).resolve().parents[2]
 MODULES = ("overlay", "loop", "bridge", "veth", "dummy", "ipvlan", "macvlan", "sctp", "sctp_diag",
@@ -47,9 +47,13 @@ INIT2 = """#!/bin/busybox sh
 /bin/busybox --install -s /bin
 mount -t proc proc /proc; mount -t sysfs sysfs /sys; mount -t devtmpfs dev /dev
 mkdir -p /dev/pts /dev/shm; mount -t devpts devpts /dev/pts; mount -t tmpfs tmpfs /dev/shm
-mount -t tmpfs tmpfs /tmp; mount -t tmpfs tmpfs /run; mount -t securityfs none /sys/kernel/security
+mount -t tmpfs tmpfs /run; mount -t securityfs none /sys/kernel/security
 for m in loop overlay; do modprobe $m; done; ip link set lo up
 """
+TMP = {
+    False: "mount -t tmpfs tmpfs /tmp\n",
+    True: "truncate -s 800M /disk; mkfs.ext4 -q -O verity -b 4096 /disk; mount -o loop /disk /tmp; chmod 1777 /tmp\n",
+}
 GROUPS = {
     "v2": "mount -t cgroup2 cgroup2 /sys/fs/cgroup\n",
     "v1": "mount -t tmpfs -o mode=755 tmpfs /sys/fs/cgroup\n"
@@ -96,10 +100,12 @@ class Part:
     tests: tuple[str, ...]
     groups: str = "v2"  # a key of GROUPS
     kernel: str = "linux-image-cloud-amd64"
+    release: str = ""  # Debian's, of the kernel; empty: this machine's
     options: str = "cgroup_no_v1=all"  # the kernel's command line
     packages: tuple[str, ...] = ()  # unpacked, not installed
     programs: tuple[str, ...] = ()
     workers: int = 2
+    disk: bool = False  # the tests' files lie on an ext4 (with fs-verity), not in memory
 
 
 def build(target: Path, part: Part, name: str, modules: Modules, arguments: list[str], packages: Path) -> None:
@@ -118,7 +124,7 @@ def build(target: Path, part: Part, name: str, modules: Modules, arguments: list
 
 def _scripts(archive: Archive, part: Part, name: str, arguments: list[str]) -> None:
     archive.script("init", INIT)
-    archive.script("init2", INIT2 + GROUPS[part.groups] + "exec /init3\n")
+    archive.script("init2", INIT2 + TMP[part.disk] + GROUPS[part.groups] + "exec /init3\n")
     archive.script("init3", INIT3.replace("@PYTHON@", str(Path(sys.executable).resolve()))
                    .replace("@ARGUMENTS@", shlex.join(arguments)))
     archive.text("environment", ENVIRONMENT.replace("@PART@", name))
@@ -184,6 +190,6 @@ def _programs(archive: Archive, part: Part) -> None:
 def _modules(archive: Archive, modules: Modules) -> None:
     modules.choose(MODULES)
     for name in modules.chosen:
-        archive.add(f"lib/modules/{modules.release}/{name}.ko", 0o100644, modules.files[name].read_bytes())
+        archive.add(f"lib/modules/{modules.release}/{name}.ko", 0o100644, content(modules.files[name]))
     for table, text in modules.tables().items():
         archive.text(f"lib/modules/{modules.release}/{table}", text)

@@ -21,16 +21,38 @@ class Unavailable(Exception):
     """There is no virtual machine to be had: a package, a program."""
 
 
-def fetch_kernel(package: str) -> tuple[Path, Path]:
+def fetch_kernel(package: str, release: str) -> tuple[Path, Path]:
     """The kernel of a Debian package that depends on the present one: its image, and its directory of modules."""
-    place = CACHE / package
+    place = CACHE / f"{package}{release and '-'}{release}"
     if not list(place.glob("boot/vmlinuz-*")):
-        release = re.findall(r"^Depends: (linux-image-\S+)", _apt("show", "--no-all-versions", package), re.M)
-        if not release:
-            raise Unavailable(f"no package {package}")
-        unpack(release[0], place)
+        source = of_release(release) if release else []
+        found = re.findall(r"^Depends: (linux-image-\S+)", _apt("show", "--no-all-versions", package, *source), re.M)
+        if not found:
+            raise Unavailable(f"no package {package} {release}")
+        unpack(found[0], place, source)
     kernel = next(place.glob("boot/vmlinuz-*"))
-    return kernel, place / "lib" / "modules" / kernel.name.removeprefix("vmlinuz-")
+    name = kernel.name.removeprefix("vmlinuz-")
+    return kernel, next(path for lib in ("lib", "usr/lib") if (path := place / lib / "modules" / name).is_dir())
+
+
+def of_release(release: str) -> list[str]:
+    """apt's options for packages of another release, from the mirror that this machine uses; its own lists stay as they
+    are."""
+    state = CACHE / release
+    (state / "lists" / "partial").mkdir(parents=True, exist_ok=True)
+    listed = subprocess.run(["apt-get", "indextargets", "--format", "$(REPO_URI) $(LABEL) $(COMPONENT)",
+                             "Created-By: Packages"], text=True, capture_output=True).stdout
+    mirror = re.search(r"^(\S+) Debian main$", listed, re.M)
+    if mirror is None:
+        raise Unavailable(f"no mirror of Debian is known for {release}")
+    (state / "sources.list").write_text(f"deb {mirror[1]} {release} main\n")
+    options = (f"Dir::Etc::sourcelist={state}/sources.list", "Dir::Etc::sourceparts=-",
+               f"Dir::State::lists={state}/lists", f"Dir::Cache={state}")
+    words = [word for option in options for word in ("-o", option)]
+    done = subprocess.run(["apt-get", *words, "update", "-q"], text=True, capture_output=True)
+    if done.returncode != 0:
+        raise Unavailable(f"apt-get update for {release}: {done.stderr.strip()}")
+    return words
 
 
 def fetch_packages(names: tuple[str, ...]) -> Path:
@@ -47,17 +69,18 @@ def fetch_packages(names: tuple[str, ...]) -> Path:
     return place
 
 
-def unpack(package: str, place: Path) -> None:
+def unpack(package: str, place: Path, options: list[str] | None = None) -> None:
     done = place / ".unpacked" / package
     if done.exists():
         return
     staging = CACHE / "staging"
     staging.mkdir(parents=True, exist_ok=True)
     for attempt in range(2):
-        fetched = subprocess.run(["apt-get", "download", "-q", package], cwd=staging, text=True, capture_output=True)
+        fetched = subprocess.run(["apt-get", *(options or []), "download", "-q", package], cwd=staging, text=True,
+                                 capture_output=True)
         if fetched.returncode == 0:
             break
-        if attempt == 0:  # the lists are of another day than the mirror
+        if attempt == 0 and not options:  # the lists are of another day than the mirror
             subprocess.run(["apt-get", "update", "-q"], capture_output=True)
     else:
         raise Unavailable(f"apt-get download {package}: {fetched.stderr.strip()}")

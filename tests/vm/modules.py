@@ -6,7 +6,9 @@ taken along: those named, and what they need.
 
 from __future__ import annotations
 
+import lzma
 import re
+from functools import cache
 from pathlib import Path
 
 
@@ -15,7 +17,7 @@ class Modules:
 
     def __init__(self, directory: Path) -> None:
         self.release = directory.name
-        self.files = {plain(path.name.removesuffix(".ko")): path for path in directory.rglob("*.ko")}
+        self.files = {plain(path.name.split(".")[0]): path for path in directory.rglob("*.ko*")}
         self.chosen: dict[str, list[str]] = {}  # module → what it needs directly
 
     def choose(self, names: tuple[str, ...]) -> None:
@@ -30,7 +32,7 @@ class Modules:
 
     def _info(self, name: str, field: str) -> list[str]:
         """modinfo(8)'s: NUL-terminated ``field=value`` in the section .modinfo."""
-        found = re.findall(rb"\0" + field.encode() + rb"=([^\0]*)", self.files[name].read_bytes())
+        found = re.findall(rb"\0" + field.encode() + rb"=([^\0]*)", content(self.files[name]))
         return [value.decode() for value in found]
 
     def needed(self, name: str) -> list[str]:
@@ -50,6 +52,13 @@ class Modules:
         aliases = "".join(f"alias {alias} {name}\n" for name in sorted(self.chosen)
                           for alias in self._info(name, "alias"))
         return {"modules.dep": dependencies, "modules.alias": aliases}
+
+
+@cache
+def content(path: Path) -> bytes:
+    """The module itself; later releases of Debian compress it."""
+    data = path.read_bytes()
+    return lzma.decompress(data) if path.suffix == ".xz" else data
 
 
 def plain(name: str) -> str:

@@ -37,6 +37,8 @@ PARTS = {
     "apparmor": Part(
         "AppArmor in force", ("tests/kernel/engine/test_engine_apparmor.py",), workers=0,
         packages=("apparmor",), programs=("apparmor_parser",)),
+    "verity": Part("a disk whose files the kernel verifies, and mounts; the next Debian's kernel can do both",
+                   ("tests/kernel/linux", "tests/kernel/store/test_store_snapshots.py"), release="trixie", disk=True),
     "systemd-v1": Part("systemd's driver on version 1", SYSTEMD, groups="systemd", workers=0,
                        options="systemd.unified_cgroup_hierarchy=0 systemd.legacy_systemd_cgroup_controller=1"),
     "v1": Part("control groups of version 1, all of them", LIMITS, groups="v1", options=""),
@@ -77,7 +79,7 @@ class Runner:
         return 0 if outcome.status == 0 else 1
 
     def _boot(self, name: str, part: Part, tests: list[str]) -> Outcome:
-        kernel, directory = fetch_kernel(part.kernel)
+        kernel, directory = fetch_kernel(part.kernel, part.release)
         packages = fetch_packages(part.packages)
         workers = ["-n", str(part.workers), "--dist", "worksteal"] if part.workers else []
         with tempfile.TemporaryDirectory() as scratch:

@@ -11,10 +11,12 @@ namespace shows and which ends with its descriptor. Mounting from a file needs L
 from __future__ import annotations
 
 import os
+import secrets
 import stat
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import cache
 
 from kist.errors import InvalidParameter
 from kist.linux import mount
@@ -54,19 +56,45 @@ def dress(directory: str) -> None:
 
 
 @contextmanager
-def opened(directories: Sequence[str]) -> Iterator[list[str]]:
-    """The roots of layers of either kind, as paths for this process while the context is open."""
+def opened(directories: Sequence[str], scratch: str | None = None) -> Iterator[list[str]]:
+    """The roots of layers of either kind, as paths for this process while the context is open. With *scratch* an
+    overlay may be made of them: where the kernel takes no detached mount for one, they have places in there so long."""
     with ExitStack() as stack:
         roots = []
         for directory in directories:
-            if is_sealed(directory):
-                with storage_errors(f"mount {directory}/{IMAGE}"):
-                    fd = _detached(directory)
-                stack.callback(os.close, fd)
-                roots.append(f"/proc/self/fd/{fd}")
-            else:
+            if not is_sealed(directory):
                 roots.append(f"{directory}/fs")
+                continue
+            with storage_errors(f"mount {directory}/{IMAGE}"):
+                fd = _detached(directory)
+                stack.callback(os.close, fd)
+                placed = scratch is not None and not _overlays_detached()
+                roots.append(_place(fd, scratch, stack) if placed and scratch else f"/proc/self/fd/{fd}")
         yield roots
+
+
+@cache
+def _overlays_detached() -> bool:
+    """Linux 6.15 and later, as tried here with two empty file systems."""
+    with ExitStack() as stack:
+        try:
+            fds = [mount.detached("tmpfs", []) for _ in range(2)]
+            for fd in fds:
+                stack.callback(os.close, fd)
+            os.close(mount.detached("overlay", [f"lowerdir+=/proc/self/fd/{fd}" for fd in fds]))
+        except OSError:
+            return False
+        return True
+
+
+def _place(fd: int, scratch: str, stack: ExitStack) -> str:
+    path = f"{scratch}/{secrets.token_hex(8)}"
+    os.mkdir(path, 0o700)
+    stack.callback(os.rmdir, path)
+    mount.mount_setattr(fd, propagation=mount.MS_PRIVATE)
+    mount.move_mount(fd, mount.AT_FDCWD, path)
+    stack.callback(mount.umount2, path, mount.MNT_DETACH)
+    return path
 
 
 def _detached(directory: str) -> int:

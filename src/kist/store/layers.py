@@ -207,7 +207,7 @@ class Layers:
     def opened(self, stack: Sequence[Layer]) -> AbstractContextManager[Paths]:
         """The layers' roots as paths for this process, in the same order, while the context is open."""
         self.verify(stack)
-        return erofs.opened([layer.directory for layer in stack])
+        return erofs.opened([layer.directory for layer in stack], self._staging)
 
     def verify(self, stack: Sequence[Layer]) -> None:
         """Before a mount: raises `StorageFailure` if a sealed layer isn't the one that was stored."""

@@ -246,7 +246,7 @@ def disk(tmp_path: Path) -> Iterator[tuple[str, int, int]]:
 
 
 def null_disk(name: str) -> str:
-    """null_blk(kernel: block/null_blk): one queue of one request, each of which takes 2 ms."""
+    """null_blk(kernel: block/null_blk): one queue of one request, each of which takes 10 ms."""
     subprocess.run(["modprobe", "null_blk", "nr_devices=0"], check=True)
     config = Path("/sys/kernel/config")
     if not (config / "nullb").exists():
@@ -254,7 +254,7 @@ def null_disk(name: str) -> str:
     place = config / "nullb" / name
     place.mkdir()
     for key, value in (("size", 8), ("submit_queues", 1), ("hw_queue_depth", 1), ("irqmode", 2),
-                       ("completion_nsec", 2_000_000), ("power", 1)):
+                       ("completion_nsec", 10_000_000), ("power", 1)):
         (place / key).write_text(str(value))
     path = f"/dev/nullb{(place / 'index').read_text().strip()}"
     deadline = time.monotonic() + 10
@@ -302,6 +302,8 @@ def bfq(disk: tuple[str, int, int]) -> Iterator[None]:
         pytest.skip("no bfq here: the virtual machine has it (make test-vm)")
     before = re.findall(r"\[(\S+)\]", scheduler.read_text())[0]
     scheduler.write_text("bfq")
+    idle = scheduler.with_name("iosched") / "slice_idle_us"  # an emulated reader thinks for long
+    idle.write_text("50000")
     yield
     scheduler.write_text(before)
 
