@@ -24,6 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from ipaddress import IPv6Address
 
 from kist.linux.netlink.nfelements import Element
 
@@ -126,17 +127,21 @@ table bridge {table} {{
     set own_mac {{ type ifname . ether_addr; }}
     set own_ip {{ type ifname . ipv4_addr; }}
     set own_ip6 {{ type ifname . ipv6_addr; }}
+    set own_target {{ typeof iifname . @th,64,128; }}
 
     chain prerouting {{
         type filter hook prerouting priority filter; policy accept;
         iifname @guarded jump guard
     }}
     chain guard {{
+        ether type {{ 8021q, 8021ad }} drop
         iifname . ether saddr != @own_mac drop
         ether type ip iifname . ip saddr != @own_ip drop
         ether type arp iifname . arp saddr ip != @own_ip drop
         ether type arp iifname . arp saddr ether != @own_mac drop
-        ether type ip6 ip6 saddr {{ ::, fe80::/10 }} accept
+        icmpv6 type {{ nd-router-advert, nd-redirect }} drop
+        icmpv6 type nd-neighbor-advert iifname . @th,64,128 != @own_target drop
+        ether type ip6 ip6 saddr :: accept
         ether type ip6 iifname . ip6 saddr != @own_ip6 drop
     }}
 }}
@@ -167,12 +172,12 @@ class Bridge:
 
 @dataclass(frozen=True, slots=True)
 class Port:
-    """A container's place on a bridge: the host's end of its veth, and the addresses that are its own."""
+    """A container's place on a bridge: the host's end of its veth, and the addresses that are its own. (The link-local
+    one that the kernel makes of the MAC address is, too.)"""
 
     name: str
     mac: str
-    ip: str = ""
-    ip6: str = ""
+    addresses: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,11 +286,13 @@ class Rules:
         if not self.guarding:
             return []
         name = ("ifname", port.name)
-        owned = (("own_mac", "ether_addr", port.mac), ("own_ip", "ipv4_addr", port.ip),
-                 ("own_ip6", "ipv6_addr", port.ip6))
+        own4 = [one for one in port.addresses if ":" not in one]
+        own6 = [*(one for one in port.addresses if ":" in one), link_local(port.mac)]
+        owned = [("own_mac", "ether_addr", port.mac), *(("own_ip", "ipv4_addr", one) for one in own4),
+                 *(("own_ip6", "ipv6_addr", one) for one in own6), *(("own_target", "nd_target", one) for one in own6)]
         return [Element(add, "bridge", self.table, "guarded", (name,)),
-                *(Element(add, "bridge", self.table, which, (name, (kind, address)))
-                  for which, kind, address in owned if address)]
+                *(Element(add, "bridge", self.table, which, (name, (kind, value)))
+                  for which, kind, value in owned)]
 
     def _bridge(self, verb: str, bridge: Bridge) -> str:
         quoted = f'"{bridge.name}"'
@@ -341,4 +348,16 @@ class Rules:
 
 def _words(parts: tuple[tuple[str, str], ...]) -> str:
     """`"kv01" . 10.88.0.2`"""
-    return " . ".join(f'"{value}"' if kind == "ifname" else value for kind, value in parts)
+    return " . ".join(_word(*part) for part in parts)
+
+
+def _word(kind: str, value: str) -> str:
+    if kind == "nd_target":  # bytes of a packet, which nft writes as a number
+        return f"{int(IPv6Address(value)):#034x}"
+    return f'"{value}"' if kind == "ifname" else value
+
+
+def link_local(mac: str) -> str:
+    """The IPv6 address that the kernel gives a device with this MAC address (RFC 4291, appendix A)."""
+    six = bytes.fromhex(mac.replace(":", ""))
+    return str(IPv6Address(b"\xfe\x80" + bytes(6) + bytes([six[0] ^ 2]) + six[1:3] + b"\xff\xfe" + six[3:]))

@@ -138,7 +138,8 @@ class Inside:
 
 
 def port_of(attachment: Attachment) -> Port:
-    return Port(attachment.host_interface, attachment.mac, attachment.ip, attachment.ip6)
+    addresses = (attachment.ip, attachment.ip6, *(address for address, _ in interfaces.link_locals(attachment)))
+    return Port(attachment.host_interface, attachment.mac, tuple(filter(None, addresses)))
 
 
 def veth_name() -> str:

@@ -66,6 +66,7 @@ ENCODE: dict[str, Callable[[str], bytes]] = {
     "ether_addr": wire.mac_bytes,
     "ipv4_addr": lambda value: socket.inet_pton(socket.AF_INET, value),
     "ipv6_addr": lambda value: socket.inet_pton(socket.AF_INET6, value),
+    "nd_target": lambda value: socket.inet_pton(socket.AF_INET6, value),  # as it lies in a packet (@th,64,128)
     "inet_proto": lambda value: int(value).to_bytes(1, "big"),
     "inet_service": lambda value: int(value).to_bytes(2, "big"),
 }

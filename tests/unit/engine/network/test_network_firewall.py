@@ -56,18 +56,21 @@ def test_what_the_kernel_lacks_is_left_out_and_told() -> None:
     assert "dup to" not in text
     assert "table bridge" not in text
     assert len(one.lacking) == 2
-    assert one.guard(Port("kv1", "02:42:00:00:00:01", "10.0.0.2")) == []
+    assert one.guard(Port("kv1", "02:42:00:00:00:01", ("10.0.0.2",))) == []
 
 
 def test_a_guarded_port_owns_its_addresses() -> None:
     one = rules()
-    assert shown(one.guard(Port("kv1", "02:42:00:00:00:01", "10.0.0.2", "fd00::2"))) == [
+    assert shown(one.guard(Port("kv1", "02:42:00:00:00:01", ("10.0.0.2", "fd00::2")))) == [
         "add bridge kist guarded kv1", "add bridge kist own_mac kv1 . 02:42:00:00:00:01",
-        "add bridge kist own_ip kv1 . 10.0.0.2", "add bridge kist own_ip6 kv1 . fd00::2"]
+        "add bridge kist own_ip kv1 . 10.0.0.2",
+        "add bridge kist own_ip6 kv1 . fd00::2", "add bridge kist own_ip6 kv1 . fe80::42:ff:fe00:1",
+        "add bridge kist own_target kv1 . fd00::2", "add bridge kist own_target kv1 . fe80::42:ff:fe00:1"]
     text = one.everything()
     assert 'add element bridge kist guarded { "kv1" }' in text
     assert 'add element bridge kist own_ip { "kv1" . 10.0.0.2 }' in text
-    assert [element.add for element in one.unguard("kv1")] == [False] * 4
+    assert '"kv1" . 0xfd000000000000000000000000000002' in text
+    assert [element.add for element in one.unguard("kv1")] == [False] * 7
     assert one.unguard("kv1") == []
 
 
