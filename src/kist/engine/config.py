@@ -12,6 +12,7 @@ The file (``/etc/kist/config.toml``), all parts optional::
     [network]
     bridge = "kist0"
     subnet = "10.88.0.0/16"
+    icc = true                          # false: containers on the default network can't talk (but for --link)
     ipv6 = false                        # true: the default network has IPv6, too
     subnet6 = "fd4b:9c2d:1::/64"        # (Docker: fixed-cidr-v6); none: one of the unique local range
     nft-table = "kist"
@@ -85,6 +86,7 @@ class Config:
     bridge: str = "kist0"
     subnet: str = "10.88.0.0/16"
     ipv6: bool = False  # the default network, too
+    icc: bool = True  # containers on the default network may talk to each other
     subnet6: str = ""  # empty: one of the unique local range
     nft_table: str = "kist"
     pools: tuple[tuple[str, int], ...] = ()  # (subnet, prefix length of a part); none: the usual ones
@@ -243,6 +245,7 @@ _KEYS: dict[tuple[str, str], tuple[str, Any]] = {
     ("network", "bridge"): ("bridge", _text),
     ("network", "subnet"): ("subnet", _text),
     ("network", "ipv6"): ("ipv6", _flag),
+    ("network", "icc"): ("icc", _flag),
     ("network", "subnet6"): ("subnet6", _text),
     ("network", "nft-table"): ("nft_table", _text),
     ("network", "pools"): ("pools", _pools),

@@ -89,7 +89,7 @@ class Engine:
         networks = Networks(data=config.data, run=config.run, bridge=config.bridge, table=config.nft_table,
                             subnet=config.subnet, pools=config.pools or DEFAULT_POOLS,
                             respect_host_firewall=not config.ports_bypass_input_rules, ipv6=config.ipv6,
-                            subnet6=config.subnet6)
+                            subnet6=config.subnet6, icc=config.icc)
         stack.push_async_callback(networks.close)
         opening = asyncio.ensure_future(networks.open())
         try:

@@ -86,6 +86,13 @@ def names(register: Register) -> dict[str, list[str]]:
     return found
 
 
+def exposed(record: ContainerRecord, register: Register) -> dict[str, list[str]]:
+    """The ids of the containers that it is linked to, and what they expose: open to it where the default network keeps
+    containers apart."""
+    children = [register.by_id.get(identity) for identity, _ in _of(record)]
+    return {child.id: list(child.record.config.get("ExposedPorts") or ()) for child in children if child is not None}
+
+
 def needed(record: ContainerRecord) -> set[str]:
     """The ids of the containers that must run before this one starts."""
     return {identity for identity, _ in _of(record)}

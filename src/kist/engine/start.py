@@ -107,7 +107,8 @@ class Start:
             record.id, "none" if config.get("NetworkDisabled") else host["NetworkMode"], config["Hostname"],
             name=record.name, endpoints=record.networks, ports=host["PortBindings"],
             exposed=config.get("ExposedPorts"), publish_all=host["PublishAllPorts"],
-            mac=config.get("MacAddress") or "", upstreams=host["Dns"] or self._parts.config.dns)
+            mac=config.get("MacAddress") or "", upstreams=host["Dns"] or self._parts.config.dns,
+            links=links.exposed(record, self._parts.register))
         undo.push_async_callback(self._parts.networks.release, record.id)
         container.endpoint = endpoint
         record.endpoint = endpoint.record()

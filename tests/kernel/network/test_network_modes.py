@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from kist.engine.network import Endpoint, Networks
+from kist.engine.network.firewall import link_local
 from kist.errors import InvalidParameter
 from support.network import HOST4, HOST6, OUTSIDE4, OUTSIDE6, World, container_id, netns
 
@@ -50,6 +51,7 @@ async def test_the_default_network_with_ipv6(world: World, make_networks: Callab
     two = await networks.connect(container_id(), "default")
     ip6 = one.attachments[0].ip6
     assert ip6.startswith("fd4b:9c2d:1::")
+    assert link_local(one.mac) in world.run("ip", "-6", "address", on=netns(one)).stdout
     assert world.ask(f"tcp:[{ip6}]:80", netns(two)) == two.attachments[0].ip6
     world.serve(world.outside.netns_fd, "tcp:99")
     assert world.ask(f"tcp:[{OUTSIDE6}]:99", netns(one)) == HOST6  # NAT66

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 
-from kist.engine.network import Networks
-from support.network import HOST4, OUTSIDE4, World, container_id, eventually, netns
+import pytest
+
+from kist.engine.network import Endpoint, Networks
+from support.network import HOST4, OUTSIDE4, MakeNetworks, World, container_id, eventually, netns
 
 ARP = """
 import socket, sys, struct
@@ -30,14 +33,73 @@ async def test_networks_are_isolated_from_each_other(world: World, networks: Net
         assert world.ask(f"tcp:{each.ip}:80") == each.gateway
 
 
-async def test_containers_without_icc_cant_talk(world: World, networks: Networks) -> None:
-    await networks.create({"Name": "quiet", "Options": {"com.docker.network.bridge.enable_icc": "false"}})
+@pytest.mark.parametrize("bridged", ["0", "1"])
+async def test_containers_without_icc_cant_talk(world: World, make_networks: MakeNetworks, bridged: str) -> None:
+    """Whether or not frames between ports of a bridge pass the packet filter for IP, and not by way of the host."""
+    for kind in ("iptables", "ip6tables"):
+        world.sysctl(f"bridge/bridge-nf-call-{kind}", bridged)
+    networks = make_networks()
+    await networks.open()
+    await networks.ready()
+    options = {"com.docker.network.bridge.enable_icc": "false"}
+    await networks.create({"Name": "quiet", "EnableIPv6": True, "Options": options})
     first = await networks.connect(container_id(), "quiet")
-    second = await networks.connect(container_id(), "quiet")
+    second = await networks.connect(container_id(), "quiet", ports={"80/tcp": [{"HostPort": "8080"}]})
     world.serve(netns(second), "tcp:80")
     world.serve(world.outside.netns_fd, "tcp:80")
-    assert world.ask(f"tcp:{second.ip}:80", netns(first), timeout=1) != first.ip
+
+    def shut() -> bool:
+        return {world.ask(f"tcp:{address}:80", netns(first), timeout=1)
+                for address in (second.ip, f"[{second.first.ip6}]")} == {"silence"}
+
+    assert shut()
+    world.run("ip", "route", "add", f"{second.ip}/32", "via", first.gateway, on=netns(first))
+    world.run("ip", "-6", "route", "add", f"{second.first.ip6}/128", "via", first.first.gateway6, on=netns(first))
+    assert shut()
     assert world.ask(f"tcp:{OUTSIDE4}:80", netns(first)) == HOST4
+    assert world.ask(f"tcp:{second.ip}:80") == second.gateway
+    assert world.ask(f"tcp:{HOST4}:8080", netns(first)) == first.gateway  # published: for all
+
+
+@pytest.mark.parametrize("bridged", ["0", "1"])
+async def test_a_link_opens_what_the_other_exposes(world: World, make_networks: MakeNetworks, bridged: str) -> None:
+    """As dockerd --icc=false: the ports that the linked one exposes, for the one with the link, while both run."""
+    for kind in ("iptables", "ip6tables"):
+        world.sysctl(f"bridge/bridge-nf-call-{kind}", bridged)
+    networks = make_networks(icc=False, ipv6=True)
+    await networks.open()
+    await networks.ready()
+    assert (await networks.inspect("bridge"))["Options"]["com.docker.network.bridge.enable_icc"] == "false"
+    before = world.run("nft", "-s", "list", "ruleset").stdout
+    child, third = await networks.connect(container_id(), "default"), await networks.connect(container_id(), "default")
+    world.serve(netns(child), "tcp:80", "udp:53", "tcp:81")
+    parent = await networks.connect(container_id(), "default", links={child.container_id: ["80/tcp", "53/udp"]})
+
+    def reached(one: Endpoint, *where: str) -> list[str]:
+        return [world.ask(place, netns(one), timeout=1) for place in where]
+
+    open_ = (f"tcp:{child.ip}:80", f"udp:{child.ip}:53", f"tcp:[{child.first.ip6}]:80")
+    assert reached(parent, *open_) == [parent.ip, parent.ip, parent.first.ip6]
+    assert reached(parent, f"tcp:{child.ip}:81", f"tcp:{third.ip}:80") == ["silence", "silence"]
+    assert reached(third, *open_) == ["silence"] * 3
+
+    record = parent.record()  # another server goes on with it
+    await networks.close()
+    second = make_networks(icc=False, ipv6=True)
+    await second.open()
+    for kept in (child.record(), third.record(), record):
+        await second.adopt(kept["container_id"], kept, os.getpid())
+    await second.ready()
+    linked = world.run("nft", "list", "set", "bridge", "kist", "linked").stdout
+    assert f"{parent.ip} . {child.ip} . tcp . 80" in linked
+
+    await second.release(child.container_id)
+    assert child.ip not in world.run("nft", "list", "ruleset").stdout
+    again = await second.connect(child.container_id, "default")
+    assert f"{parent.ip} . {again.ip} . udp . 53" in world.run("nft", "list", "set", "bridge", "kist", "linked").stdout
+    for one in (parent, again, third):
+        await second.release(one.container_id)
+    assert world.run("nft", "-s", "list", "ruleset").stdout == before
 
 
 async def test_internal_networks_have_no_way_out(world: World, networks: Networks) -> None:

@@ -6,11 +6,11 @@ import socket
 import struct
 import subprocess
 import sys
-from ipaddress import IPv6Address
 
 import pytest
 
 from kist.engine.network import Endpoint, Networks
+from kist.engine.network.firewall import link_local
 from support.network import World, container_id, eventually, netns
 
 SEND = """
@@ -37,12 +37,6 @@ def send(world: World, sender: Endpoint, frame: bytes) -> None:
 
 def mac(text: str) -> bytes:
     return bytes.fromhex(text.replace(":", ""))
-
-
-def link_local(address: str) -> str:
-    """The address that the kernel makes of a MAC address (RFC 4291, appendix A)."""
-    six = mac(address)
-    return str(IPv6Address(b"\xfe\x80" + bytes(6) + bytes([six[0] ^ 2]) + six[1:3] + b"\xff\xfe" + six[3:]))
 
 
 def checksum(data: bytes) -> int:

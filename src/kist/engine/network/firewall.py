@@ -3,7 +3,8 @@
     inet <table>   forward: who may talk to whom; postrouting: masquerading; prerouting: the host's loopback
     ip   <table>   published ports, IPv4    maps: port    (tcp . 80                : 10.88.0.2 . 8080)
     ip6  <table>   published ports, IPv6          port_at (192.0.2.1 . tcp . 80    : 10.88.0.2 . 8080)
-    bridge <table> nobody speaks with another's address: (kv0123 . 10.88.0.2) are a port's own
+    bridge <table> nobody speaks with another's address: (kv0123 . 10.88.0.2) are a port's own; containers that are
+                   to be kept apart on one bridge (icc=false), but for those that are linked
 
 The rules are constant. What changes are elements of sets and maps, so a thousand published ports cost a
 packet as much as one, and a container's start changes a few elements in one transaction.
@@ -48,6 +49,8 @@ table inet {table} {{
     set unprotected {{ type ifname; }}
     set unprotected6 {{ type ifname; }}
     set within {{ type ifname . ifname; }}
+    set linked {{ type ipv4_addr . ipv4_addr . inet_proto . inet_service; }}
+    set linked6 {{ type ipv6_addr . ipv6_addr . inet_proto . inet_service; }}
     set neighbours {{ type ipv4_addr . ipv4_addr; flags interval; }}
     set neighbours6 {{ type ipv6_addr . ipv6_addr; flags interval; }}
 
@@ -63,6 +66,9 @@ table inet {table} {{
     chain containers {{
         ct state vmap {{ established : accept, related : accept, invalid : drop }}
         iifname . oifname @within accept
+        icmpv6 type {{ nd-neighbor-solicit, nd-neighbor-advert }} accept
+        ip saddr . ip daddr . meta l4proto . th dport @linked accept
+        ip6 saddr . ip6 daddr . meta l4proto . th dport @linked6 accept
         iifname @internal drop
         oifname @internal drop
         oifname @bridges ct status dnat accept
@@ -128,6 +134,9 @@ table bridge {table} {{
     set own_ip {{ type ifname . ipv4_addr; }}
     set own_ip6 {{ type ifname . ipv6_addr; }}
     set own_target {{ typeof iifname . @th,64,128; }}
+    set apart {{ type ifname; }}
+    set linked {{ type ipv4_addr . ipv4_addr . inet_proto . inet_service; }}
+    set linked6 {{ type ipv6_addr . ipv6_addr . inet_proto . inet_service; }}
 
     chain prerouting {{
         type filter hook prerouting priority filter; policy accept;
@@ -143,6 +152,19 @@ table bridge {table} {{
         icmpv6 type nd-neighbor-advert iifname . @th,64,128 != @own_target drop
         ether type ip6 ip6 saddr :: accept
         ether type ip6 iifname . ip6 saddr != @own_ip6 drop
+    }}
+    chain forward {{
+        type filter hook forward priority filter; policy accept;
+        iifname @apart oifname @apart jump apart
+    }}
+    chain apart {{
+        ether type arp accept
+        {bridged}icmpv6 type {{ nd-neighbor-solicit, nd-neighbor-advert }} accept
+        ip saddr . ip daddr . meta l4proto . th dport @linked accept
+        ip daddr . ip saddr . meta l4proto . th sport @linked accept
+        ip6 saddr . ip6 daddr . meta l4proto . th dport @linked6 accept
+        ip6 daddr . ip6 saddr . meta l4proto . th sport @linked6 accept
+        drop
     }}
 }}
 """
@@ -178,6 +200,8 @@ class Port:
     name: str
     mac: str
     addresses: tuple[str, ...] = ()
+    guarded: bool = True  # it may speak with these only
+    apart: bool = False  # it may not speak to others of this kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +220,16 @@ class Published:
         return "ip6" if ":" in self.ip else "ip"
 
 
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A container that may reach a port of another's, although their network keeps them apart."""
+
+    source: str
+    target: str
+    proto: str
+    port: int
+
+
 @dataclass(slots=True)
 class Rules:
     """The wanted state. Changing it gives the commands that bring the kernel along; `everything` makes the
@@ -208,8 +242,10 @@ class Rules:
     bridges: dict[str, Bridge] = field(default_factory=dict)
     published: set[Published] = field(default_factory=set)
     ports: dict[str, Port] = field(default_factory=dict)
+    links: set[Link] = field(default_factory=set)
     guarding: bool = True
     loopback6: bool = True  # published ports work on ::1
+    bridged: tuple[bool, bool] = (False, False)  # frames between a bridge's ports pass the rules for IPv4, IPv6
     lacking: list[str] = field(default_factory=list)
 
     def try_without(self, can: Callable[[str], bool]) -> None:
@@ -219,10 +255,10 @@ class Rules:
             self.respect_host = False
             self.lacking.append("published ports are not subject to the host's input rules "
                                 "(the kernel lacks nft_dup_ipv4)")
-        if self.guarding and not can(GUARD.format(table=self.table)):
+        if self.guarding and not can(self._guarding()):
             self.guarding = False
-            self.lacking.append("containers are not kept from using each other's addresses "
-                                "(the kernel lacks nf_tables for bridges)")
+            self.lacking.append("containers are not kept from using each other's addresses, nor apart on networks "
+                                "with icc=false (the kernel lacks nf_tables for bridges)")
 
     def everything(self) -> str:
         """One transaction that replaces whatever is there under our names."""
@@ -231,10 +267,11 @@ class Rules:
             + CONNECTIONS.format(table=self.table)
             + self._publishing("ip", "ipv4_addr", RELAY4)
             + self._publishing("ip6", "ipv6_addr", RELAY6)
-            + (GUARD.format(table=self.table) if self.guarding else "")
+            + (self._guarding() if self.guarding else "")
             + self._text(element for port in self.ports.values() for element in self._guard(port, add=True))
             + "".join(self._bridge("add", bridge) for bridge in self.bridges.values())
             + self._text(self._ports(self.published, add=True))
+            + self._text(self._links(self.links, add=True))
         )
 
     def removal(self) -> str:
@@ -255,7 +292,7 @@ class Rules:
         return self._bridge("delete", bridge) if bridge else ""
 
     def guard(self, port: Port) -> list[Element]:
-        """From now on `port` may speak with these addresses, and no others."""
+        """From now on `port` is held to what it may do."""
         old = self.unguard(port.name)
         self.ports[port.name] = port
         return old + self._guard(port, add=True)
@@ -274,6 +311,22 @@ class Rules:
         self.published -= old
         return self._ports(old, add=False)
 
+    def link(self, links: set[Link]) -> list[Element]:
+        """From now on these are the links."""
+        old, new = self.links - links, links - self.links
+        self.links = links
+        return self._links(old, add=False) + self._links(new, add=True)
+
+    def _links(self, links: Iterable[Link], *, add: bool) -> list[Element]:
+        found = []
+        for one in links:
+            which, kind = ("linked6", "ipv6_addr") if ":" in one.target else ("linked", "ipv4_addr")
+            key = ((kind, one.source), (kind, one.target), ("inet_proto", str(PROTOCOL_NUMBERS[one.proto])),
+                   ("inet_service", str(one.port)))
+            found += [Element(add, family, self.table, which, key)
+                      for family in (("inet", "bridge") if self.guarding else ("inet",))]
+        return sorted(found, key=lambda element: (element.family, element.set))
+
     def _publishing(self, family: str, address: str, next_hop: str) -> str:
         only_inside = "iifname @inside " if self.respect_host else ""
         copy = f'dup to {next_hop} device "{self.relay_out}"\n        ' if self.respect_host else ""
@@ -281,6 +334,12 @@ class Rules:
         return PUBLISHING.format(
             family=family, table=self.table, address=address, last=LAST, relay_in=self.relay_in,
             only_inside=only_inside, copy=copy, not_loopback6=not_loopback6)
+
+    def _guarding(self) -> str:
+        # There they are decided, by rules that know connections and published ports.
+        elsewhere = [f"ether type {kind} accept\n        "
+                     for kind, passed in zip(("ip", "ip6"), self.bridged, strict=True) if passed]
+        return GUARD.format(table=self.table, bridged="".join(elsewhere))
 
     def _guard(self, port: Port, *, add: bool) -> list[Element]:
         if not self.guarding:
@@ -290,9 +349,10 @@ class Rules:
         own6 = [*(one for one in port.addresses if ":" in one), link_local(port.mac)]
         owned = [("own_mac", "ether_addr", port.mac), *(("own_ip", "ipv4_addr", one) for one in own4),
                  *(("own_ip6", "ipv6_addr", one) for one in own6), *(("own_target", "nd_target", one) for one in own6)]
-        return [Element(add, "bridge", self.table, "guarded", (name,)),
-                *(Element(add, "bridge", self.table, which, (name, (kind, value)))
-                  for which, kind, value in owned)]
+        found = [Element(add, "bridge", self.table, "guarded", (name,)),
+                 *(Element(add, "bridge", self.table, which, (name, (kind, value)))
+                   for which, kind, value in owned)] if port.guarded else []
+        return found + ([Element(add, "bridge", self.table, "apart", (name,))] if port.apart else [])
 
     def _bridge(self, verb: str, bridge: Bridge) -> str:
         quoted = f'"{bridge.name}"'

@@ -48,15 +48,22 @@ class Inside:
             raise
         return sandbox
 
-    def address_default(self, sandbox: Sandbox, attachment: Attachment) -> None:
-        """The short way for a container on the default network: three messages in one datagram."""
+    def address_default(self, sandbox: Sandbox, network: Network, attachment: Attachment) -> None:
+        """The short way for a container on the default network: its messages in one datagram."""
         attachment.host_interface, attachment.interface = sandbox.host_interface, "eth0"
-        self._filter.change(self._filter.rules.guard(port_of(attachment)))
-        sandbox.netlink.run(
+        self._filter.change(self._filter.rules.guard(port_of(attachment, network)))
+        wanted = [
             request.set_link(sandbox.index, address=attachment.mac),
             request.add_address(sandbox.index, attachment.ip, attachment.prefixlen),
             request.add_route("0.0.0.0", 0, gateway=attachment.gateway, mtu=self._outward_mtu),
-        )
+        ]
+        if attachment.ip6:
+            # Not before: its link-local address is made of the MAC address.
+            sandbox.netlink.run(wanted.pop(0))
+            self._namespaces.write_sysctl(sandbox.netns_fd, "ipv6/conf/eth0/disable_ipv6", "0")
+            wanted += [request.add_address(sandbox.index, attachment.ip6, attachment.prefixlen6),
+                       request.add_route("::", 0, gateway=attachment.gateway6, mtu=self._outward_mtu)]
+        sandbox.netlink.run(*wanted)
 
     def attach(self, netns_fd: int, network: Network, attachment: Attachment) -> None:
         """Add the interface `attachment.interface` with its addresses, without routes but the connected."""
@@ -83,8 +90,7 @@ class Inside:
     def _make_port(self, netns_fd: int, network: Network, attachment: Attachment) -> None:
         """A port of the network's bridge, whose other end is in the namespace."""
         name = attachment.host_interface = veth_name()
-        if network.guarded:
-            self._filter.change(self._filter.rules.guard(port_of(attachment)))
+        self._filter.change(self._filter.rules.guard(port_of(attachment, network)))
         bridge = self._netlink.link(network.bridge)
         interfaces.make(self._netlink, network, attachment, netns_fd, bridge, mtu=network.mtu or LOCAL_MTU)
         if attachment.rate:
@@ -137,9 +143,10 @@ class Inside:
         return min((link.mtu for link in self._netlink.links() if link.index in devices), default=1500)
 
 
-def port_of(attachment: Attachment) -> Port:
+def port_of(attachment: Attachment, network: Network) -> Port:
     addresses = (attachment.ip, attachment.ip6, *(address for address, _ in interfaces.link_locals(attachment)))
-    return Port(attachment.host_interface, attachment.mac, tuple(filter(None, addresses)))
+    return Port(attachment.host_interface, attachment.mac, tuple(filter(None, addresses)), guarded=network.guarded,
+                apart=not network.icc)
 
 
 def veth_name() -> str:

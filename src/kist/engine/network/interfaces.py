@@ -38,9 +38,8 @@ def choose_name(network: Network, asked: Json, taken: Collection[str]) -> str:
 
 
 def is_plain(attachment: Attachment) -> bool:
-    """Whether an interface that was made ahead, eth0 with IPv4 only, will do."""
-    return attachment.interface == "eth0" and not (attachment.ip6 or attachment.rate or sysctls(attachment)
-                                                    or link_locals(attachment))
+    """Whether an interface that was made ahead, eth0 with no address yet, will do."""
+    return attachment.interface == "eth0" and not (attachment.rate or sysctls(attachment) or link_locals(attachment))
 
 
 def link_locals(attachment: Attachment) -> list[tuple[str, int]]:

@@ -73,6 +73,11 @@ class Network(msgspec.Struct, omit_defaults=True):
         return self.flag("kist.spoof_protection", default=True)
 
     @property
+    def icc(self) -> bool:
+        """Whether its containers may talk to each other."""
+        return self.flag("enable_icc", default=True)
+
+    @property
     def rate(self) -> int:
         """What all of its containers together may send, and what they may receive: bits per second, 0: no limit."""
         return rates.bits(self.option("kist.rate") or "0")
@@ -143,6 +148,7 @@ class Endpoint(msgspec.Struct, omit_defaults=True):
     attachments: list[Attachment] = []
     ports: list[Port] = []
     exposed: list[str] = []
+    links: dict[str, list[str]] = {}  # id of a container it is linked to → what that one exposes (`80/tcp`)
     upstreams: list[str] = []  # resolvers that the user named; none: the host's
     shared: bool = False  # the namespace is another container's
     netns_fd: int | None = None

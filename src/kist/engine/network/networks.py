@@ -22,7 +22,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from kist.engine.network import definitions, inspection, interfaces, reach
+from kist.engine.network import definitions, inspection, interfaces, reach, translate
 from kist.engine.network.addressing import Addresses, gateways
 from kist.engine.network.dns.client import NameService
 from kist.engine.network.firewall import ROUTED, Rules
@@ -37,6 +37,7 @@ from kist.engine.network.translate import place, published, publisher, rules_of
 from kist.engine.network.warm import WarmPool
 from kist.engine.network.watch import Watch
 from kist.errors import Conflict, EngineFailure, Forbidden, InvalidParameter, NotFound
+from kist.linux.netlink.nfelements import Element
 
 Json = dict[str, Any]
 
@@ -47,12 +48,12 @@ class Networks:
     def __init__(
         self, *, data: str, run: str, bridge: str = "kist0", table: str = "kist", subnet: str = "10.88.0.0/16",
         pools: tuple[tuple[str, int], ...] = DEFAULT_POOLS, warm: tuple[int, int] = (4, 2),
-        respect_host_firewall: bool = True, ipv6: bool = False, subnet6: str = "",
+        respect_host_firewall: bool = True, ipv6: bool = False, subnet6: str = "", icc: bool = True,
     ) -> None:
         self._definitions = definitions.Definitions(os.path.join(data, "networks"))
         self._state_file = os.path.join(run, "network.json")
         self._bridge, self._subnet, self._address_pools = bridge, subnet, pools
-        self._ipv6, self._subnet6 = ipv6, subnet6
+        self._ipv6, self._subnet6, self._icc = ipv6, subnet6, icc
         self._rules = Rules(table, f"{bridge[:13]}-o", f"{bridge[:13]}-i", respect_host_firewall)
         self._networks: dict[str, Network] = {}
         self._endpoints: dict[str, Endpoint] = {}
@@ -76,6 +77,7 @@ class Networks:
             self._networks[network.id] = network
         default = self.named("bridge")
         default.bridge = self._bridge
+        default.options["com.docker.network.bridge.enable_icc"] = "true" if self._icc else "false"
         await self._thread.do(lambda host: self._open_bridges(host, default))
         for network in self._networks.values():
             self._addresses.add(network)
@@ -153,27 +155,35 @@ class Networks:
         self, container_id: str, mode: str, hostname: str = "", *, name: str = "",
         endpoints: Mapping[str, Json | None] | None = None, ports: Mapping[str, Any] | None = None,
         exposed: Iterable[str] | None = None, publish_all: bool = False, mac: str = "",
-        upstreams: Iterable[str] | None = None,
+        upstreams: Iterable[str] | None = None, links: Mapping[str, Iterable[str]] | None = None,
     ) -> Endpoint:
         """A network namespace for a container that is about to start.
 
         `mode` is the API's NetworkMode: "default"/"bridge", "none", "host", "container:<id>" or a network's
         name or id. `endpoints` are the API's EndpointsConfig: the networks to be on (none given: `mode`'s),
         with their settings. `ports` are its PortBindings, `exposed` the names of the image's and user's
-        ExposedPorts (`80/tcp`), `upstreams` the resolvers that the user named. Where `endpoint.resolver` is
-        set, it is the only nameserver that /etc/resolv.conf should name. Nothing is left when it fails."""
+        ExposedPorts (`80/tcp`), `upstreams` the resolvers that the user named, `links` what each container
+        exposes that this one is linked to (by its id). Where `endpoint.resolver` is set, it is the only nameserver
+        that /etc/resolv.conf should name. Nothing is left when it fails."""
         await self.release(container_id)
         endpoint = Endpoint(container_id, mode, name or container_id[:12], exposed=sorted(exposed or []),
-                            upstreams=list(upstreams or []))
+                            upstreams=list(upstreams or []),
+                            links={identity: sorted(ports) for identity, ports in (links or {}).items()})
         self._endpoints[container_id] = endpoint
         try:
             await self._connect(endpoint, hostname, dict(endpoints or {}), mac)
             await self._publish(endpoint, wanted_ports(ports, endpoint.exposed, publish_all=publish_all))
+            await self._thread.elements(self._relink())
             await self._serve_names(endpoint)
         except BaseException:
             await self.release(container_id)
             raise
         return endpoint
+
+    def _relink(self) -> list[Element]:
+        """What the packet filter has to change for links, now that a container has come or gone."""
+        linking = any(endpoint.links for endpoint in self._endpoints.values())
+        return self._rules.link(translate.links(self._endpoints, self._networks) if linking else set())
 
     async def _connect(self, endpoint: Endpoint, hostname: str, asked: dict[str, Json | None], mac: str) -> None:
         mode = "bridge" if endpoint.mode in ("", "default") else endpoint.mode
@@ -224,7 +234,8 @@ class Networks:
             sandbox = await self._warm.take("wired")
             endpoint.netns_fd = sandbox.netns_fd
             try:
-                await self._thread.do(lambda host: host.inside.address_default(sandbox, attachments[0]))
+                await self._thread.do(lambda host: host.inside.address_default(
+                    sandbox, self._networks[attachments[0].network], attachments[0]))
             finally:
                 sandbox.netlink.close()
             return
@@ -253,6 +264,7 @@ class Networks:
             for attachment in endpoint.attachments:
                 elements += self._rules.unguard(attachment.host_interface)
             self._forget(endpoint)
+            elements += self._relink()
             if elements:
                 await self._thread.do(lambda host: host.filter.ports(elements, ports))
             await self._names.drop(container_id)
@@ -273,11 +285,11 @@ class Networks:
         for attachment in endpoint.attachments:
             self._addresses.take_back(container_id, attachment)
             network = self._networks.get(attachment.network)
-            if attachment.host_interface and network and network.guarded:
-                elements += self._rules.guard(port_of(attachment))
+            if attachment.host_interface and network:
+                elements += self._rules.guard(port_of(attachment, network))
         self._endpoints[container_id] = endpoint
         self._ports.take_back(container_id, endpoint.ports)
-        elements += self._rules.publish(published(endpoint))
+        elements += self._rules.publish(published(endpoint)) + self._relink()
         await self._thread.elements(elements if self._settled else [])
         await self._serve_names(endpoint)
         return endpoint
@@ -331,7 +343,7 @@ class Networks:
         """Default routes and published ports follow the attachment that is now the way out."""
         elements = self._rules.withdraw(published(endpoint))
         endpoint.attachments = attachments
-        elements += self._rules.publish(published(endpoint))
+        elements += self._rules.publish(published(endpoint)) + self._relink()
         netns = endpoint.netns_fd
         if netns is not None:
             await self._thread.do(lambda host: host.inside.set_default_routes(netns, *gateways(attachments)))

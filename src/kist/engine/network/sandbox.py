@@ -77,6 +77,12 @@ class NamespaceThread:
                 raise
             return Sandbox(netns, netlink)
 
+    def write_sysctl(self, netns_fd: int, name: str, value: str) -> None:
+        """In an existing namespace."""
+        with self._back_home_after():
+            setns(netns_fd, CLONE_NEWNET)
+            self.sysctls.write(name, value)
+
     @contextmanager
     def inside(self, netns_fd: int) -> Iterator[Netlink]:
         """Work in an existing namespace, with a netlink socket of it."""

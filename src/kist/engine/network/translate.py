@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from kist.engine.network.addressing import way_out
-from kist.engine.network.firewall import Bridge, Published
+from kist.engine.network.firewall import Bridge, Link, Published
 from kist.engine.network.model import Attachment, Endpoint, Network
-from kist.engine.network.ports import EVERYWHERE
+from kist.engine.network.ports import EVERYWHERE, parse_port
 
 Json = dict[str, Any]
 
@@ -17,9 +18,24 @@ def rules_of(network: Network) -> Bridge:
     return Bridge(
         network.bridge, tuple(subnet.subnet for subnet in network.subnets), internal=network.internal,
         masquerade=not network.internal and network.flag("enable_ip_masquerade", default=True),
-        modes=(network.gateway_mode(4), network.gateway_mode(6)), icc=network.flag("enable_icc", default=True),
+        modes=(network.gateway_mode(4), network.gateway_mode(6)), icc=network.icc,
         sources=tuple(filter(None, (network.option("host_ipv4"), network.option("host_ipv6")))),
     )
+
+
+def links(endpoints: Mapping[str, Endpoint], networks: Mapping[str, Network]) -> set[Link]:
+    """What linked containers may reach of each other on networks that keep theirs apart."""
+    found = set()
+    for one in endpoints.values():
+        for other_id, exposed in one.links.items():
+            other = endpoints.get(other_id)
+            for here in one.attachments if other else ():
+                there = other.on(here.network) if other else None
+                network = networks.get(here.network)
+                if there and network and not network.icc:
+                    found |= {Link(source, target, proto, port) for port, proto in map(parse_port, exposed)
+                              for source, target in ((here.ip, there.ip), (here.ip6, there.ip6)) if source and target}
+    return found
 
 
 def place(attachment: Attachment) -> Json:
