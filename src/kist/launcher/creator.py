@@ -29,6 +29,7 @@ import kist.runtime.console  # noqa: F401 – for terminals: what is forked from
 from kist.launcher import channel, protocol, state
 from kist.launcher.failures import failure
 from kist.launcher.pipes import Pipes
+from kist.launcher.practice import practise
 from kist.runtime.cgroup import open_path
 from kist.runtime.create import Stdio, create
 from kist.runtime.exec import exec_process
@@ -48,13 +49,17 @@ class NotReady(Exception):
 
 def wait_for_request(sock: socket, seam: socket) -> None:
     """Serve the next start request of the engine, or return when there are no more. Raises ProtocolError."""
+    practise(sock)
     received = channel.receive(sock)
     sock.close()
     if not received:
         return
     job, fds = received
     pipes = None if job["tty"] else Pipes().open(stdin=job["open_stdin"], output=True)
-    channel.send(seam, job, [*fds, *pipes.monitor] if pipes else fds)
+    try:
+        channel.send(seam, job, [*fds, *pipes.monitor] if pipes else fds)
+    except BrokenPipeError:  # the monitor was killed just now, as this process will be; the engine sees its link end
+        return
     if pipes:
         pipes.close_monitor()
     create_container(job, fds, pipes, seam)

@@ -33,6 +33,11 @@ else:
 # One is enough for 20 starts at once, too: a fork takes half a millisecond, and each more keeps 0.4 MB.
 STOCK = 1
 
+# Milliseconds that the processor is left to a start that has just begun, before the stock is filled again: a fork and
+# what comes after it would take a core from it for two of them. Nobody waits longer than for the fork: another request
+# ends it at once.
+PATIENCE = 10
+
 # Seconds after the failure of a monitor, so that one which can't even wait costs no processor.
 PAUSE = 0.1
 
@@ -61,9 +66,12 @@ def serve(sock: socket, scratch: str, stock: int = STOCK) -> None:
 def _load_the_rest() -> None:
     """What creators need. Not before: what all monitors touch must lie close together, for whole pages are copied."""
     import kist.launcher.creator  # noqa: F401
+    from kist.launcher import practice
     from kist.runtime.cgroup import open_path
 
     open_path("/")  # imports what this machine's cgroups need
+    for _ in range(practice.ROUNDS):
+        practice.play()
 
 
 def _keep_stock(sock: socket, stock: int, monitor: Monitor) -> None:
@@ -79,8 +87,14 @@ def _keep_stock(sock: socket, stock: int, monitor: Monitor) -> None:
     poll = select.poll()
     poll.register(ended, select.POLLIN)
     poll.register(sock, 0)  # the end only
+    request = select.poll()
+    request.register(sock, select.POLLIN)
+    begun = False
     while stock or waiting:
         while len(waiting) < stock:
+            if begun:
+                request.poll(PATIENCE)
+                begun = False
             left, here = os.pipe2(os.O_CLOEXEC)
             if os.fork() == 0:
                 _become_monitor(monitor, sock, here, (left, ended, wake, *waiting), launcher)
@@ -95,6 +109,7 @@ def _keep_stock(sock: socket, stock: int, monitor: Monitor) -> None:
             if fd in waiting:
                 waiting.remove(fd)
                 os.close(fd)
+                begun = True
             else:
                 # The engine has gone. The idle ones leave by themselves; one that has just got a request must not
                 # be killed by our end before it has said that it doesn't depend on us any more.

@@ -77,7 +77,7 @@ def _alternatives(args: list[dict[str, Any]]) -> list[list[tuple[int, int, int, 
 
 def compile_cached(section: dict[str, Any], cache_dir: str) -> bytes:
     """The program from ``cache_dir``, or compiled and put there. The name says machine and library too."""
-    path = os.path.join(cache_dir, _key(section))
+    path = os.path.join(cache_dir, key(section))
     try:
         with open(path, "rb") as file:
             program = file.read()
@@ -90,7 +90,8 @@ def compile_cached(section: dict[str, Any], cache_dir: str) -> bytes:
     return program
 
 
-def _key(section: dict[str, Any]) -> str:
+def key(section: dict[str, Any]) -> str:
+    """The name of its program in the cache."""
     rules = {key: value for key, value in section.items() if not key.startswith("listener")}
     text = repr([3, os.uname().machine, rules])  # the same rules in another order: compiled once more
     digest: str = sha256(text.encode("utf-8", "backslashreplace")).hexdigest()
