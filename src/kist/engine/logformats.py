@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import struct
 from typing import Any, Protocol
 
 import msgspec
@@ -17,7 +19,7 @@ BLOCK = 1 << 20
 LARGEST = 1 << 20  # bytes of a record of driver "local": 16 KiB and little more, if nothing is broken
 
 
-class Record(msgspec.Struct):
+class Record(msgspec.Struct, gc=False):
     """A line, or a piece of a long one, as json-file has it."""
 
     log: str
@@ -41,7 +43,7 @@ class Record(msgspec.Struct):
             return self.log.encode("utf-8", "surrogateescape")
 
 
-class LocalRecord(msgspec.Struct):
+class LocalRecord(msgspec.Struct, gc=False):
     """The same, as local has it."""
 
     data: bytes
@@ -119,20 +121,36 @@ class LocalFormat:
     """Length, protobuf message, length."""
 
     def split(self, data: bytes) -> tuple[bytes, bytes]:
-        at = 0
-        while (following := _following(data, at)) <= len(data):
+        at, following, total, frame = 0, 0, len(data), _FRAME.unpack_from
+        while at + 4 <= total:
+            following = at + 8 + frame(data, at)[0]
+            if following > total:
+                break
             at = following
         if following - at > LARGEST:  # no such record: what follows can't be told apart any more
             return data, b""
         return data[:at], data[at:]
 
     def parse(self, block: bytes) -> list[LocalRecord]:
-        found, at, seen = [], 0, dict[bytes, int]()
-        while (end := _following(block, at)) <= len(block) and block[at : at + 4] == block[end - 4 : end]:
-            record = _message(block[at + 4 : end - 4], seen)
-            if record is not None:
+        """Most records begin like others: with a stream and a time that were decoded already (a batch shares them)."""
+        found: list[LocalRecord] = []
+        heads: dict[bytes, LocalRecord] = {}
+        at, total, frame = 0, len(block), _FRAME.unpack_from
+        while at + 8 <= total:
+            end = at + 4 + frame(block, at)[0]
+            if end + 4 > total:
+                break
+            like = heads.get(block[at + 4 : at + 22])
+            # (A size of two bytes can't be mistaken for one: its first byte is never one more than its value.)
+            if like is not None and block[at + 22] == 0x1A and at + 24 + block[at + 23] == end:
+                found.append(LocalRecord(block[at + 24 : end] + b"\n", like.stream, like.at))
+            elif block[at : at + 4] != block[end : end + 4]:
+                break
+            elif (record := _message(block[at + 4 : end])) is not None:
                 found.append(record)
-            at = end
+                if _HEAD.match(block, at + 4, end):
+                    heads[block[at + 4 : at + 22]] = record
+            at = end + 4
         return found
 
     def seek_back(self, fd: int, records: int) -> int:
@@ -157,13 +175,13 @@ class LocalFormat:
         return max(0, records - len(starts))
 
 
-def _following(data: bytes, at: int) -> int:
-    """Where the record after the one at `at` begins; beyond the end if that is not all there."""
-    return at + 8 + int.from_bytes(data[at : at + 4], "big") if at + 4 <= len(data) else at + 8
+_FRAME = struct.Struct(">I")
+# A record's first 18 bytes: its stream, and a time after 1972 (a varint of nine bytes).
+_HEAD = re.compile(rb"\x0a\x06std(?:out|err)\x10[\x80-\xff]{8}[\x00-\x7f]", re.DOTALL)
 
 
-def _message(body: bytes, seen: dict[bytes, int]) -> LocalRecord | None:
-    """A LogEntry; None if it is none. `seen`: times that were decoded already (a batch of lines shares one)."""
+def _message(body: bytes) -> LocalRecord | None:
+    """A LogEntry; None if it is none."""
     stream, line, at, partial = "", b"", 0, False
     place = 0
     while place < len(body):
@@ -181,7 +199,7 @@ def _message(body: bytes, seen: dict[bytes, int]) -> LocalRecord | None:
                 partial = partial and not value.startswith(b"\x08\x01")
         elif tag & 7 == _VARINT:
             if tag == 0x10:
-                at = seen[word] if word in seen else seen.setdefault(word, _number(word))
+                at = _number(word)
             elif tag == 0x20:
                 partial = word == b"\x01"
         else:

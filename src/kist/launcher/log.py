@@ -16,7 +16,7 @@ import os
 import sys
 import time
 
-from kist.launcher import protocol
+from kist.launcher import localfile, protocol
 from kist.launcher.lines import JsonLines, Splitter, timestamp
 
 TYPE_CHECKING = False
@@ -69,8 +69,6 @@ class LogFile:
         """``config``: {"driver", "path", "max_size", "max_file", "attrs"}; ``fd``: the file, if it is open already."""
         attrs = config.get("attrs")
         if config["driver"] == "local":
-            from kist.launcher import localfile  # few containers need it
-
             self._encode, self._stamp, self._file.border = localfile.LocalRecords(), int, localfile.border
         elif attrs:
             self._encode = JsonLines(protocol.encode(attrs).decode())
@@ -208,8 +206,6 @@ def _line_border(records: bytes, at: int, end: int) -> int:
 def open_file(path: str, driver: str) -> int:
     """A log's file, for whole records at its end; gives the descriptor. Raises OSError."""
     if driver == "local":
-        from kist.launcher import localfile
-
         try:
             os.mkdir(os.path.dirname(path), 0o700)
         except FileExistsError:
