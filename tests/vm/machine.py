@@ -14,7 +14,7 @@ CACHE = Path(__file__).resolve().parents[2] / ".cache" / "vm"
 FAILED = re.compile(r"\[gw\d+\] \[ *\d+%\] (?:FAILED|ERROR) (\S+::.+)$|^(\S+::.+) (?:FAILED|ERROR) +\[")
 QUIET = 180  # s: no test says nothing for so long. It hangs, then.
 # Nothing is attacked in there, and emulated the mitigations are most of a system call.
-COMMON = "console=ttyS0 quiet loglevel=1 panic=-1 mitigations=off audit=0 nokaslr no_timer_check"
+COMMON = "console=ttyS0 quiet loglevel=1 panic=-1 mitigations=off audit=0 nokaslr nowatchdog no_timer_check"
 
 
 class Unavailable(Exception):

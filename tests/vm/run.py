@@ -37,6 +37,9 @@ PARTS = {
     "apparmor": Part(
         "AppArmor in force", ("tests/kernel/engine/test_engine_apparmor.py",), workers=0,
         packages=("apparmor",), programs=("apparmor_parser",)),
+    "selinux": Part("SELinux in force, with a policy of the tests'", (f"{RUNTIME}/test_selinux.py",), workers=0,
+                    options="cgroup_no_v1=all security=selinux selinux=1 enforcing=1", packages=("checkpolicy",),
+                    programs=("checkpolicy",)),
     "verity": Part("a disk whose files the kernel verifies, and mounts; the next Debian's kernel can do both",
                    ("tests/kernel/linux", "tests/kernel/store/test_store_snapshots.py"), release="trixie", disk=True),
     "systemd-v1": Part("systemd's driver on version 1", SYSTEMD, groups="systemd", workers=0,
