@@ -9,6 +9,8 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from vm.clock import kernel_options as clock_options
+
 CACHE = Path(__file__).resolve().parents[2] / ".cache" / "vm"
 # A test's line in pytest's verbose words, with workers and without.
 FAILED = re.compile(r"\[gw\d+\] \[ *\d+%\] (?:FAILED|ERROR) (\S+::.+)$|^(\S+::.+) (?:FAILED|ERROR) +\[")
@@ -112,8 +114,9 @@ def boot(kernel: Path, initramfs: Path, options: str, *, kvm: bool, deadline: fl
     """Until pytest has ended, its words on our standard output, or `deadline` (of time.monotonic) has come."""
     # "max" has instructions whose emulation costs a fifth more time than it saves.
     how = ["-accel", "kvm", "-cpu", "host"] if kvm else ["-accel", "tcg,thread=multi", "-cpu", "Nehalem"]
+    words = f"{COMMON} {'' if kvm else clock_options()} {options}"
     command = ["qemu-system-x86_64", *how, "-smp", "2", "-m", "2048", "-nographic", "-no-reboot", "-nodefaults",
-               "-serial", "stdio", "-kernel", str(kernel), "-initrd", str(initramfs), "-append", f"{COMMON} {options}"]
+               "-serial", "stdio", "-kernel", str(kernel), "-initrd", str(initramfs), "-append", words]
     try:
         machine = subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL)
     except FileNotFoundError as error:
