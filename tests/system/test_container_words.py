@@ -150,6 +150,11 @@ def test_what_inspect_leaves_out(daemon: Daemon) -> None:
     daemon.ok("create", "--name", "mighty", "--privileged", "busybox")
     host = inspect(daemon, "mighty")["HostConfig"]
     assert host["MaskedPaths"] is None and host["ReadonlyPaths"] is None
+    assert host["SecurityOpt"] == ["label=disable"]  # SELinux's
+    daemon.ok("create", "--name", "seer", "--pid", "host", "--security-opt", "no-new-privileges", "busybox")
+    assert inspect(daemon, "seer")["HostConfig"]["SecurityOpt"] == ["no-new-privileges", "label=disable"]
+    listed = daemon.command("curl", "-s", "--unix-socket", str(daemon.socket), "http://d/images/json")
+    assert {image["Containers"] for image in json.loads(listed.stdout)} == {-1}, "counted by df alone"
 
 
 def test_the_hosts_queues_are_seen_where_the_host_has_them_not_mounted(daemon: Daemon) -> None:

@@ -57,6 +57,15 @@ def test_an_example(prepared: Daemon, tmp_path: Path, script: str) -> None:
     assert prepared.ok("ps", "-aq") == ""
 
 
+def test_the_examples_are_typed(tmp_path: Path) -> None:
+    for number, script in enumerate(SCRIPTS):
+        (tmp_path / f"example{number}.py").write_text(script)
+    words = ["--strict", "--cache-dir", str(tmp_path / "cache"), str(tmp_path)]
+    done = subprocess.run([sys.executable, "-m", "mypy", *words], capture_output=True, text=True, timeout=120,
+                          check=False, cwd=ROOT)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_the_examples_of_tests(prepared: Daemon, tmp_path: Path) -> None:
     for number, block in enumerate(TESTS):
         (tmp_path / f"test_{number}.py").write_text(block)

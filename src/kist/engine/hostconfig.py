@@ -155,6 +155,9 @@ def _check_security(host: Json, machine: Machine) -> None:
             raise NotSupported(f'invalid --security-opt 2: "{option}": Kist sets no SELinux labels')
     host["CapAdd"] = capabilities.normalize(host["CapAdd"], "CapAdd") or host["CapAdd"]
     host["CapDrop"] = capabilities.normalize(host["CapDrop"], "CapDrop") or host["CapDrop"]
+    shared = host["Privileged"] or "host" in (host["PidMode"], host["IpcMode"])
+    if shared and not any(option.startswith("label") for option in host["SecurityOpt"] or ()):
+        host["SecurityOpt"] = [*(host["SecurityOpt"] or ()), "label=disable"]  # moby: generateSecurityOpt
     options = security_options(host["SecurityOpt"])
     if options.seccomp not in (None, "unconfined"):
         parse_profile(options.seccomp or "")

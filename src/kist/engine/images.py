@@ -149,12 +149,13 @@ class Images:
         self.housekeeping.grown()
         await self._events.moved("pull", wanted)
 
-    async def list(self, *, all: bool = False, digests: bool = False, shared_size: bool = False,
+    async def list(self, *, all: bool = False, digests: bool = False, shared_size: bool = False, counted: bool = False,
                    filters: Filters | None = None) -> Rows:
+        """`counted`: with how many containers each has; Docker tells that only with the disk usage."""
         selection.check(filters or {}, FILTERS)
-        return await asyncio.to_thread(self._list, filters or {}, shared=shared_size)
+        return await asyncio.to_thread(self._list, filters or {}, shared=shared_size, counted=counted)
 
-    def _list(self, filters: Filters, *, shared: bool) -> Rows:
+    def _list(self, filters: Filters, *, shared: bool, counted: bool) -> Rows:
         store = self._parts.store.images
         found = store.list()
         for name, later in (("before", False), ("since", True)):
@@ -166,7 +167,7 @@ class Images:
         named = [views.by_name(image, filters) for image in found
                  if views.matches(image, self._config(image.id), filters)]
         sizes = self._shared_sizes() if shared else {}
-        return [views.summary(image, self._config(image.id), containers=len(users.get(image.id, ())),
+        return [views.summary(image, self._config(image.id), containers=len(users.get(image.id, ())) if counted else -1,
                               shared=sizes.get(str(image.id), -1))
                 for image in named if image is not None]
 

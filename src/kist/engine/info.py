@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import uuid
+from collections.abc import Sequence
 from typing import Any
 
 from kist.engine import hostconfig, logdrivers, states, times
@@ -65,8 +66,15 @@ async def info(parts: Parts) -> Json:
         **{key: {"ID": ""} for key in ("ContainerdCommit", "RuncCommit", "InitCommit")},
         "SecurityOptions": ["name=seccomp,profile=builtin", "name=cgroupns",
                             *(["name=apparmor"] if parts.apparmor.enabled else [])],
-        "Warnings": [*read["Warnings"], *filter(None, [parts.apparmor.warning]), *await parts.networks.warnings()],
+        **_pools(config.pools),
+        "CDISpecDirs": [],
+        "Warnings": [*read["Warnings"], *filter(None, [parts.apparmor.warning]),
+                     *await parts.networks.warnings()] or None,
     }
+
+
+def _pools(pools: Sequence[tuple[str, int]]) -> Json:
+    return {"DefaultAddressPools": [{"Base": base, "Size": size} for base, size in pools]} if pools else {}
 
 
 def _counted(parts: Parts) -> Json:

@@ -63,7 +63,7 @@ class System:
         wanted = set(types) or DF_TYPES
         found: Json = {"LayersSize": 0, "Images": None, "Containers": None, "Volumes": None, "BuildCache": None}
         if "image" in wanted:
-            found["Images"] = await self._images.list(shared_size=True)
+            found["Images"] = await self._images.list(shared_size=True, counted=True)
             found["LayersSize"] = await asyncio.to_thread(
                 lambda: sum(layer.size for layer in self._parts.store.layers.list()))
         if "container" in wanted:

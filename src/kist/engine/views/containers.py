@@ -42,7 +42,7 @@ def inspect(record: ContainerRecord, *, data_dir: str, exec_ids: list[str], grap
         "HostConfig": host_config(record.host),
         "GraphDriver": {"Name": "overlay2", "Data": graph},
         "Mounts": mount_points(record),
-        "Config": record.config,
+        "Config": {**record.config, "Env": record.config.get("Env") or None},
         "NetworkSettings": network_settings(record),
     }
     if record.manifest is not None:
