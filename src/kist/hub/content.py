@@ -251,6 +251,15 @@ class Content:
         missing = [digest for digest in dict.fromkeys(wanted) if not have(digest)]
         if missing:
             raise HubError("MANIFEST_BLOB_UNKNOWN", detail=[{"digest": digest} for digest in missing[:32]])
+        if isinstance(parsed, Manifest):
+            self._check_sizes(repository, parsed)
+
+    def _check_sizes(self, repository: str, parsed: Manifest) -> None:
+        """Clients bound a pull by what the manifest says: what is known to be wrong is not taken."""
+        for entry in dict.fromkeys((entry.digest, entry.size) for entry in parsed.blobs):
+            size = self.metadata.linked_size(repository, entry[0])
+            if size is not None and size != entry[1]:
+                raise HubError("MANIFEST_INVALID", f"the size of {entry[0]} is {size}, not {entry[1]}")
 
     def delete_manifest(self, repository: str, reference: str) -> None:
         """A tag loses its name only; a digest goes with all its tags."""

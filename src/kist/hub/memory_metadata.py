@@ -206,12 +206,12 @@ class MemoryMetadata(Metadata):
             number = self._id(repository)
             return sorted(parent for one, parent, child in self._edges if one == number and child == digest)
 
-    def referrers(self, repository: str, subject: Digest, artifact_type: str = "") -> list[StoredManifest]:
+    def referrers(self, repository: str, subject: Digest, artifact_type: str = "") -> Iterator[StoredManifest]:
         with self._tables.lock:
             number = self._id(repository)
             found = [one for (where, _), one in self._manifests.items() if where == number and one.subject == subject
                      and artifact_type in ("", one.artifact_type)]
-            return sorted(found, key=lambda one: (one.pushed, one.digest))
+        yield from sorted(found, key=lambda one: (one.pushed, one.digest))
 
     # --- tags ---
 

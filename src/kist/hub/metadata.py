@@ -12,7 +12,7 @@ wait for, and which leaves nothing behind when it fails.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
@@ -175,8 +175,8 @@ class Metadata(ABC):
         """The manifests of the repository that name this one, or this blob."""
 
     @abstractmethod
-    def referrers(self, repository: str, subject: Digest, artifact_type: str = "") -> list[StoredManifest]:
-        """In the order in which they came."""
+    def referrers(self, repository: str, subject: Digest, artifact_type: str = "") -> Iterator[StoredManifest]:
+        """In the order in which they came, each read when it is asked for: together they may be large."""
 
     # --- tags ---
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -179,12 +179,15 @@ class SqliteMetadata(Metadata):
                                  "WHERE r.name = ? AND e.child = ?", repository, digest)
         return [Digest(row["parent"]) for row in rows]
 
-    def referrers(self, repository: str, subject: Digest, artifact_type: str = "") -> list[StoredManifest]:
+    def referrers(self, repository: str, subject: Digest, artifact_type: str = "") -> Iterator[StoredManifest]:
         rows = self.database.all(
-            "SELECT m.* FROM manifests m JOIN repositories r ON r.id = m.repository WHERE r.name = ? AND "
+            "SELECT m.digest FROM manifests m JOIN repositories r ON r.id = m.repository WHERE r.name = ? AND "
             "m.subject = ? AND (? = '' OR m.artifact_type = ?) ORDER BY m.pushed, m.digest",
             repository, subject, artifact_type, artifact_type)
-        return [_manifest(row) for row in rows]
+        for row in rows:
+            found = self.manifest(repository, Digest(row["digest"]))
+            if found is not None:  # else it has just been deleted
+                yield found
 
     # --- tags ---------------------------------------------------------------------------------------------
 

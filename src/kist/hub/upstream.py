@@ -13,9 +13,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import chain
 
 from kist.errors import KistError, NotFound, Unauthorized
 from kist.hub.content import Content, as_referrer
@@ -203,16 +204,17 @@ class Cache:
             log.warning("%s: %s; listing what is here of %s", upstream.host, error, name)
             return None
 
-    def referrers(self, names: list[str], digest: Digest, kind: str) -> list[Descriptor]:
+    def referrers(self, names: list[str], digest: Digest, kind: str) -> Iterator[Descriptor]:
         """What refers to the digest in the first of the repositories where anything does."""
         for name in names:
             upstream = self.upstream_of(name)
             asked = self._asked_referrers(upstream, name, digest) if upstream else None
-            here = [as_referrer(one) for one in self._content.metadata.referrers(name, digest)]
-            found = [one for one in (here if asked is None else asked) if kind in ("", one.artifact_type)]
-            if found:
-                return found
-        return []
+            here = (as_referrer(one) for one in self._content.metadata.referrers(name, digest))
+            found = (one for one in (here if asked is None else asked) if kind in ("", one.artifact_type))
+            first = next(found, None)
+            if first is not None:
+                return chain([first], found)
+        return iter(())
 
     def _asked_referrers(self, upstream: Upstream, name: str, digest: Digest) -> list[Descriptor] | None:
         """None where the upstream can't be asked: then what has been pulled through is all that is known."""

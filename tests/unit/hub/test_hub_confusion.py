@@ -8,6 +8,7 @@ import json
 import socket
 import tarfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -181,6 +182,38 @@ def test_an_image_of_many_great_layers_is_shown_in_part(client: Client, monkeypa
     assert client.get("/r/app/-/differences?from=small&to=great").status == 200
 
 
+def test_a_manifest_that_lies_about_a_size_is_refused(client: Client) -> None:
+    image = Image([b"a layer"])
+    for data in (image.config, *image.layers):
+        push_blob(client, "app", data)
+    body = json.loads(image.manifest)
+    for where in (body["config"], body["layers"][0]):
+        where["size"] += 1
+        answer = put_manifest(client, "app", "v1", json.dumps(body).encode())
+        assert (answer.status, answer.code) == (400, "MANIFEST_INVALID") and b"the size of" in answer.body
+        where["size"] -= 1
+    assert put_manifest(client, "app", "v1", json.dumps(body).encode()).status == 201
+
+
+def test_referrers_of_great_size_come_in_pages(client: Client) -> None:
+    subject = Image()
+    subject.push(client, "app", "v1")
+    digests = []
+    for number in range(5):
+        one = Image(more={"subject": subject.descriptor, "annotations": {"n": str(number), "pad": "x" * 1_500_000}})
+        one.push(client, "app", one.digest)
+        digests.append(one.digest)
+    seen, path = [], f"/v2/app/referrers/{subject.digest}"
+    while path:
+        answer = client.get(path)
+        assert len(answer.body) < 5 << 20
+        seen += [one["digest"] for one in answer.json["manifests"]]
+        path = answer.headers.get("Link", "").partition(">")[0].strip("<")
+    assert seen == digests
+    gone = client.get(f"/v2/app/referrers/{subject.digest}?last={sha256(b'gone')}").json["manifests"]
+    assert [one["digest"] for one in gone] == digests[:2]
+
+
 # --- immutable ----------------------------------------------------------------------------------------------------
 
 
@@ -190,6 +223,17 @@ def test_an_immutable_repository_keeps_its_blobs_too(client: Client) -> None:
     client.hub.metadata.describe("app", immutable=True)
     assert client("DELETE", f"/v2/app/blobs/{sha256(image.layers[0])}").status == 405
     assert client.get(f"/v2/app/blobs/{sha256(image.layers[0])}").status == 200
+
+
+def test_of_those_who_race_for_a_new_immutable_tag_one_wins(client: Client) -> None:
+    images = [Image(more={"annotations": {"n": str(number)}}) for number in range(8)]
+    images[0].push(client, "app", "first")
+    client.hub.metadata.describe("app", immutable=True)
+    with ThreadPoolExecutor(8) as pool:
+        statuses = list(pool.map(lambda one: put_manifest(client, "app", "v1", one.manifest).status, images))
+    assert sorted(statuses) == [201] + [403] * 7
+    winner = images[statuses.index(201)]
+    assert client.get("/v2/app/manifests/v1").body == winner.manifest
 
 
 # --- names that lead here -------------------------------------------------------------------------------------------

@@ -248,7 +248,7 @@ def test_referrers_in_the_order_in_which_they_came(metadata: Metadata) -> None:
     put(metadata, "other", M2, subject=M1, kind="x")
     assert [one.digest for one in metadata.referrers("app", M1)] == [M3, M2]
     assert [one.digest for one in metadata.referrers("app", M1, "x")] == [M2]
-    assert metadata.referrers("app", M2) == []
+    assert list(metadata.referrers("app", M2)) == []
 
 
 # --- uploads and numbers -----------------------------------------------------------------------------------------

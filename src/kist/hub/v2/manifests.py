@@ -11,9 +11,10 @@ from starlette.responses import Response
 from kist.hub import names
 from kist.hub.content import MAX_MANIFEST
 from kist.hub.errors import HubError
-from kist.hub.hub import hub_of, in_thread
+from kist.hub.hub import Hub, hub_of, in_thread
 from kist.hub.v2.bodies import receive_bounded
-from kist.oci.manifest import INDEXES, OCI_INDEX
+from kist.oci.digest import Digest
+from kist.oci.manifest import INDEXES, OCI_INDEX, Descriptor
 
 #: So many referrers go into one answer, whose body must stay a manifest's size.
 REFERRERS_PAGE = 1000
@@ -52,14 +53,27 @@ async def delete(request: Request, name: str, reference: str) -> Response:
 async def referrers(request: Request, name: str, digest: str) -> Response:
     wanted = names.digest(digest)
     kind, last = request.query_params.get("artifactType", ""), request.query_params.get("last", "")
-    found = await in_thread(hub_of(request).cache.referrers, request.scope["kist.names"], wanted, kind)
-    position = next((number + 1 for number, one in enumerate(found) if one.digest == last), 0)
-    page = found[position:position + REFERRERS_PAGE]
+    page, more = await in_thread(_referrers, hub_of(request), request.scope["kist.names"], wanted, kind, last)
     headers = {"Content-Type": OCI_INDEX}
     if kind:
         headers["OCI-Filters-Applied"] = "artifactType"
-    if len(found) > position + REFERRERS_PAGE:
+    if more:
         query = urlencode({"last": page[-1].digest, **({"artifactType": kind} if kind else {})}, safe=":")
         headers["Link"] = f'</v2/{name}/referrers/{digest}?{query}>; rel="next"'
     body = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": page}
     return Response(msgspec.json.encode(body), headers=headers)
+
+
+def _referrers(hub: Hub, where: list[str], digest: Digest, kind: str, last: str) -> tuple[list[Descriptor], bool]:
+    """A page of what comes behind ``last`` (behind nothing, where that is gone), and whether there is more."""
+    page: list[Descriptor] = []
+    size, skipping = 0, bool(last)
+    for one in hub.cache.referrers(where, digest, kind):
+        if skipping:
+            skipping = one.digest != last
+            continue
+        size += len(msgspec.json.encode(one))
+        if page and (len(page) == REFERRERS_PAGE or size > MAX_MANIFEST):
+            return page, True
+        page.append(one)
+    return _referrers(hub, where, digest, kind, "") if skipping else (page, False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import islice
 from urllib.parse import quote
 
 from starlette.requests import Request
@@ -17,7 +18,7 @@ from kist.hub.web.read import parsed_manifest, readable
 from kist.hub.web.render import HEADERS
 from kist.oci.manifest import Manifest
 
-MOST_ATTACHED = 50
+MOST_ATTACHED, MOST_FILES = 50, 20
 #: What people call the kinds of artifacts; others are shown by their media type.
 KINDS = {
     "application/spdx+json": "Bill of materials (SPDX)",
@@ -40,9 +41,9 @@ class Attached:
 
 def attachments(hub: Hub, name: str, stored: StoredManifest) -> list[Attached]:
     found = []
-    for one in hub.metadata.referrers(name, stored.digest)[:MOST_ATTACHED]:
+    for one in islice(hub.metadata.referrers(name, stored.digest), MOST_ATTACHED):
         parsed = parsed_manifest(one)
-        files = ([(_file_name(parsed, at, name), entry.size) for at, entry in enumerate(parsed.layers)]
+        files = ([(_file_name(parsed, at, name), entry.size) for at, entry in enumerate(parsed.layers[:MOST_FILES])]
                  if isinstance(parsed, Manifest) else [])
         found.append(Attached(one.digest, one.artifact_type or one.media_type, one.pushed, files))
     return found

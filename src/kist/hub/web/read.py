@@ -36,6 +36,6 @@ def read_config(hub: Hub, name: str, parsed: Manifest) -> ImageConfig | None:
         return None
     try:
         with hub.content.open_blob(name, parsed.config.digest) as file:
-            return images.parse(file.read())
+            return images.parse(file.read(images.MAX_CONFIG + 1))  # whatever size the manifest claims
     except (OSError, KistError, HubError):
         return None
