@@ -34,7 +34,7 @@ bench:          ## Every figure, the peers beside them where they are installed
 	@$(PY) bench/run.py
 	@$(PY) bench/oci.py
 
-test-vm:        ## cgroup v2, for real, in a virtual machine
+test-vm:        ## Kernel tests in virtual machines: cgroup v2, systemd, NFS, SELinux, …
 	@scripts/setup vm
 	@tests/vm/run
 

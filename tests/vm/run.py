@@ -68,9 +68,11 @@ class Runner:
         began = time.monotonic()
         try:
             outcome = self._boot(name, part, arguments or list(part.tests))
-            if outcome.failed and again:
-                print(f"{title}: once more, by themselves: {' '.join(outcome.failed)}", flush=True)
-                outcome = self._boot(name, part, outcome.failed)
+            if again and outcome.status not in (0, None):
+                once_more = outcome.failed or arguments or list(part.tests)  # or it broke off before any had failed
+                print(f"{title}: once more, by themselves: {' '.join(once_more)}", flush=True)
+                second = self._boot(name, part, once_more)
+                outcome = second if second.status is not None else outcome  # no time: it stays as it was
         except (Unavailable, FileNotFoundError) as error:
             print(f"{title} NOT RUN: {error}", flush=True)
             return TEMPFAIL
