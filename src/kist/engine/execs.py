@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from kist.api import bodies
-from kist.engine import detachkeys, health, links, names, rootview, signals
+from kist.engine import detachkeys, health, links, names, rootview, signals, states
 from kist.engine.container import Container
 from kist.engine.parts import Parts
 from kist.engine.spec import exec_process
@@ -54,6 +54,8 @@ class Execs:
 
     async def create(self, container: str, body: bodies.ExecCreate) -> str:
         found = self._parts.register.get(container)
+        if found.state == states.PAUSED:
+            raise Conflict(f"Container {container} is paused, unpause the container before exec")  # as it was asked for
         found.monitor("exec")
         if not body.Cmd:
             raise InvalidParameter("No exec command specified")

@@ -63,6 +63,14 @@ def test_numbers_are_shown_with_the_fewest_digits(number: float, shown: str) -> 
     assert Template("{{.}}").render(of(number)) == shown
 
 
+def test_ulimits_are_shown_as_they_are_written() -> None:
+    host = Value("container.HostConfig", {"Ulimits": [{"Name": "nofile", "Hard": 20, "Soft": 10}]})
+    text = "{{.Ulimits}} {{range .Ulimits}}{{.}} {{.Hard}}{{end}}"
+    assert Template(text).render(host) == "[nofile=10:20] nofile=10:20 20"
+    assert Template('{{range .Ulimits}}{{printf "%#v" .}}{{end}}').render(host) == \
+        '&units.Ulimit{Name:"nofile", Hard:20, Soft:10}'
+
+
 def test_what_only_our_server_says_is_there_too() -> None:
     host = Value("container.HostConfig", {"Memory": 5, "NetworkRate": {"Egress": 1}})
     assert Template("{{.Memory}} {{.NetworkRate.Egress}}").render(host) == "5 1"

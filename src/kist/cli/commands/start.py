@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def run(args: Arguments, session: Session) -> int:
     for option in ("checkpoint", "checkpoint-dir"):
         if args.given(option):
-            raise CliError(f"--{option} is not supported: Kist has no checkpoints")
+            raise CliError(f'"--{option}" is only supported on a Docker daemon with experimental features enabled')
     if not (args.flag("attach") or args.flag("interactive")):
         return session.each(args.words, lambda name: session.client.containers.send_post(name, "start"),
                             summary="Error: failed to start containers: ")

@@ -9,6 +9,10 @@ if TYPE_CHECKING:
     from kist.cli.gotemplate.values import Value
 
 
+# Structs that Docker's client writes as maps.
+BY_NAME = ("registry.ServiceConfig", "*registry.ServiceConfig")
+
+
 def encode(value: Value) -> str:
     """One line of JSON; what a line of a list has is kept safe inside HTML, as Go's own encoder does it."""
     import json
@@ -32,6 +36,8 @@ def _plain(value: Value) -> Any:
         return float(value.data) if set(value.data) & set(".eE") else int(value.data)
     if value.type == "time.Time":
         return value.data or "0001-01-01T00:00:00Z"
+    if value.type in BY_NAME:
+        return _sorted(value.data)
     if value.data is None and value.kind not in ("struct", "array"):
         return None
     if value.kind == "ptr":

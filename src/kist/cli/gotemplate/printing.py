@@ -78,6 +78,8 @@ def _struct(value: Value, form: _Form, depth: int) -> str:
     from kist.cli.gotemplate.values import Value, fields
 
     data = value.data or {}
+    if value.type == "units.Ulimit" and form.verb in "vs" and not _go(form):
+        return form.pad(_ulimit(data))
     parts = [(f.name, Value(f.type, data if f.embedded else data.get(f.key))) for f in fields(value.type)]
     if _go(form):
         return value.type + "{" + ", ".join(f"{name}:{_value(one, form, depth + 1)}" for name, one in parts) + "}"
@@ -113,6 +115,8 @@ def _pointer(value: Value, form: _Form, depth: int) -> str:
     if value.data is None:
         return f"({value.type})(nil)" if _go(form) else _nil(form) if form.verb == "v" else f"%!{form.verb}(<nil>)"
     within = Value(element(value.type), value.data)
+    if within.type == "units.Ulimit" and form.verb in "vs" and not _go(form):
+        return form.pad(_ulimit(value.data))
     if depth == 0 and within.kind in ("struct", "map", "slice", "array"):
         return "&" + _value(within, form, depth + 1)
     address = f"0xc{id(value.data) & 0xfffffffff:09x}"  # Go shows where it is, which tells nobody anything
@@ -253,6 +257,11 @@ def _moment(text: str) -> str:
         return f"{day} {rest[:-1]} +0000 UTC"
     zone = rest[-6:].replace(":", "")
     return f"{day} {rest[:-6]} {zone} {zone}"
+
+
+def _ulimit(data: dict[str, Any]) -> str:
+    """`nofile=10:20`, as units.Ulimit says itself."""
+    return f"{data.get('Name', '')}={data.get('Soft', 0)}:{data.get('Hard', 0)}"
 
 
 _STRINGERS: dict[str, Callable[[Any], str]] = {"time.Duration": _duration, "time.Time": _moment}
