@@ -165,6 +165,19 @@ def test_an_exec_and_its_stdin(daemon: Daemon) -> None:
     assert ask(daemon, "GET", f"/exec/{made['Id']}/json")[1]["ExitCode"] == 0
 
 
+def test_the_head_of_an_exec_comes_alone(daemon: Daemon) -> None:
+    """However late it is read: docker-py drops what its buffered reader got along with it."""
+    id = _create(daemon, ["sleep", "1000"])
+    ask(daemon, "POST", f"/containers/{id}/start")
+    for _ in range(5):
+        made = ask(daemon, "POST", f"/containers/{id}/exec", {"Cmd": ["echo", "out"], "AttachStdout": True})[1]
+        with _sent(daemon, "POST", f"/exec/{made['Id']}/start", UPGRADE, {}) as client:
+            time.sleep(0.1)
+            first = client.recv(8192)
+            assert first.startswith(b"HTTP/1.1 101 ") and first.endswith(b"\r\n\r\n"), first
+            assert _rest(client) == b"\1\0\0\0\0\0\0\4out\n"
+
+
 def test_logs_follow_until_the_end(daemon: Daemon) -> None:
     id = _create(daemon, ["sh", "-c", "echo one; read x; echo two"], OpenStdin=True, StdinOnce=True, Tty=False)
     with _sent(daemon, "POST", f"/containers/{id}/attach?stream=1&stdin=1", UPGRADE) as stdin:

@@ -187,6 +187,28 @@ def test_volumes_of_another_container(server: Daemon, tmp_path: Path, by: str) -
     assert inside(server, "--volumes-from", donor, "-v", "other:/n", do="ls /n", by=by) == ""
 
 
+@pytest.mark.parametrize("by", ["kist", needs.DOCKER_28])
+def test_anonymous_volumes_go_with_their_last_container(server: Daemon, by: str) -> None:
+    """By `rm -v` and `--rm` alone; never a named one, nor one that was asked for by name."""
+    run = getattr(server, by)
+    nameless = server.ok("volume", "create")
+    mounts = ["-v", "/a", "-v", "named:/n", "-v", f"{nameless}:/b", "--mount", "type=volume,target=/c"]
+
+    def left() -> set[str]:
+        return set(server.ok("volume", "ls", "-q").split())
+
+    assert run("run", "--rm", *mounts, "busybox", "true").returncode == 0
+    assert left() == {"named", nameless}
+    assert run("create", "--name", "one", *mounts, "busybox", "true").returncode == 0
+    assert run("create", "--name", "two", "--volumes-from", "one", "busybox", "true").returncode == 0
+    every = left()
+    assert len(every) == 4
+    assert run("rm", "-v", "one").returncode == 0 and left() == every  # the other has them, too
+    assert run("rm", "-v", "two").returncode == 0 and left() == {"named", nameless}
+    assert run("create", "--name", "one", "-v", "/a", "busybox", "true").returncode == 0
+    assert run("rm", "one").returncode == 0 and len(left()) == 3
+
+
 # What real Docker 26 answers to each, word for word.
 REFUSALS = [
     (["-v", "/tmp:/x:ro,rw"], "invalid mode: ro,rw"),

@@ -10,7 +10,7 @@ from kist.server import message
 from kist.server.message import Request
 from kist.server.ports import Engine
 from kist.server.routes.containers import window
-from kist.server.routes.streams import takeover_head
+from kist.server.routes.streams import read_by_client, takeover_head
 
 
 async def create(request: Request, engine: Engine) -> message.Response:
@@ -32,6 +32,7 @@ async def start(request: Request, engine: Engine) -> message.Answer:
     async def take(fd: int, preread: bytes) -> None:
         ours = os.dup(fd)  # the engine closes its own when it fails
         try:
+            await read_by_client(ours)
             await engine.execs.start(id, fd=fd, preread=preread, tty=tty, framed=not tty,
                                      console_size=body.ConsoleSize)
         except KistError as exc:
