@@ -100,6 +100,8 @@ def _repo_grant(content: Content, accounts: Accounts, options: argparse.Namespac
 def _repo_remove(content: Content, accounts: Accounts, options: argparse.Namespace) -> None:
     if not content.metadata.delete_repository(options.name):
         raise NotFound(f"No such repository: {options.name}")
+    for user in accounts.grants(options.name):  # the next one of this name has readers of its own
+        accounts.grant(options.name, user, Level.NONE)
 
 
 def _repo_list(content: Content, accounts: Accounts, options: argparse.Namespace) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from kist.hub import accounts as accounts_module
 from kist.hub import admin, bearer
 from kist.hub.access import AccountAccess
 from kist.hub.accounts import Accounts, Level, TooManyTries, User
+from kist.hub.app import open_content
 from kist.oci.platform import Platform
 from kist.oci.reference import parse
 from kist.registry.client import RegistryClient
@@ -353,5 +355,8 @@ def test_the_admin_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caps
     assert run("repo", "set", "acme/app", "--private", "--immutable", "--summary", "An app") == 0
     assert run("repo", "grant", "acme/app", "alice", "read") == 0
     assert run("repo", "remove", "nothing") == 1
+    assert run("repo", "remove", "acme/app") == 0
+    with closing(open_content(tmp_path).metadata) as left:
+        assert left.accounts.grants("acme/app") == {}, "the next acme/app has readers of its own"
     assert run("gc", "--grace", "0", "--untagged") == 0
     assert run("user", "remove", "bob") == 0
