@@ -116,7 +116,7 @@ def test_any_host_name_and_any_stop_signal_does(daemon: Daemon) -> None:
 
 
 def test_a_container_may_use_the_server(daemon: Daemon) -> None:
-    (daemon.folder / ".config" / "kist").mkdir(parents=True)
+    (daemon.folder / ".config" / "kist").mkdir(parents=True, exist_ok=True)
     auths = daemon.folder / ".config" / "kist" / "auth.json"
     auths.write_text(json.dumps({"auths": {"registry.test": {"auth": "dTpw"}}}))
     try:
