@@ -27,16 +27,16 @@ from run import Results
 from kist.linux.namespaces import setns
 from kist.runtime.cli.spec import example
 
-KIST = Path(sys.executable).parent / "kist-runtime"
+BIN = Path(sys.executable).parent
 SHELL = Path("/bin/busybox").read_bytes()
 
 
 class Runtime:
     """One runtime with a bundle and a state directory of its own."""
 
-    def __init__(self, command: str) -> None:
+    def __init__(self, command: list[str]) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="kist-bench-oci-"))
-        self.command = [command, "--root", str(self.folder / "state")]
+        self.command = [*command, "--root", str(self.folder / "state")]
         (self.folder / "rootfs/bin").mkdir(parents=True)
         (self.folder / "rootfs/bin/busybox").write_bytes(SHELL)
         (self.folder / "rootfs/bin/busybox").chmod(0o755)
@@ -81,7 +81,7 @@ class Runtime:
 class Worker:
     """A process that measures one runtime, in the mount namespace of ``holder`` if there is one."""
 
-    def __init__(self, command: str, holder: int | None) -> None:
+    def __init__(self, command: list[str], holder: int | None) -> None:
         ask_read, self._ask = os.pipe()
         self._answer, answer_write = os.pipe()
         self.pid = os.fork()
@@ -120,11 +120,13 @@ class Worker:
 
 
 def workers() -> dict[str, Callable[[], Worker]]:
-    found: dict[str, Callable[[], Worker]] = {"kist-runtime": lambda: Worker(str(KIST), None)}
+    found: dict[str, Callable[[], Worker]] = {
+        "kist-runtime": lambda: Worker([str(BIN / "kist-runtime")], None),
+        "kist oci": lambda: Worker([str(BIN / "kist"), "oci"], None)}
     holder = _recorded(PEERS / "run/ns.pid")
     if holder is not None:
-        found["crun"] = lambda: Worker("/usr/bin/crun", holder)
-        found["runc"] = lambda: Worker("/usr/sbin/runc", holder)
+        found["crun"] = lambda: Worker(["/usr/bin/crun"], holder)
+        found["runc"] = lambda: Worker(["/usr/sbin/runc"], holder)
     return found
 
 
