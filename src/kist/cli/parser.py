@@ -168,7 +168,7 @@ def _short(args: Arguments, by_short: dict[str, Option], by_name: dict[str, Opti
         if row is None:
             if letter == "h":
                 raise HelpWanted
-            raise _Wrong(f"unknown shorthand flag: {letter!r} in {word}")
+            raise _Wrong(f"unknown shorthand flag: {letter!r} in -{letter}{letters}")
         row = _resolve(row, by_name)
         if letters[:1] == "=" and len(letters) > 1:
             _set(args, row, letters[1:])
@@ -182,7 +182,7 @@ def _short(args: Arguments, by_short: dict[str, Option], by_name: dict[str, Opti
             _set(args, row, words[at])
             at += 1
         else:
-            raise _Wrong(f"flag needs an argument: {letter!r} in {word}")
+            raise _Wrong(f"flag needs an argument: {letter!r} in -{letter}")
         return at
     return at
 

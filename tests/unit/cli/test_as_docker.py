@@ -255,6 +255,8 @@ exec -it x sh
 logs a b
 ps x
 ps -f foo
+ps -azb
+ps -aqf
 ps -n x
 stop
 stop -t x y

@@ -54,9 +54,9 @@ def test_options_behind_words() -> None:
 @pytest.mark.parametrize(("line", "message"), [
     ("--foo img", "unknown flag: --foo"),
     ("--foo=1 img", "unknown flag: --foo"),
-    ("-dz img", "unknown shorthand flag: 'z' in -dz"),
+    ("-dz img", "unknown shorthand flag: 'z' in -z"),
     ("--name", "flag needs an argument: --name"),
-    ("-de", "flag needs an argument: 'e' in -de"),
+    ("-de", "flag needs an argument: 'e' in -e"),
     ("--detach=x img", 'invalid argument "x" for "-d, --detach" flag: strconv.ParseBool: parsing "x": invalid syntax'),
     ("-m x img", "invalid argument \"x\" for \"-m, --memory\" flag: invalid size: 'x'"),
     ("-t 1x img", 'invalid argument "1x" for "-t, --time" flag: strconv.ParseInt: parsing "1x": invalid syntax'),
