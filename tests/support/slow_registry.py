@@ -76,7 +76,7 @@ def _handler(registry: SlowRegistry) -> type[BaseHTTPRequestHandler]:
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
-            kind, _, last = self.path.rpartition("/")
+            kind, _, last = self.path.partition("?")[0].rpartition("/")
             if self.path == "/v2/":
                 self._answer(200, b"{}", "application/json", "")
             elif kind.endswith("/manifests") and last in ("1", digest(registry.manifest)):

@@ -99,6 +99,7 @@ class Config:
     log_max_file: int = 5
     log_compress: bool = False
     registries: Mapping[str, RegistrySettings] = field(default_factory=dict)
+    certificates: tuple[str, ...] = ("/etc/kist/certs.d", "/etc/docker/certs.d")
     http_proxy: str = ""
     https_proxy: str = ""
     no_proxy: str = ""
@@ -239,6 +240,7 @@ _KEYS: dict[tuple[str, str], tuple[str, Any]] = {
     ("", "cgroup-parent"): ("cgroup_parent", _text),
     ("", "cpu-rt-period"): ("cpu_rt_period", _number),
     ("", "cpu-rt-runtime"): ("cpu_rt_runtime", _number),
+    ("", "certificates"): ("certificates", _texts),
     ("", "debug"): ("debug", _flag),
     ("", "stop-timeout"): ("stop_timeout", _number),
     ("", "shm-size"): ("shm_size", _size),

@@ -49,7 +49,7 @@ class Pull:
     def __init__(self, config: Config, store: Store) -> None:
         self._config = config
         self._store = store
-        self.client_config = ClientConfig(config.registries, config.proxies)
+        self.client_config = ClientConfig(config.registries, config.proxies, certificates=config.certificates)
 
     def client(self, host: str, auth: bodies.AuthConfig | None) -> RegistryClient:
         return RegistryClient(host, self.client_config, credentials(auth))

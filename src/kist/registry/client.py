@@ -14,6 +14,7 @@ from typing import TypeVar
 from urllib.parse import urlencode, urljoin, urlsplit
 
 from kist.errors import KistError, Unauthorized, Unavailable
+from kist.registry import certificates
 from kist.registry.auth import MAX_TOKEN_BODY, Authenticator, login_failed
 from kist.registry.credentials import Credentials, Lookup, for_host
 from kist.registry.protocol import MAX_ERROR_BODY, Endpoint, Subject, Transient, error_for
@@ -36,7 +37,7 @@ class RegistryClient:
         *, transport: Transport | None = None,
     ) -> None:
         self.host = host
-        self.config = config or ClientConfig()
+        self.config = certificates.completed(config or ClientConfig(), host)
         self.endpoints = self.config.endpoints(host)
         lookup = credentials if callable(credentials) else for_host(host, credentials)
         self._transport = transport or Transport(self.config)

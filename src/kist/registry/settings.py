@@ -21,6 +21,7 @@ class RegistrySettings:
     cert: str | None = None  # client certificate, PEM
     key: str | None = None  # its key, PEM; may be within ``cert``
     proxy: str | None = None  # URL; "" to go straight, None for what the server's ``[proxies]`` say
+    more_cas: tuple[str, ...] = ()  # of a folder of certificates (`certificates`)
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,7 @@ class ClientConfig:
     proxies: Proxies = field(default_factory=Proxies)
     patience: Patience = field(default_factory=Patience)
     user_agent: str = "kist"
+    certificates: tuple[str, ...] = ()  # folders like /etc/docker/certs.d, see `certificates`
 
     @classmethod
     def from_mapping(
@@ -93,7 +95,7 @@ class ClientConfig:
     def insecure(self, host: str) -> bool:
         """Configured so, or on this machine's loopback (as Docker has it), unless a CA is configured for it."""
         settings = self.settings(host)
-        return settings.insecure or (is_loopback(host) and settings.ca is None)
+        return settings.insecure or (is_loopback(host) and settings.ca is None and not settings.more_cas)
 
     def endpoints(self, host: str) -> tuple[Endpoint, ...]:
         """Where to ask for ``host``'s content, in order: mirrors, the registry, the registry without TLS."""
@@ -126,8 +128,8 @@ def _registry(host: str, table: Mapping[str, object]) -> RegistrySettings:
     if proxy is not None and not isinstance(proxy, str):
         raise InvalidParameter(f'registries."{host}".proxy must be a URL')
     proxy_address(proxy or "")
-    return RegistrySettings(tuple(mirrors), insecure, **{key: str(path) for key, path in paths.items() if path},
-                            proxy=proxy)
+    ca, cert, own_key = (str(path) if path else None for path in paths.values())
+    return RegistrySettings(tuple(mirrors), insecure, ca, cert, own_key, proxy)
 
 
 def proxy_address(url: str) -> str:

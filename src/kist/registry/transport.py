@@ -228,13 +228,13 @@ def tls_context(settings: RegistrySettings, *, verify: bool) -> ssl.SSLContext:
     """System's CAs and the registry's own one; TLS 1.2 at least."""
     context = ssl.create_default_context()
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    path: str | None = None
     try:
-        if settings.ca:
-            context.load_verify_locations(cafile=settings.ca)
-        if settings.cert:
+        for path in (*([settings.ca] if settings.ca else []), *settings.more_cas):
+            context.load_verify_locations(cafile=path)
+        if path := settings.cert:
             context.load_cert_chain(settings.cert, settings.key)
     except (OSError, ssl.SSLError) as error:
-        path = settings.ca if settings.ca and not settings.cert else settings.cert
         raise EngineFailure(f"can't load the registry's certificates ({path}): {error}") from None
     if not verify:
         context.check_hostname = False

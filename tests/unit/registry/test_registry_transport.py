@@ -81,8 +81,8 @@ def test_client_certificates(tmp_path: Path) -> None:
     listener = socket.create_server(("127.0.0.1", 0))
     host = f"127.0.0.1:{listener.getsockname()[1]}"
 
-    def answer_twice() -> None:
-        for _ in range(2):
+    def answer() -> None:
+        for _ in range(3):
             raw, _ = listener.accept()
             try:
                 with context.wrap_socket(raw, server_side=True) as secured:
@@ -91,11 +91,18 @@ def test_client_certificates(tmp_path: Path) -> None:
             except OSError:
                 raw.close()
 
-    thread = threading.Thread(target=answer_twice, daemon=True)
+    thread = threading.Thread(target=answer, daemon=True)
     thread.start()
     try:
         mine = RegistrySettings(ca=str(server_cert), cert=str(client_cert), key=str(client_key))
         ping(RegistryClient(host, ClientConfig({host: mine}, patience=HASTY)))
+        folder = tmp_path / "certs.d" / host
+        folder.mkdir(parents=True)
+        (folder / "its.crt").write_bytes(server_cert.read_bytes())
+        (folder / "me.cert").write_bytes(client_cert.read_bytes())
+        (folder / "me.key").write_bytes(client_key.read_bytes())
+        found = ClientConfig(patience=HASTY, certificates=(str(tmp_path / "none"), str(tmp_path / "certs.d")))
+        ping(RegistryClient(host, found))
         nobody = RegistrySettings(ca=str(server_cert))
         with pytest.raises(Unavailable):
             ping(RegistryClient(host, ClientConfig({host: nobody}, patience=HASTY)))
