@@ -14,6 +14,7 @@ from kist.engine.config import Config
 from kist.engine.limits import Machine
 from kist.engine.mountpoints import mount_points
 from kist.engine.places import Places
+from kist.engine.prepare import cgroup_path
 from kist.errors import InvalidParameter, NotSupported
 
 MACHINE = Machine(cpus=4, online_cpus=frozenset(range(4)), memory_nodes=frozenset({0}))
@@ -90,6 +91,11 @@ def test_what_a_shared_namespace_leaves_no_room_for(asked: dict[str, Any], words
     with pytest.raises(InvalidParameter) as caught:
         checks.check_modes(asked)
     assert caught.value.message == words
+
+
+def test_a_cgroup_parent_stays_below_the_root() -> None:
+    assert [cgroup_path(parent, "id") for parent in ("/a/b", "a", "../../x/../y", "/", "a-b.slice")] == [
+        "/a/b/id", "/a/id", "/y/id", "/id", "/a-b.slice/id"]
 
 
 def test_what_fits_a_shared_namespace() -> None:
