@@ -25,8 +25,14 @@ TMPFS = {"type": "tmpfs", "o": "size=1m", "device": "tmpfs"}
 
 @pytest.fixture
 def server(daemon: Daemon) -> Iterator[Daemon]:
+    """Without any volume, also of other files' tests."""
+    _remove_volumes(daemon)
     yield daemon
     daemon.clean()
+    _remove_volumes(daemon)
+
+
+def _remove_volumes(daemon: Daemon) -> None:
     names = daemon.ok("volume", "ls", "-q").split()
     if names:
         daemon.ok("volume", "rm", *names)

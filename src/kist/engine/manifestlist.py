@@ -35,7 +35,10 @@ async def push(pull: Pull, name: str, body: bodies.ManifestListPush, auth: bodie
     if target.digest:
         raise InvalidParameter("a list of manifests is pushed by a tag, not by a digest")
     content, sources = body.Content.encode(), [reference.parse_tagged(one) for one in body.Sources or ()]
-    index = manifests.parse(content, body.MediaType)
+    try:
+        index = manifests.parse(content, body.MediaType)
+    except manifests.InvalidManifest as error:  # a registry's is a failure; this one is the client's
+        raise InvalidParameter(error.message) from None
     if not isinstance(index, Index) or len(index.manifests) != len(sources):
         raise InvalidParameter("a list has as many sources as manifests")
     for source in sources:
