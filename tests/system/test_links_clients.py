@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
@@ -85,20 +85,3 @@ def test_restart_policies_bring_the_linked_one_up_first(daemon: Daemon, db: str)
     daemon.start()
     assert eventually(lambda: daemon.ok("inspect", "-f", "{{.State.Running}}", "web") == "true")
     daemon.ok("exec", "web", "ping", "-c", "1", "-W", "5", "data")
-
-
-def test_a_link_opens_what_the_other_exposes(make_daemon: Callable[..., Daemon]) -> None:
-    """Where containers on the default network can't talk to each other (`dockerd --icc=false`)."""
-    daemon = make_daemon()
-    daemon.config.write_text(daemon.config.read_text().replace("[network]\n", "[network]\nicc = false\n"))
-    daemon.restart()
-    daemon.ok("pull", "-q", "busybox")
-    daemon.ok("run", "-d", "--name", "db", "--expose", "80", "busybox", "sh", "-c",
-              "mkdir /w; echo yes > /w/index.html; busybox httpd -p 81 -h /w; exec busybox httpd -f -p 80 -h /w")
-    # (The static busybox's own `wget -T` ends by a signal.)
-    fetch = ("busybox", "timeout", "2", "busybox", "wget", "-qO-")
-    place = f"http://{address(daemon, 'db')}"
-    assert daemon.docker("run", "--rm", "busybox", *fetch, f"{place}/").stdout == ""
-    done = daemon.docker("run", "--rm", "--link", "db", "busybox", *fetch, f"{place}/")
-    assert done.stdout == "yes\n"
-    assert daemon.docker("run", "--rm", "--link", "db", "busybox", *fetch, f"{place}:81/").stdout == ""
