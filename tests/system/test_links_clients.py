@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -85,3 +85,17 @@ def test_restart_policies_bring_the_linked_one_up_first(daemon: Daemon, db: str)
     daemon.start()
     assert eventually(lambda: daemon.ok("inspect", "-f", "{{.State.Running}}", "web") == "true")
     daemon.ok("exec", "web", "ping", "-c", "1", "-W", "5", "data")
+
+
+def test_a_link_opens_what_the_other_exposes(make_daemon: Callable[..., Daemon]) -> None:
+    """Where containers on the default network can't talk to each other (`dockerd --icc=false`)."""
+    daemon = make_daemon()
+    daemon.config.write_text(daemon.config.read_text().replace("[network]\n", "[network]\nicc = false\n"))
+    daemon.restart()
+    daemon.ok("pull", "-q", "busybox")
+    daemon.ok("run", "-d", "--name", "db", "--expose", "80", "busybox", "sh", "-c",
+              "mkdir /w; echo yes > /w/index.html; exec busybox httpd -f -p 80 -h /w")
+    # Not wget -T: the static busybox's crashes.
+    fetch = ("busybox", "sh", "-c", f"busybox wget -qO- http://{address(daemon, 'db')}/ & sleep 1; kill -9 $!")
+    assert daemon.docker("run", "--rm", *fetch).stdout == ""
+    assert daemon.docker("run", "--rm", "--link", "db", *fetch).stdout == "yes\n"
