@@ -263,8 +263,8 @@ def steps_for(process: dict[str, Any], linux: dict[str, Any], container_id: str,
         early.append(IoPriority(process["ioPriority"]))
     if linux.get("memoryPolicy"):
         early.append(MemoryPolicy(linux["memoryPolicy"]))
-    if process.get("rlimits"):
-        early.append(Rlimits(process["rlimits"]))
+    now, late = Rlimits(process.get("rlimits") or []).split()
+    early += now
     if linux.get("personality"):
         early.append(Personality(linux["personality"]))
     if keyring:
@@ -281,5 +281,6 @@ def steps_for(process: dict[str, Any], linux: dict[str, Any], container_id: str,
         early.append(Capabilities(process["capabilities"]))
     if no_new:
         early.append(NoNewPrivileges())
-    late: list[Step] = [Seccomp(filter_section)] if filter_section and no_new else []
+    if filter_section and no_new:
+        late.append(Seccomp(filter_section))
     return early, late

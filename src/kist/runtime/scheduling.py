@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 RLIMITS = {"RLIMIT_" + name: number for number, name in enumerate((
     "CPU", "FSIZE", "DATA", "STACK", "CORE", "RSS", "NPROC", "NOFILE", "MEMLOCK", "AS", "LOCKS", "SIGPENDING",
     "MSGQUEUE", "NICE", "RTPRIO", "RTTIME"))}
+ENOUGH = 64  # descriptors, for whatever init and an exec have open
 POLICY = {"SCHED_OTHER": 0, "SCHED_FIFO": 1, "SCHED_RR": 2, "SCHED_BATCH": 3, "SCHED_IDLE": 5,
           "SCHED_DEADLINE": 6}
 SCHED_FLAG = {"SCHED_FLAG_RESET_ON_FORK": 0x01, "SCHED_FLAG_RECLAIM": 0x02, "SCHED_FLAG_DL_OVERRUN": 0x04,
@@ -81,6 +82,16 @@ class Rlimits(Step):
                 prlimit(number, soft, hard)
             except OSError as error:
                 raise OSError(error.errno, f"{kind} to {soft}:{hard}") from None
+
+
+    def split(self) -> tuple[list[Step], list[Step]]:
+        """(now, right before the program): with hardly a descriptor left, the steps in between could open none.
+        Lowering a limit takes no privilege."""
+        few = {kind: limit for kind, limit in self.limits.items() if kind == "RLIMIT_NOFILE" and limit[1] < ENOUGH}
+        self.limits = {kind: limit for kind, limit in self.limits.items() if kind not in few}
+        late = Rlimits([])
+        late.limits = few
+        return [self] if self.limits else [], [late] if few else []
 
 
 class Scheduler(Step):

@@ -42,6 +42,15 @@ def test_rlimits(spec: dict[str, Any], sh: Any) -> None:
     assert "Max core file size        0                    0" in limits
 
 
+@pytest.mark.parametrize("no_new", [True, False])
+def test_hardly_a_descriptor(spec: dict[str, Any], run: Any, no_new: bool) -> None:
+    """The program, and one that is executed, have what was asked for; the runtime has what it needs until then."""
+    spec["process"].update(rlimits=[{"type": "RLIMIT_NOFILE", "soft": 5, "hard": 6}], noNewPrivileges=no_new)
+    probe = {**spec["process"], "args": ["sh", "-c", "ulimit -n; ulimit -Hn"]}
+    report = run(spec, "sh", "-c", "ulimit -n; ulimit -Hn; sleep 1", execs=[probe])
+    assert (report["stdout"], report["execs"][0]["stdout"]) == ("5\n6\n", "5\n6\n"), report
+
+
 def test_rlimit_above_the_hard_one_names_the_step(spec: dict[str, Any], run: Any) -> None:
     spec["process"]["rlimits"] = [{"type": "RLIMIT_NOFILE", "soft": 1, "hard": 1 << 40}]
     assert run(spec)["error"].startswith("limit nofile: EPERM")
