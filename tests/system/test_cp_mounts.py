@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import stat
+import subprocess
 import tarfile
 import threading
 import time
@@ -16,7 +17,7 @@ import pytest
 import requests
 
 from support import needs
-from support.daemon import Daemon
+from support.daemon import CLIENT, Daemon, docker_command
 
 MAKE = "mkdir /dst; echo x > /dst/file; ln -s /dst /lnk; mkfifo /dst/pipe; echo v > /vol/in; sleep 1000"
 
@@ -55,6 +56,21 @@ def test_through_volumes_and_binds(box: Daemon, tmp_path: Path, by: str, name: s
     assert sorted(os.listdir(tmp_path / "bind")) == ["f"]
     mounts = Path("/proc/self/mountinfo").read_text()
     assert f"{box.run}/root" not in mounts and "/down" not in mounts
+
+
+@pytest.mark.parametrize("client", [CLIENT, [docker_command()]], ids=["kist", "docker"])
+@pytest.mark.parametrize("name", ["up", "down"])
+def test_the_whole_of_a_container(box: Daemon, tmp_path: Path, client: list[str], name: str) -> None:
+    """With its volumes and binds, and of what the kernel makes up no more than where it is mounted."""
+    with (tmp_path / "whole.tar").open("wb") as out:
+        done = subprocess.run([*client, "cp", f"{name}:/", "-"], stdout=out, stderr=subprocess.PIPE, timeout=60,
+                              check=False, env=box.env)
+    assert (done.returncode, done.stderr) == (0, b"")
+    with tarfile.open(tmp_path / "whole.tar") as archive:
+        names = {one.name.strip("/") for one in archive}
+    assert {"bin/busybox", "vol/in", "bind/f"} <= names
+    assert name == "down" or {"proc", "etc/hosts"} <= names  # what a start has made
+    assert not [one for one in names if one.startswith(("proc/", "sys/", "dev/pts/", "dev/mqueue/"))]
 
 
 @pytest.mark.parametrize("by", ["kist", needs.DOCKER_28])

@@ -32,8 +32,8 @@ def image(daemon: Daemon) -> Iterator[str]:
     yield made
     for container in ok(daemon, "ps", "-aq").split():
         daemon.docker("rm", "-f", container)
-    for found in ok(daemon, "images", "-q", "--filter", "label=kind=own").split():
-        daemon.docker("rmi", "-f", found)
+    for found in set(ok(daemon, "images", "-q", "--filter", "label=kind=own").split()):
+        ok(daemon, "rmi", "-f", found)
 
 
 def names(daemon: Daemon, *filters: str) -> list[str]:

@@ -160,7 +160,7 @@ def pack(root: Root, path: str, sink: Sink) -> None:
             writer: TarWriter = _Rebased(sink, name)
             writer.add(_entry(b"", DIRECTORY, info))
             with _reopened(fd, os.O_RDONLY | os.O_DIRECTORY) as directory:
-                tree.export(directory, writer)
+                tree.export(directory, writer, kernels=False)
         else:
             writer = TarWriter(sink)
             _pack_file(fd, name, info, writer)

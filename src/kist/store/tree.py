@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
 from kist.linux.openat2 import RESOLVE_BENEATH, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, openat2
+from kist.linux.statfs import is_made_up
 from kist.store import lower, tarsparse
 from kist.store.tarformat import (
     BLOCKDEV,
@@ -69,8 +70,9 @@ class Node(NamedTuple):
         return stat.S_ISCHR(self.stat.st_mode) and self.stat.st_rdev == 0
 
 
-def walk(root: int) -> Iterator[Node]:
-    """Every file below *root*, each directory before what is in it, names in order."""
+def walk(root: int, *, kernels: bool = True) -> Iterator[Node]:
+    """Every file below *root*, each directory before what is in it, names in order. Without what is *kernels*: of
+    procfs, sysfs and their like there is the directory that they are mounted on."""
     waiting = [b""]
     while waiting:
         path = waiting.pop()
@@ -81,6 +83,8 @@ def walk(root: int) -> Iterator[Node]:
                 continue
             raise
         try:
+            if not kernels and is_made_up(directory):
+                continue
             below = []
             for name in sorted(map(os.fsencode, os.listdir(directory))):
                 try:
@@ -144,10 +148,10 @@ def _same(above: os.stat_result, below: os.stat_result) -> bool:
     return all(getattr(above, key) == getattr(below, key) for key in keys)
 
 
-def export(root: int, writer: TarWriter, *, sparse: bool = False) -> None:
+def export(root: int, writer: TarWriter, *, sparse: bool = False, kernels: bool = True) -> None:
     """Write the tree as it is, as `docker export` does; `sparse`: holes stay holes, which not every reader knows."""
     links: dict[tuple[int, int], bytes] = {}
-    for node in walk(root):
+    for node in walk(root, kernels=kernels):
         if not node.is_whiteout:
             _add(node, node.path, writer, links, sparse=sparse)
 

@@ -128,8 +128,10 @@ def resolved(found: Plan) -> Plan:
 
 
 def _address(name: str) -> str:
+    """The first of version 4 if there is one, whatever the resolver prefers (as Go's ResolveIPAddr, for Docker)."""
     try:
-        return str(socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)[0][4][0])
+        found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
+        return str(min(found, key=lambda one: one[0] != socket.AF_INET)[4][0])
     except (OSError, UnicodeError) as error:  # a label of a name that is too long can't be encoded
         unknown = not isinstance(error, socket.gaierror) or error.errno == socket.EAI_NONAME
         why = "no such host" if unknown else str(getattr(error, "strerror", error)).lower()
