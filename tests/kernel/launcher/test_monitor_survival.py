@@ -89,9 +89,12 @@ async def test_an_end_without_a_server_is_recorded(house: House) -> None:
     assert house.cgroups() == []
 
 
-def _settled(run_dir: str) -> bool:
-    """Running, or nothing is left."""
-    return "state.json" in os.listdir(run_dir) or os.listdir(run_dir) == ["config.json"]
+def _settled(house: House, request: StartRequest) -> bool:
+    """Running, or nothing is left but, at most, the name of the socket that the killed server made for a monitor which
+    never heard of it: the next start puts its own there (launcher/ends.py)."""
+    left = set(os.listdir(request.run_dir))
+    group = [path for path in house.cgroups() if path.name == request.id]
+    return "state.json" in left or (left <= {"config.json", "monitor.sock"} and not group)
 
 
 async def test_servers_killed_in_the_middle_of_starting(house: House) -> None:
@@ -108,9 +111,8 @@ async def test_servers_killed_in_the_middle_of_starting(house: House) -> None:
         await asyncio.sleep(0.3)
         for request in requests:
             state = Path(request.run_dir) / "state.json"
-            await soon(functools.partial(_settled, request.run_dir))
+            await soon(functools.partial(_settled, house, request))
             if not state.exists():
-                assert not [path for path in house.cgroups() if path.name == request.id]
                 continue
             link = await MonitorLink.connect(request.run_dir)
             house.links.append(link)
