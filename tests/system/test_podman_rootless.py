@@ -94,6 +94,7 @@ def top() -> Iterator[Path]:
         time.sleep(0.05)
     subprocess.run(["umount", "--recursive", "--quiet", f"{top}/home/s"], check=False)
     shutil.rmtree(top)
+    Path(f"/dev/shm/libpod_rootless_lock_{UID}").unlink(missing_ok=True)
 
 
 def _processes() -> list[int]:
