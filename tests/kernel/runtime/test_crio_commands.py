@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -15,8 +14,9 @@ from typing import Any
 
 import pytest
 
+from support import needs
+
 START = Path(__file__).resolve().parents[3] / "src" / "kist" / "runtime" / "start.py"
-pytestmark = pytest.mark.skipif(shutil.which("conmon") is None, reason="no conmon here")
 
 
 class Crio:
@@ -102,6 +102,7 @@ class Crio:
 
 @pytest.fixture
 def crio(tmp_path: Path, container_id: str, spec: dict[str, Any], rootfs: Path) -> Iterator[Crio]:
+    needs.program("conmon")  # comes with podman
     spec["process"]["args"] = ["sh", "-c", "echo to out; echo to err >&2; exec sleep 60"]
     made = Crio(tmp_path, container_id, spec)
     yield made
