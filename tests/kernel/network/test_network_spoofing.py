@@ -6,6 +6,9 @@ import socket
 import struct
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO
 
 import pytest
 
@@ -27,12 +30,37 @@ print("ready", flush=True)
 while True:
     print(one.recvfrom(99)[1][0], flush=True)
 """
+# Whatever comes, for whom ever: the kind of each frame with the mark in it.
+SNIFF = """
+import socket, struct
+one = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
+one.bind(("eth0", 3))
+one.setsockopt(263, 1, struct.pack("iHH8s", socket.if_nametoindex("eth0"), 1, 0, b""))  # PACKET_MR_PROMISC
+print("ready", flush=True)
+while True:
+    data = one.recv(9999)
+    if b"boo!" in data:
+        print(data[12:14].hex(), flush=True)
+"""
 ADVERTISED, ROUTER, REDIRECT = 136, 134, 137
 
 
 def send(world: World, sender: Endpoint, frame: bytes) -> None:
     done = world.run(sys.executable, "-I", "-S", "-c", SEND, frame.hex(), on=netns(sender))
     assert done.returncode == 0, done.stderr
+
+
+@contextmanager
+def listening(who: Endpoint, program: str) -> Iterator[IO[str]]:
+    """What a program in the container prints, once it is ready."""
+    command = ["nsenter", f"--net=/proc/self/fd/{netns(who)}", sys.executable, "-I", "-S", "-c", program]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, pass_fds=[netns(who)]) as process:
+        assert process.stdout is not None
+        try:
+            assert process.stdout.readline() == "ready\n"
+            yield process.stdout
+        finally:
+            process.kill()
 
 
 def mac(text: str) -> bytes:
@@ -71,20 +99,33 @@ def advertisement(target: str, lladdr: str, sender: str, receiver: str) -> bytes
 async def test_a_tag_hides_no_address(world: World, networks: Networks, tag: bytes) -> None:
     """A frame of VLAN 0 is taken for one without a tag by whoever gets it."""
     attacker, victim, other = [await networks.connect(container_id(), "default") for _ in range(3)]
-    listening = subprocess.Popen(
-        ["nsenter", f"--net=/proc/self/fd/{netns(other)}", sys.executable, "-I", "-S", "-c", RECEIVE],
-        stdout=subprocess.PIPE, text=True, pass_fds=[netns(other)])
-    assert listening.stdout is not None
-    try:
-        assert listening.stdout.readline() == "ready\n"
+    with listening(other, RECEIVE) as heard:
         to = mac(other.mac) + mac(attacker.mac)
         send(world, attacker, to + tag + b"\x08\x00" + udp4(victim.ip, other.ip))
         send(world, attacker, to + b"\x08\x00" + udp4(attacker.ip, other.ip))
-        assert listening.stdout.readline() == f"{attacker.ip}\n"
-    finally:
-        listening.kill()
-        listening.wait()
-        listening.stdout.close()
+        assert heard.readline() == f"{attacker.ip}\n"
+
+
+@pytest.mark.parametrize("bridged", ["0", "1"])
+async def test_containers_that_are_apart_hear_nothing_of_each_other(
+    world: World, networks: Networks, bridged: str,
+) -> None:
+    """What the bridge floods (frames to all, or to a MAC address that nobody has) could be picked up by a neighbour."""
+    for kind in ("iptables", "ip6tables"):
+        world.sysctl(f"bridge/bridge-nf-call-{kind}", bridged)
+    await networks.create({"Name": "quiet", "EnableIPv6": True,
+                           "Options": {"com.docker.network.bridge.enable_icc": "false"}})
+    one, other = [await networks.connect(container_id(), "quiet") for _ in range(2)]
+    with listening(other, SNIFF) as heard:
+        for to in (other.mac, "02:99:99:99:99:99", "ff:ff:ff:ff:ff:ff", "33:33:00:00:00:01", "01:00:5e:00:00:01"):
+            head = mac(to) + mac(one.mac)
+            send(world, one, head + b"\x08\x00" + udp4(one.ip, other.ip))
+            for sender in (one.first.ip6, "::"):
+                send(world, one, head + b"\x86\xdd" + icmp6(128, b"\0\0\0\0boo!", sender, other.first.ip6))
+            send(world, one, head + b"\x88\xb5" + b"boo!" + bytes(50))
+        asked = struct.pack("!HHBBH", 1, 0x800, 6, 4, 1) + mac(one.mac) + socket.inet_aton(one.ip) + bytes(6)
+        send(world, one, b"\xff" * 6 + mac(one.mac) + b"\x08\x06" + asked + socket.inet_aton(other.ip) + b"boo!")
+        assert heard.readline() == "0806\n"
 
 
 async def three(networks: Networks) -> list[Endpoint]:

@@ -135,6 +135,7 @@ table bridge {table} {{
     set own_ip6 {{ type ifname . ipv6_addr; }}
     set own_target {{ typeof iifname . @th,64,128; }}
     set apart {{ type ifname; }}
+    set apart_mac {{ type ether_addr; }}
     set linked {{ type ipv4_addr . ipv4_addr . inet_proto . inet_service; }}
     set linked6 {{ type ipv6_addr . ipv6_addr . inet_proto . inet_service; }}
 
@@ -153,13 +154,17 @@ table bridge {table} {{
         ether type ip6 ip6 saddr :: accept
         ether type ip6 iifname . ip6 saddr != @own_ip6 drop
     }}
+    chain addressed {{
+        type filter hook prerouting priority filter + 1; policy accept;
+        iifname @apart ether daddr @apart_mac jump apart
+    }}
     chain forward {{
         type filter hook forward priority filter; policy accept;
-        iifname @apart oifname @apart jump apart
+        iifname @apart oifname @apart ether daddr != @apart_mac jump apart
     }}
     chain apart {{
         ether type arp accept
-        {bridged}icmpv6 type {{ nd-neighbor-solicit, nd-neighbor-advert }} accept
+        icmpv6 type {{ nd-neighbor-solicit, nd-neighbor-advert }} accept
         ip saddr . ip daddr . meta l4proto . th dport @linked accept
         ip daddr . ip saddr . meta l4proto . th sport @linked accept
         ip6 saddr . ip6 daddr . meta l4proto . th dport @linked6 accept
@@ -245,7 +250,6 @@ class Rules:
     links: set[Link] = field(default_factory=set)
     guarding: bool = True
     loopback6: bool = True  # published ports work on ::1
-    bridged: tuple[bool, bool] = (False, False)  # frames between a bridge's ports pass the rules for IPv4, IPv6
     lacking: list[str] = field(default_factory=list)
 
     def try_without(self, can: Callable[[str], bool]) -> None:
@@ -336,10 +340,7 @@ class Rules:
             only_inside=only_inside, copy=copy, not_loopback6=not_loopback6)
 
     def _guarding(self) -> str:
-        # There they are decided, by rules that know connections and published ports.
-        elsewhere = [f"ether type {kind} accept\n        "
-                     for kind, passed in zip(("ip", "ip6"), self.bridged, strict=True) if passed]
-        return GUARD.format(table=self.table, bridged="".join(elsewhere))
+        return GUARD.format(table=self.table)
 
     def _guard(self, port: Port, *, add: bool) -> list[Element]:
         if not self.guarding:
@@ -352,7 +353,9 @@ class Rules:
         found = [Element(add, "bridge", self.table, "guarded", (name,)),
                  *(Element(add, "bridge", self.table, which, (name, (kind, value)))
                    for which, kind, value in owned)] if port.guarded else []
-        return found + ([Element(add, "bridge", self.table, "apart", (name,))] if port.apart else [])
+        return found + ([Element(add, "bridge", self.table, "apart", (name,)),
+                         Element(add, "bridge", self.table, "apart_mac", (("ether_addr", port.mac),))]
+                        if port.apart else [])
 
     def _bridge(self, verb: str, bridge: Bridge) -> str:
         quoted = f'"{bridge.name}"'

@@ -37,11 +37,9 @@ class PacketFilter:
     def install(self) -> None:
         """Our tables, all anew. What this kernel can't do is left out, and kept in `rules.lacking`: rather a server
         without one protection that says so than no server."""
-        bridged = [self._sysctls.read(f"bridge/bridge-nf-call-{kind}") == "1" for kind in ("iptables", "ip6tables")]
-        self.rules.bridged = (bridged[0], bridged[1])
         # Where bridged frames pass the packet filter, ::1 is put back into answers before the kernel throws away what
         # comes from a device with that address.
-        self.rules.loopback6 = not bridged[1]
+        self.rules.loopback6 = self._sysctls.read("bridge/bridge-nf-call-ip6tables") != "1"
         try:
             self.run(self.rules.everything())
         except NftablesError:
