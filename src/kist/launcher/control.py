@@ -93,13 +93,14 @@ class Link:
 class Control:
     """The links and the listening socket; ``verbs`` maps a request's word to what does it."""
 
-    __slots__ = ("_directory", "_hello", "_listener", "_spare", "links", "loop", "verbs")
+    __slots__ = ("_connection", "_directory", "_hello", "_listener", "_spare", "links", "loop", "verbs")
 
     def __init__(self, loop: Loop, verbs: dict[str, Verb], hello: Callable[[], dict[str, Any]]) -> None:
         self.loop = loop
         self.verbs = verbs
         self.links: list[Link] = []
         self._hello = hello
+        self._connection = self._take_connection
         self._spare: Link | None = Link(self)  # the engine's; made in the launcher, like all that can be
         self._listener: socket | None = None
         self._directory = ""
@@ -161,7 +162,7 @@ class Control:
             return result
         return protocol.ok(number, result) if number else None
 
-    def _connection(self, _events: int) -> None:
+    def _take_connection(self, _events: int) -> None:
         assert self._listener
         try:
             fd, _ = self._listener._accept()  # type: ignore[attr-defined]

@@ -27,8 +27,8 @@ HANGUP = select.EPOLLHUP | select.EPOLLERR  # always reported, asked for or not
 class Loop:
     """``watch`` descriptors, ``after`` seconds, ``child`` exits; ``run`` until ``stop``."""
 
-    __slots__ = ("_children", "_epoll", "_expecting", "_handlers", "_running", "_strangers", "_timers", "_wake_read",
-                 "_wake_write")
+    __slots__ = ("_children", "_epoll", "_expecting", "_handlers", "_reap", "_running", "_strangers", "_timers",
+                 "_wake_read", "_wake_write")
 
     if TYPE_CHECKING:
         _epoll: select.epoll  # from ``open`` on
@@ -40,6 +40,7 @@ class Loop:
         self._strangers: dict[int, int] = {}
         self._expecting = 0
         self._running = True
+        self._reap = self._take_ended  # before the fork, see server.py
         self._wake_read = self._wake_write = -1
 
     def open(self) -> None:
@@ -128,7 +129,7 @@ class Loop:
         if fd != self._wake_read:
             self.forget(fd)
 
-    def _reap(self, _events: int) -> None:
+    def _take_ended(self, _events: int) -> None:
         """Take every ended child: ours, and the orphans that the kernel gave to us, the subreaper."""
         try:
             os.read(self._wake_read, 4096)

@@ -43,6 +43,12 @@ READY = protocol.encode({"ready": True})  # a monitor need not encode it again
 
 def supervise(monitor: Monitor, seam: socket, job: dict[str, Any], fds: list[int]) -> None:
     """Stay with a container from its start, which the creator at the other end of the seam is about, to its end."""
+    if start(monitor, seam, job, fds):
+        monitor.serve()
+
+
+def start(monitor: Monitor, seam: socket, job: dict[str, Any], fds: list[int]) -> bool:
+    """Whether it runs (else all is told and taken back)."""
     monitor.take(job, fds)
     try:
         monitor.prepare(fds)
@@ -50,7 +56,7 @@ def supervise(monitor: Monitor, seam: socket, job: dict[str, Any], fds: list[int
         seam.shutdown(SHUT_WR)
         channel.receive(seam)  # the creator has taken back what it made
         monitor.refuse(failure(error))
-        return
+        return False
     try:
         seam.send(READY)
     except BrokenPipeError:  # it has failed already, and said so
@@ -59,9 +65,9 @@ def supervise(monitor: Monitor, seam: socket, job: dict[str, Any], fds: list[int
     seam.close()
     if "error" in answer:
         monitor.refuse(answer)
-    else:
-        monitor.begin(answer, *made)
-        monitor.serve()
+        return False
+    monitor.begin(answer, *made)
+    return True
 
 
 def _bury(job: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
@@ -101,7 +107,7 @@ class Container:
 class Monitor:
     """One container's supervisor."""
 
-    __slots__ = ("_attaches", "_container", "_control", "_execs", "_file_log", "_job", "_log", "_loop",
+    __slots__ = ("_attaches", "_container", "_control", "_ended", "_execs", "_file_log", "_job", "_log", "_loop",
                  "_paused", "_pipes", "_started_at", "_streams")
 
     def __init__(self) -> None:
@@ -119,6 +125,7 @@ class Monitor:
         self._file_log = LogFile()
         self._log: Log | None = None
         self._container = Container()
+        self._ended = self._end
         self._paused = False
         self._started_at = 0.0
 
@@ -281,7 +288,7 @@ class Monitor:
 
     # End
 
-    def _ended(self, wait_status: int) -> None:
+    def _end(self, wait_status: int) -> None:
         """The container's first process has exited."""
         cgroup = self._running.cgroup
         self._streams.drain()

@@ -11,10 +11,10 @@ import os
 from _socket import AF_UNIX, SOCK_SEQPACKET, socketpair
 
 from kist.launcher import channel
-from kist.launcher.monitor import READY, Monitor
+from kist.launcher.monitor import Monitor, start
 from kist.launcher.pipes import Pipes
 from kist.launcher.protocol import Attach
-from kist.linux.process import PR_SET_PDEATHSIG, prctl
+from kist.linux.process import PR_SET_PDEATHSIG, prctl_number
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def _play(place: str, *, terminal: bool) -> None:
     log = os.open(f"{place}/log", os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     monitor = Monitor()
     pipes = Pipes().open(stdin=True, output=True)
-    prctl(PR_SET_PDEATHSIG, 0)
+    prctl_number(PR_SET_PDEATHSIG, 0)
     channel.send(launcher, {
         "n": 1, "id": "rehearsal", "bundle": place, "run_dir": place, "data_dir": place, "seccomp_cache": place,
         "log": {"driver": "json-file", "path": f"{place}/log", "max_size": 1 << 20, "max_file": 2}, "log_file": 2,
@@ -64,21 +64,16 @@ def _play(place: str, *, terminal: bool) -> None:
     os.close(log)
     received = channel.receive(sock)
     assert received
-    monitor.take(*received)
-    monitor.prepare(received[1])
-    seam.send(READY)
     channel.send(creator, {"pid": os.getpid(), "started_at": 0.0, "cgroup": "/rehearsal"},
                  [2, pipes.stdout] if terminal else [2])  # what is read from is as good as a terminal here
     pipes.close_monitor()
-    made = channel.receive(seam)
-    assert made
-    monitor.begin(made[0], *made[1])
+    assert start(monitor, seam, *received)
     os.write(pipes.child[1], b"a line\n")
     os.kill(os.getpid(), signal.SIGCHLD)
     monitor.turn()
     channel.send(engine, {"n": 2, "do": "resize", "exec": None, "height": 0, "width": 0})
     monitor.turn()
     monitor.abandon()
-    for end in (seam, creator, sock, launcher, engine, nobody, client):
+    for end in (creator, sock, launcher, engine, nobody, client):
         end.close()
     pipes.close_child()
