@@ -2,19 +2,26 @@
 
 ::
 
-    <log>.2.gz   oldest      compressed: unpacked into an unlinked file when its turn has come
-    <log>.1                  rotated, and not compressed yet (or never: that's an option)
-    <log>        newest
+    <log>.2.gz   2, oldest   compressed: unpacked into an unlinked file when its turn has come
+    <log>.1      1           rotated, and not compressed yet (or never: that's an option)
+    <log>        0, newest
 
-Files are told apart by inode number, for names go on from one to the next. A compressed file says of which inode it
-is the copy (logpress.py), so who has read the original knows where to go on.
+Nobody holds the writer up, so names go on from one file to the next between any two looks, and a look may fall into
+the midst of a rotation, where a number is missing. Two things are always so (launcher/log.py, `_shift` and `settle`):
+a file's number only grows, and an older file has the greater one. So who looks at one number after the other, from 0
+on, passes no file by, and sees each right before the one that is older by one (others may come twice in between).
+
+Files are told apart by inode number, which nobody else gets while we hold the file. A compressed file says of which
+inode it is the copy (logpress.py), so who has read the original knows where to go on.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from typing import NamedTuple
 
 from kist.engine import logpress
 from kist.engine.logformats import BLOCK, Format
@@ -23,144 +30,184 @@ log = logging.getLogger(__name__)
 TICK = 1_000_000_000  # ns: by far more than a file's time may lag behind what was written last (CLOCK_REALTIME_COARSE)
 
 
+class _File(NamedTuple):
+    """One of the log's files, opened."""
+
+    fd: int
+    number: int
+    inode: int
+    pressed: bool
+    origin: int | None  # the inode number of the file that this compressed one is the copy of, if that is known
+
+    def is_later(self, name: _File) -> bool:
+        """Whether that is this file under its later name: moved on, or compressed meanwhile."""
+        return name.inode == self.inode or (not self.pressed and name.origin == self.inode)
+
+    def close(self) -> None:
+        os.close(self.fd)
+
+
 class LogFiles:
     """Opened descriptors survive renames, so rotation loses nothing. Blocking."""
 
     def __init__(self, path: str, form: Format) -> None:
         self._path = path
         self._form = form
-        self._fd = -1  # what is read
-        self._named = -1  # the file that has the name; the same, unless that is compressed
+        self._file: _File | None = None
+        self._fd = -1  # what is read: the file, or its content if that is compressed
         self._rest = b""
 
     def close(self) -> None:
-        if self._named != self._fd:
-            os.close(self._named)
-        if self._fd >= 0:
-            os.close(self._fd)
-        self._fd = self._named = -1
+        if self._file is not None:
+            if self._fd != self._file.fd:
+                os.close(self._fd)
+            self._file.close()
+        self._file, self._fd = None, -1
 
     def start(self, *, tail: int | None, since: int) -> None:
         """Place the reader at the oldest record that is wanted."""
-        names = self._names()
         if tail is not None:
-            self._seek_tail(names, tail)
+            self._seek_tail(tail)
             return
-        for name in names:  # a file that was written to last before `since` holds nothing wanted
-            if (not since or name == self._path or _written(name) + TICK >= since) and self._open(name):
-                return
+        self._begin(since)
 
     def read(self) -> bytes | None:
         """The next block of whole records; None at the (present) end of the newest file."""
         while True:
-            if self._fd < 0 and not self._open(self._path):
+            if self._file is None and not self._begin(0):
                 return None
-            data = os.read(self._fd, BLOCK)
-            if data:
-                whole, self._rest = self._form.split(self._rest + data)
-                if whole:
-                    return whole
-                continue
-            if not self._next_file():
+            data = os.read(self._fd, BLOCK) or self._read_on()
+            if data is None:
                 return None
+            whole, self._rest = self._form.split(self._rest + data)
+            if whole:
+                return whole
 
-    def _next_file(self) -> bool:
-        """At a file's end: go on to the one that follows it, if this one was rotated away meanwhile."""
+    def _begin(self, since: int) -> bool:
+        """At the oldest file that may hold what is wanted; False if there is none."""
+        with closing(_Kept()) as kept:
+            for file in self._newest_first():
+                # A file that was written to last before `since` holds nothing wanted, nor do those before it.
+                if since and file.number and os.fstat(file.fd).st_mtime_ns + TICK < since:
+                    file.close()
+                    break
+                kept.put(file)
+            oldest = kept.take()
+        if oldest is not None:
+            self._use(oldest)
+        return oldest is not None
+
+    def _read_on(self) -> bytes | None:
+        """At a file's end: what follows it; None if nothing does."""
+        while (following := self._following()) is not None:
+            # Only now it's sure that nobody writes to the file any more: there may be more since we saw its end.
+            if data := os.read(self._fd, BLOCK):
+                following.close()
+                return data
+            self._use(following)
+            if data := os.read(self._fd, BLOCK):
+                return data
+        return None
+
+    def _following(self) -> _File | None:
+        """The file that is newer by one."""
+        assert self._file is not None
+        with closing(_Kept()) as kept:
+            for file in self._newest_first():
+                if self._file.is_later(file):
+                    file.close()
+                    return kept.take()
+                kept.put(file)
+            if os.fstat(self._file.fd).st_nlink:  # somebody else has moved it
+                return self._look(0)
+            return kept.take()  # rotated out: the oldest that is left
+
+    def _older(self) -> _File | None:
+        """The file that is older by one."""
+        assert self._file is not None
         while True:
-            gone = os.fstat(self._named).st_nlink == 0
-            names = self._names()
-            # Newest first: what is renamed meanwhile moves to where we haven't looked yet.
-            place = next((n for n in range(len(names) - 1, -1, -1) if self._is_mine(names[n])), None)
-            if place is None:
-                if gone and names == self._names():  # rotated out: the oldest that is left comes next
-                    return self._open(names[0])
-                if not _inode(self._path):  # removed with all that's in its directory, or about to be made anew
-                    return False
-                continue
-            if place == len(names) - 1:
-                return False
-            old = self._fd, self._named
-            self._fd = self._named = -1
-            if self._open(names[place + 1]) and self._still(names[place], old[1]):
-                _close(*old)
-                return True
-            self.close()  # renamed between the two looks: another one has that name now
-            self._fd, self._named = old
+            place = None
+            for file in self._newest_first():
+                if self._file.is_later(file):
+                    place = file.number
+                elif place is not None:
+                    if self._is_at(place):
+                        return file
+                    file.close()  # ours has moved on meanwhile, so this one may be newer
+                    break
+                file.close()
+            else:
+                return None
 
-    def _is_mine(self, name: str) -> bool:
-        """Whether that name is the present file's, or its compressed copy's."""
-        mine = os.fstat(self._named).st_ino
-        try:
-            if os.stat(name).st_ino == mine:
-                return True
-            return name.endswith(logpress.PRESSED) and self._named == self._fd and logpress.origin(name) == mine
-        except FileNotFoundError:
+    def _is_at(self, number: int) -> bool:
+        assert self._file is not None
+        file = self._look(number)
+        if file is None:
             return False
+        file.close()
+        return self._file.is_later(file)
 
-    def _still(self, name: str, named: int) -> bool:
-        """Files are renamed oldest first: if the one before still has its name, so has the one behind it."""
-        try:
-            mine = os.fstat(named).st_ino
-            return os.stat(name).st_ino == mine or (name.endswith(logpress.PRESSED) and logpress.origin(name) == mine)
-        except FileNotFoundError:
-            return False
+    def _newest_first(self) -> Iterator[_File]:
+        """All files, opened; who takes one closes it."""
+        number, last = 0, 0
+        while number <= last or number <= (last := self._last()):
+            file = self._look(number)
+            if file is not None:
+                yield file
+            number += 1
 
-    def _open(self, name: str) -> bool:
-        try:
-            named = os.open(name, os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
-            return False
-        try:
-            fd = logpress.unpack(named, os.path.dirname(name)) if name.endswith(logpress.PRESSED) else named
-        except logpress.UNREADABLE as error:
-            log.warning("log %s can't be unpacked and is left out: %s", name, error)
-            fd = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-        self.close()
-        self._fd, self._named, self._rest = fd, named, b""
-        return True
+    def _look(self, number: int) -> _File | None:
+        """The file that has this number now. The original first: it goes when its copy is there."""
+        for ending in ("", logpress.PRESSED) if number else ("",):
+            with suppress(FileNotFoundError):
+                fd = os.open(f"{self._path}.{number}{ending}" if number else self._path, os.O_RDONLY | os.O_CLOEXEC)
+                return _File(fd, number, os.fstat(fd).st_ino, bool(ending), logpress.origin(fd) if ending else None)
+        return None
 
-    def _names(self) -> list[str]:
-        """Oldest first. In the midst of a rotation a name may be missed: what was seen twice is right."""
-        before = None
-        while before != (found := (_inode(self._path), self._list())):
-            before = found
-        return found[1]
-
-    def _list(self) -> list[str]:
+    def _last(self) -> int:
+        """The greatest number there is. Twice: the list of a large directory may lack what is renamed meanwhile."""
         folder, base = os.path.split(self._path)
-        numbers: dict[int, str] = {}
+        found = [0]
         with suppress(FileNotFoundError):
-            for name in os.listdir(folder):
+            for name in (*os.listdir(folder), *os.listdir(folder)):
                 number = name[len(base) + 1:].removesuffix(logpress.PRESSED)
                 if name.startswith(base + ".") and number.isdecimal():
-                    numbers[int(number)] = min(name, numbers.get(int(number), name))  # both: the original
-        return [f"{folder}/{numbers[number]}" for number in sorted(numbers, reverse=True)] + [self._path]
+                    found.append(int(number))
+        return max(found)
 
-    def _seek_tail(self, names: list[str], tail: int) -> None:
+    def _use(self, file: _File) -> None:
+        try:
+            fd = logpress.unpack(file.fd, os.path.dirname(self._path)) if file.pressed else file.fd
+        except logpress.UNREADABLE as error:
+            log.warning("a compressed file of log %s can't be unpacked and is left out: %s", self._path, error)
+            fd = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        self.close()
+        self._file, self._fd, self._rest = file, fd, b""
+
+    def _seek_tail(self, tail: int) -> None:
         left = tail
-        for name in reversed(names):
-            if not self._open(name):
-                continue
+        file = next(self._newest_first(), None)
+        while file is not None:
+            self._use(file)
             left = self._form.seek_back(self._fd, left)
-            if left == 0:
-                return
+            file = self._older() if left else None
 
 
-def _inode(name: str) -> int:
-    try:
-        return os.stat(name).st_ino
-    except FileNotFoundError:
-        return 0
+class _Kept:
+    """Holds the file that was seen last; those before it are closed."""
 
+    def __init__(self) -> None:
+        self._file: _File | None = None
 
-def _written(name: str) -> int:
-    try:
-        return os.stat(name).st_mtime_ns
-    except FileNotFoundError:
-        return 0
+    def put(self, file: _File) -> None:
+        self.close()
+        self._file = file
 
+    def take(self) -> _File | None:
+        file, self._file = self._file, None
+        return file
 
-def _close(fd: int, named: int) -> None:
-    os.close(fd)
-    if named != fd:
-        os.close(named)
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+        self._file = None

@@ -16,9 +16,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import time
 import zlib
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from kist.engine import logdrivers
 from kist.launcher.client import LaunchError, settle
@@ -38,6 +39,7 @@ except ImportError:  # no wheel for this machine
 
 log = logging.getLogger(__name__)
 PRESSED = ".gz"
+COPY = ".press"  # behind the log's name: a copy in the making; each has a name of its own
 _CHUNK = 1 << 20
 _RAW, _LEVEL = -15, 2  # window bits: no header of zlib's own
 _HEAD = bytes.fromhex("1f8b0804 00000000 00ff 0c00") + b"Ki\x08\x00"
@@ -69,58 +71,68 @@ class LogPress:
     async def _press(self, container: Container) -> None:
         path = self._parts.places.log_path(container.record)
         for name in await asyncio.to_thread(rotated_files, path):
-            made = await asyncio.to_thread(press, name, f"{path}.press")
-            if made is not None:
-                await self._settle(container, path, made)
+            with suppress(FileNotFoundError), open(name, "rb") as source:  # open, so nobody else gets its inode number
+                copy = f"{path}{COPY}{time.time_ns()}"
+                await asyncio.to_thread(press, source, copy)
+                await self._settle(container, path, os.fstat(source.fileno()).st_ino, copy)
 
-    async def _settle(self, container: Container, path: str, inode: int) -> None:
+    async def _settle(self, container: Container, path: str, inode: int, copy: str) -> None:
         kept = logdrivers.kept(container.record.host["LogConfig"])
         files = logdrivers.limits(kept, self._parts.config).files if kept else 1
         async with container.lock:  # nobody starts it meanwhile
-            if container.link is not None:
+            link = container.link
+            if link is not None:
                 with suppress(LaunchError, ConnectionError):
-                    await container.link.pressed(inode, f"{path}.press")
+                    await link.pressed(inode, copy)
                     return
-            await asyncio.to_thread(settle, path, files, inode, f"{path}.press")
+            if link is None or link.exited.done():
+                await asyncio.to_thread(settle, path, files, inode, copy)
+            else:  # its monitor may still be there: what is left is compressed at the next occasion
+                await asyncio.to_thread(_unlink, copy)
 
 
 def rotated_files(path: str) -> list[str]:
-    """The rotated files that aren't compressed, oldest first."""
+    """The rotated files that aren't compressed, oldest first. Copies that a server left which was killed are removed
+    (if a monitor was asked to put one in its place, it finds it gone, or has done so)."""
     folder, base = os.path.split(path)
     try:
-        numbers = [name[len(base) + 1:] for name in os.listdir(folder) if name.startswith(base + ".")]
+        names = os.listdir(folder)
     except FileNotFoundError:  # it never ran, or is removed
         return []
+    for name in names:
+        if name.startswith(base + COPY):
+            _unlink(f"{folder}/{name}")
+    numbers = [name[len(base) + 1:] for name in names if name.startswith(base + ".")]
     return [f"{path}.{number}" for number in sorted(filter(str.isdecimal, numbers), key=int, reverse=True)]
 
 
-def press(name: str, copy: str) -> int | None:
-    """Make a compressed copy; gives the original's inode number, None if it is gone. Raises OSError."""
-    with suppress(FileNotFoundError), open(name, "rb") as source:
-        try:
-            with open(copy, "wb", opener=lambda path, flags: os.open(path, flags, 0o640)) as target:
-                status = os.fstat(source.fileno())
-                target.write(_HEAD + status.st_ino.to_bytes(8, "little"))
-                squeeze, mark, size = isal_zlib.compressobj(_LEVEL, zlib.DEFLATED, _RAW), 0, 0
-                while data := source.read(_CHUNK):
-                    target.write(squeeze.compress(data))
-                    mark, size = zlib.crc32(data, mark), size + len(data)
-                target.write(squeeze.flush() + mark.to_bytes(4, "little") + (size & 0xFFFFFFFF).to_bytes(4, "little"))
-                target.flush()
-                os.utime(target.fileno(), ns=(status.st_mtime_ns, status.st_mtime_ns))
-                os.fsync(target.fileno())
-            return status.st_ino
-        except BaseException:
-            with suppress(FileNotFoundError):
-                os.unlink(copy)
-            raise
-    return None
+def press(source: BinaryIO, copy: str) -> None:
+    """Make a compressed copy of a rotated file. Raises OSError."""
+    try:
+        with open(copy, "xb", opener=lambda path, flags: os.open(path, flags, 0o640)) as target:
+            status = os.fstat(source.fileno())
+            target.write(_HEAD + status.st_ino.to_bytes(8, "little"))
+            squeeze, mark, size = isal_zlib.compressobj(_LEVEL, zlib.DEFLATED, _RAW), 0, 0
+            while data := source.read(_CHUNK):
+                target.write(squeeze.compress(data))
+                mark, size = zlib.crc32(data, mark), size + len(data)
+            target.write(squeeze.flush() + mark.to_bytes(4, "little") + (size & 0xFFFFFFFF).to_bytes(4, "little"))
+            target.flush()
+            os.utime(target.fileno(), ns=(status.st_mtime_ns, status.st_mtime_ns))
+            os.fsync(target.fileno())
+    except BaseException:
+        _unlink(copy)
+        raise
 
 
-def origin(name: str) -> int | None:
+def _unlink(path: str) -> None:
+    with suppress(FileNotFoundError):
+        os.unlink(path)
+
+
+def origin(fd: int) -> int | None:
     """The inode number of the file that this compressed one is the copy of, if that is known. Raises OSError."""
-    with open(name, "rb") as file:
-        head = file.read(len(_HEAD) + 8)
+    head = os.pread(fd, len(_HEAD) + 8, 0)
     return int.from_bytes(head[len(_HEAD):], "little") if head.startswith(_HEAD) else None
 
 

@@ -242,16 +242,17 @@ def _shift(path: str, max_file: int) -> None:
 def settle(path: str, max_file: int, inode: int, pressed: str) -> None:
     """Put a compressed copy in the place of the rotated file with that inode number, whatever its name is by now. The
     copy is dropped if that file is gone. Raises OSError."""
+    written = os.stat(pressed).st_mtime_ns  # the original's: a number may be another file's by now
     for number in range(1, max_file):
         name = f"{path}.{number}"
         try:
-            if os.stat(name).st_ino != inode:
-                continue
+            status = os.stat(name)
         except FileNotFoundError:
             continue
-        os.rename(pressed, name + PRESSED)
-        os.unlink(name)
-        return
+        if status.st_ino == inode and status.st_mtime_ns == written:
+            os.rename(pressed, name + PRESSED)
+            os.unlink(name)
+            return
     _unlink(pressed)
 
 

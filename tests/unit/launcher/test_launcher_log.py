@@ -136,10 +136,11 @@ def test_a_rotation_takes_compressed_files_along(tmp_path: Path) -> None:
     file.on_rotated = lambda: told.append(sorted(os.listdir(tmp_path)))
     file.append(b"1111111\n")
     file.append(b"2222222\n")  # the first is .1 by now
-    inode = (tmp_path / "log.1").stat().st_ino
+    status = (tmp_path / "log.1").stat()
     file.append(b"3333333\n")  # … and .2, while it is being compressed
     (tmp_path / "copy").write_bytes(b"compressed")
-    file.settle(inode, str(tmp_path / "copy"))
+    os.utime(tmp_path / "copy", ns=(0, status.st_mtime_ns))
+    file.settle(status.st_ino, str(tmp_path / "copy"))
     assert sorted(os.listdir(tmp_path)) == ["log", "log.1", "log.2.gz"]
     file.append(b"4444444\n")
     assert (tmp_path / "log.3.gz").read_bytes() == b"compressed"
@@ -153,6 +154,18 @@ def test_a_copy_of_what_is_gone_is_dropped(tmp_path: Path) -> None:
     (tmp_path / "copy").write_bytes(b"compressed")
     settle(str(tmp_path / "log"), 3, 12345, str(tmp_path / "copy"))
     assert os.listdir(tmp_path) == []
+
+
+def test_a_copy_of_a_file_whose_number_another_one_has_by_now_is_dropped(tmp_path: Path) -> None:
+    """Inode numbers are given anew; the server that held the file may have been killed after it asked."""
+    (tmp_path / "copy").write_bytes(b"compressed")
+    (tmp_path / "log.1").write_bytes(b"another one")
+    os.utime(tmp_path / "copy", ns=(0, (tmp_path / "log.1").stat().st_mtime_ns - 1))
+    settle(str(tmp_path / "log"), 3, (tmp_path / "log.1").stat().st_ino, str(tmp_path / "copy"))
+    assert os.listdir(tmp_path) == ["log.1"]
+    with pytest.raises(FileNotFoundError):  # another server has removed it
+        settle(str(tmp_path / "log"), 3, (tmp_path / "log.1").stat().st_ino, str(tmp_path / "copy"))
+    assert (tmp_path / "log.1").read_bytes() == b"another one"
 
 
 def test_who_reads_an_only_file_reads_it_to_its_end(tmp_path: Path) -> None:
