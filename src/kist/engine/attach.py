@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from kist.api.options import AttachOptions
 from kist.engine import detachkeys, logdrivers, logs, states
 from kist.engine.container import Container
+from kist.engine.heads import head_is_read
 from kist.engine.parts import Parts
 from kist.errors import Conflict
 from kist.launcher.client import AttachRequest, LaunchError
@@ -60,6 +61,7 @@ async def _replay(parts: Parts, container: Container, options: AttachOptions, fd
     kept = logdrivers.kept(container.record.host["LogConfig"])
     if kept is None:
         return
+    await head_is_read(fd)
     wanted = logs.Wanted(stdout=options.stdout, stderr=options.stderr,
                          framed=options.framed and not container.tty)
     loop = asyncio.get_running_loop()

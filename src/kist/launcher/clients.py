@@ -1,8 +1,10 @@
 """One attached client: the HTTP client's own connection, read and written by the monitor.
 
-Output goes to the client in one of four ways, so that nothing is lost for a client that reads, and a client that
+Output goes to the client in one of five ways, so that nothing is lost for a client that reads, and a client that
 doesn't read stops no container:
 
+    headed    it waits for the client to have read the answer's head, for up to HEAD_PATIENCE seconds: clients that
+              read that by a buffer, and go on with the bare socket behind it (docker-py), lose what came along
     direct    the socket takes it
     queued    it waits in memory; above HIGH bytes the container's output is held for up to GRACE seconds (that is
               what makes a pipeline run at the pace of its slower end, without a disk in between)
@@ -15,6 +17,7 @@ After the container's end nobody waits for the client, so its data is kept for i
 
 from __future__ import annotations
 
+import time
 from _socket import AF_UNIX, MSG_NOSIGNAL, SHUT_RDWR, SHUT_WR, SO_SNDBUF, SOL_SOCKET, socket
 from itertools import islice
 
@@ -22,6 +25,7 @@ from kist.api import frames
 from kist.launcher.detach import DetachKeys
 from kist.launcher.loop import HANGUP, READ, WRITE
 from kist.launcher.spill import Spill
+from kist.linux.outq import has_unread
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,9 +40,11 @@ else:
 
 HIGH, LOW = 2 * 1024 * 1024, 512 * 1024
 GRACE = 0.25
+HEAD_PATIENCE, HEAD_LOOK = 1.0, 0.001
 PATIENCE = 10.0
 LAST_PATIENCE = 3600.0
 LINGER = 5.0
+_FOREVER = float("inf")
 CHUNK = 256 * 1024
 SEND_BUFFER = 1024 * 1024
 _VECTOR = 64
@@ -48,8 +54,8 @@ _SO_SNDBUFFORCE = 32
 class Client:
     """Owns the connection from here on. ``streams`` hears of holds, input, and the end."""
 
-    __slots__ = ("_ending", "_held", "_input", "_keys", "_loop", "_moved", "_queue", "_queued", "_roomy", "_sock",
-                 "_spill", "_streams", "framed", "stderr", "stdin", "stdout")
+    __slots__ = ("_ending", "_head_until", "_held", "_input", "_keys", "_loop", "_moved", "_queue", "_queued", "_roomy",
+                 "_sock", "_spill", "_streams", "framed", "stderr", "stdin", "stdout")
 
     def __init__(self, loop: Loop, streams: Streams, attach: Attach, fd: int, spill_directory: str) -> None:
         self._loop = loop
@@ -64,6 +70,7 @@ class Client:
         self._moved = False  # has taken something since the last look
         self._roomy = False  # has got a large send buffer
         self._ending = False
+        self._head_until = _FOREVER  # 0: the answer's head has been read
         self._input = attach.stdin
         self.framed = attach.framed
         self.stdin, self.stdout, self.stderr = attach.stdin, attach.stdout, attach.stderr
@@ -83,7 +90,7 @@ class Client:
             (frames.header(stream, len(data)), data) if self.framed else (data,))
         if self._spill:
             self._spill_out(parts)
-        elif self._queue:
+        elif self._queue or self._is_headed():
             self._enqueue(parts)
         else:
             rest = self._push(parts)
@@ -91,6 +98,22 @@ class Client:
                 self._enlarge()
                 self._enqueue(rest)
                 self.listen()
+
+    def _is_headed(self) -> bool:
+        """Whether nothing may follow the head yet; looks again later if so."""
+        if not self._head_until:
+            return False
+        now = time.monotonic()
+        self._head_until = min(self._head_until, now + HEAD_PATIENCE)
+        if now < self._head_until and has_unread(self._sock.fileno()):
+            self._loop.after(self._sock, HEAD_LOOK, self._look_at_head)
+            return True
+        self._head_until = 0.0
+        return False
+
+    def _look_at_head(self) -> None:
+        if not self._is_headed() and self._queue:
+            self.listen()
 
     def end(self) -> None:
         """The output is complete: close the connection when everything is sent."""
@@ -112,6 +135,7 @@ class Client:
             return
         self._loop.forget(self._sock.fileno())
         self._loop.cancel(self)
+        self._loop.cancel(self._sock)
         self._forget_output()
         self._sock.close()
         input_was_open, self._input = self._input, False
@@ -232,10 +256,11 @@ class Client:
     def listen(self) -> None:
         """Wait for what can be done now: input if the container takes any, output if some waits."""
         events = READ if self._input and self._streams.takes_input(wanted=self._keys is not None) else 0
-        self._loop.watch(self._sock.fileno(), events | (WRITE if self._queue else 0), self._ready)
+        self._loop.watch(self._sock.fileno(), events | (WRITE if self._queue and not self._head_until else 0),
+                         self._ready)
 
     def _ready(self, events: int) -> None:
-        if events & WRITE and self._queue:
+        if events & WRITE and self._queue and not self._head_until:
             self._flush()
         if self._sock.fileno() < 0:
             return

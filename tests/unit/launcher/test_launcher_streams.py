@@ -51,8 +51,9 @@ class Bench:
         self.detaches += 1
 
     def attach(self, *, stdin: bool = True, framed: bool = False, keys: bytes = b"", preread: bytes = b"",
-               stdout: bool = True, stderr: bool = True) -> socket.socket:
+               stdout: bool = True, stderr: bool = True, head: bytes = b"") -> socket.socket:
         ours, theirs = socket.socketpair()
+        theirs.send(head)
         self.streams.attach(Attach(0, stdin=stdin, stdout=stdout, stderr=stderr, framed=framed,
                                    detach_keys=keys, preread=preread), theirs.detach())
         ours.settimeout(10)
@@ -105,6 +106,31 @@ def test_output_goes_to_the_log_and_to_every_client(bench: Bench) -> None:
     assert bench.log.written == {"stdout": b"out\n", "stderr": b"err\n"}
     bench.exit()
     assert plain.recv(100) == framed.recv(100) == only_errors.recv(100) == b""
+
+
+def test_nothing_comes_along_with_the_head(bench: Bench) -> None:
+    """Clients that read the head by a buffer lose what does."""
+    client = bench.attach(head=b"HTTP/1.1 101 ", framed=True)
+    os.write(bench.stdout, b"out\n")
+    bench.turn()
+    os.write(bench.stdout, b"more\n")
+    bench.exit()
+    bench.turn()
+    assert client.recv(100) == b"HTTP/1.1 101 "
+    bench.until(lambda: bench.streams.quiet)
+    assert client.recv(100) == frame(1, b"out\n") + frame(1, b"more\n")
+    assert client.recv(100) == b""
+
+
+def test_a_head_that_nobody_reads_holds_nothing_up(bench: Bench) -> None:
+    client = bench.attach(head=b"HTTP/1.1 101 ")
+    vanished = bench.attach(head=b"HTTP/1.1 101 ")
+    os.write(bench.stdout, b"out\n")
+    bench.turn()
+    vanished.close()
+    bench.exit()
+    bench.until(lambda: bench.streams.quiet)
+    assert client.recv(100) == b"HTTP/1.1 101 out\n"
 
 
 def test_half_close_is_the_end_of_input(bench: Bench) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 
 from kist.api import bodies, frames
+from kist.engine.heads import head_is_read
 from kist.errors import InvalidParameter, KistError
 from kist.server import message
 from kist.server.message import Request
 from kist.server.ports import Engine
 from kist.server.routes.containers import window
-from kist.server.routes.streams import read_by_client, takeover_head
+from kist.server.routes.streams import takeover_head
 
 
 async def create(request: Request, engine: Engine) -> message.Response:
@@ -32,10 +33,10 @@ async def start(request: Request, engine: Engine) -> message.Answer:
     async def take(fd: int, preread: bytes) -> None:
         ours = os.dup(fd)  # the engine closes its own when it fails
         try:
-            await read_by_client(ours)
             await engine.execs.start(id, fd=fd, preread=preread, tty=tty, framed=not tty,
                                      console_size=body.ConsoleSize)
         except KistError as exc:
+            await head_is_read(ours)
             _tell(ours, f"{exc.message}\r\n".encode(), framed=not tty)
         finally:
             os.close(ours)

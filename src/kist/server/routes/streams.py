@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import fcntl
-import termios
-import time
 from collections.abc import AsyncIterator, Awaitable
 
 from kist.api.options import AttachOptions, LogOptions
@@ -16,7 +12,6 @@ from kist.server.ports import Engine, Json
 
 RAW = "application/vnd.docker.raw-stream"
 FRAMED = "application/vnd.docker.multiplexed-stream"
-HEAD_WAIT = 1.0
 _CONDITIONS = frozenset({"not-running", "next-exit", "removed"})
 
 
@@ -32,23 +27,6 @@ def takeover_head(request: Request, *, tty: bool) -> bytes:
         return (f"HTTP/1.1 101 UPGRADED\r\nContent-Type: {stream_type(request, tty=tty)}\r\n"
                 "Connection: Upgrade\r\nUpgrade: tcp\r\n\r\n").encode()
     return f"HTTP/1.1 200 OK\r\nContent-Type: {RAW}\r\n\r\n".encode()
-
-
-async def read_by_client(fd: int) -> None:
-    """Until the head has been read (of a unix socket; SIOCOUTQ), at most HEAD_WAIT seconds. Clients that read by a
-    buffer, and go on with the bare socket behind it, lose what came along with the head: docker-py's exec_run does."""
-    end = time.monotonic() + HEAD_WAIT
-    pause = 0.0
-    while _unread(fd) and time.monotonic() < end:
-        await asyncio.sleep(pause)
-        pause = min(pause + 0.0001, 0.005)
-
-
-def _unread(fd: int) -> bool:
-    try:
-        return any(fcntl.ioctl(fd, termios.TIOCOUTQ, bytes(4)))
-    except OSError:
-        return False
 
 
 def _attach_options(request: Request, *, framed: bool) -> AttachOptions:
