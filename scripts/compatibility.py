@@ -58,6 +58,8 @@ DIFFERENCES = (
     ("`cp -a` into a container with a user", "works without `getent` in the image", "its passwd file is read"),
     ("`-v` words", "`rro` and `idmap` as well", "recursive read-only that must be; the host user's files"),
     ("`size` of the local driver", "works on any file system", "Docker needs xfs with project quotas"),
+    ("`-e a.b`, a name that no shell can set, without a value", "refused, if no such variable arrives",
+     "`kist` is a script, and dash, Debian's `/bin/sh`, hands on no variable with such a name"),
     ("Memory that runs out", "one `oom` event when the container has ended", "cgroup v1: Docker tells each kill"),
     ("`login` without a name", "asks for name and password", "Docker 28's sign-in in a browser is its own Hub's only"),
     ("`update --memory` without `--memory-swap`", "allowed where swap is not limited", "nothing contradicts it"),

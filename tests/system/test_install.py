@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -61,8 +62,8 @@ def _pip(venv: Path, *words: str) -> None:
     _python(PYTHON, "-m", "pip", "--python", str(venv / "bin/python"), "-q", *words)
 
 
-def _python(*words: str) -> None:
-    done = subprocess.run(words, capture_output=True, text=True, env=ENVIRONMENT, check=False, timeout=300)
+def _python(*words: str, env: dict[str, str] = ENVIRONMENT) -> None:
+    done = subprocess.run(words, capture_output=True, text=True, env=env, check=False, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -102,6 +103,35 @@ def test_the_wheel_alone_is_a_working_kist(elsewhere: Installed) -> None:
     assert elsewhere.ok("exec", cid, "echo", "in") == "in"
     assert "Seccomp:\t2" in elsewhere.ok("exec", cid, "grep", "Seccomp:", "/proc/self/status")
     elsewhere.kist("rm", "-f", cid)
+
+
+BASE = os.path.realpath(sys.executable)  # with directories of its own and the user's, as a virtual environment has none
+SCHEMES = {
+    "user": ("--user",),  # ~/.local/lib/python3.11/site-packages
+    "system": ("--root", "{folder}"),  # Debian: /usr/local/lib/python3.11/dist-packages
+    "prefix": ("--prefix", "{folder}"),
+    "target": ("--target", "{folder}"),  # lib/ has nothing of it: PYTHONPATH must say so, as for any such command
+}
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_the_command_starts_wherever_pip_puts_it(installed: Path, tmp_path: Path, scheme: str) -> None:
+    """The interpreter that runs it reads no site directories, and finds in them what a command needs."""
+    options = [word.format(folder=tmp_path) for word in SCHEMES[scheme]]
+    env = {**ENVIRONMENT, "HOME": str(tmp_path), "PIP_BREAK_SYSTEM_PACKAGES": "1", "PIP_NO_COMPILE": "1"}
+    _python(PYTHON, "-m", "pip", "--python", BASE, "-q", "install", "--no-deps", "--no-index", *options,
+            str(next(installed.parent.glob("wheel/kist-*.whl"))), env=env)
+    kist = next(tmp_path.rglob("bin/kist"))
+    assert os.access(kist, os.X_OK)
+    if scheme == "target":
+        env["PYTHONPATH"] = str(tmp_path)
+    for words in (["--version"], ["oci", "--version"]):
+        done = subprocess.run([kist, *words], capture_output=True, text=True, cwd="/", env=env, check=False, timeout=60)
+        assert done.stdout.partition(" version ")[0] in ("Kist", "kist-runtime"), done.stderr
+    done = subprocess.run([kist, "events"], capture_output=True, text=True, cwd="/", check=False, timeout=60,
+                          env={**env, "PYTHONVERBOSE": "1", "KIST_HOST": "unix:///nonexistent"})
+    assert "kist.cli.commands.events" in done.stderr
+    assert ("import 'site' #" in done.stderr) == (scheme == "target")
 
 
 def test_every_file_of_the_package_is_in_the_wheel(installed: Path) -> None:

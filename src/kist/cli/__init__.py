@@ -1,14 +1,8 @@
-"""The command line. Its start script calls `main`."""
-
-import sys
+"""The command line. The script `kist` (src/bin/kist) starts it by start.py; `python -m kist.cli` is the same."""
 
 
 def main() -> None:
-    """Never returns. `kist oci` is called by machines, again and again: it doesn't wait for the client's modules."""
-    if sys.argv[1:2] == ["oci"]:
-        from kist.cli.runtime import become
-
-        become(sys.argv[2:])
+    """Never returns."""
     from kist.cli.__main__ import main
 
     main()

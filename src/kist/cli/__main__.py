@@ -134,7 +134,7 @@ def run(words: list[str], settings: Settings) -> int:
 
 
 def main() -> None:
-    """The console script: runs, and leaves at once."""
+    """Runs, and leaves at once."""
     # As any filter: `kist logs x | head` ends silently. Sockets are written with MSG_NOSIGNAL.
     _signal.signal(_signal.SIGPIPE, _signal.SIG_DFL)
     try:

@@ -28,7 +28,7 @@ def main(argv: list[str] | None = None, bundle: Bundle | None = None) -> None:
         from kist.runtime.bundle import make
 
         make()
-    if script:  # src/kist-runtime found no sealer of its own, or one that is no longer true
+    if script:  # src/bin/kist-runtime found no sealer of its own, or one that is no longer true
         from kist.runtime.sealer import leave
 
         leave(script)

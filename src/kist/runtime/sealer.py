@@ -1,6 +1,6 @@
 """The sealer: a program of about 1 kB that starts the sealed interpreter in place of an interpreter that would.
 
-    kist-runtime  (src/kist-runtime, a shell script)
+    kist-runtime  (src/bin/kist-runtime, a shell script; src/bin/kist does the same for `kist oci`)
       └─ execve ─▶ /var/cache/kist/runtime/<the script's path>      the sealer
                      └─ execveat ─▶ python -I -S start.pyc …        on a read-only mount of its own
 
@@ -34,7 +34,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-CACHE = "/var/cache/kist/runtime"  # known to src/kist-runtime and cli/commands/programs.py, too
+CACHE = "/var/cache/kist/runtime"  # known to the scripts in src/bin, too
 STATX_MTIME, STATX_SIZE = 0x40, 0x200
 _SIZE, _SECONDS, _NANOSECONDS = 40, 112, 120  # in struct statx (statx(2))
 _ARGV, _ENVP, _FD = 0, 1, 2  # what registers hold

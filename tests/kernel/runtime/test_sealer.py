@@ -40,7 +40,7 @@ class Installation:
         for name in ("__init__.py", "version.py"):
             shutil.copy(SRC / "kist" / name, self.package)
         self.bin.mkdir()
-        shutil.copy(SRC / "kist-runtime", self.script)
+        shutil.copy(SRC / "bin/kist-runtime", self.script)
         (self.bin / "python").symlink_to(os.path.realpath(sys.executable))
         (self.bin / "kist").write_text(KIST)
         (self.bin / "kist").chmod(0o755)
@@ -114,6 +114,22 @@ def test_however_it_is_called(installation: Installation, tmp_path: Path, way: s
             assert installation.slow_starts() == expected
     finally:
         os.close(script)
+
+
+@pytest.mark.parametrize("way", ["itself", "link", "link to the folder", "relative"])
+def test_the_command_of_the_client_uses_it(installation: Installation, tmp_path: Path, way: str) -> None:
+    """`kist oci`, without an interpreter before the sealed one: there is none that its script could find."""
+    installation.warm()
+    (installation.bin / "kist").write_bytes((SRC / "bin/kist").read_bytes())
+    (tmp_path / "ln").symlink_to(installation.bin / "kist")
+    (tmp_path / "folder").symlink_to(installation.bin)
+    name = {"itself": str(installation.bin / "kist"), "link": str(tmp_path / "ln"),
+            "link to the folder": str(tmp_path / "folder/kist"), "relative": "./kist"}[way]
+    assert installation("oci", "--version", name=name, cwd=installation.bin).startswith("kist-runtime version")
+    assert "msg=\"no such command: two words\"\n" in installation("oci", "two words", name=name, status=1,
+                                                                 cwd=installation.bin)
+    installation.sealer.unlink()
+    assert "no kistd beside" in installation("oci", "--version", name=name, status=127, cwd=installation.bin)
 
 
 def _touch(path: Path) -> None:
@@ -252,6 +268,6 @@ def test_the_program_on_each_machine(tmp_path: Path, machine: str) -> None:
 
 
 def test_the_places_agree() -> None:
-    """The script and the client's module can't import the constant."""
-    assert f"\nsealers={CACHE}\n" in (SRC / "kist-runtime").read_text()
-    assert f'SEALERS = "{CACHE}"' in (SRC / "kist/cli/runtime.py").read_text()
+    """The scripts can't import the constant."""
+    assert f"\nsealers={CACHE}\n" in (SRC / "bin/kist-runtime").read_text()
+    assert f"\nkist_sealer={CACHE}${{0%/*}}/kist-runtime\n" in (SRC / "bin/kist").read_text()

@@ -224,3 +224,15 @@ def test_the_columns_of_ps(kist: Kist, engine: FakeEngine) -> None:
     assert kist("ps", "--format", form).stdout == "NAMES     LABELS    a\nweb       a=b,c=d   b\n"
     assert kist("ps", "-q").stdout == "aaaaaaaaaaaa\n"
     assert kist("ps", "--no-trunc", "--format", "{{.ID}}").stdout == "a" * 64 + "\n"
+
+
+@pytest.mark.parametrize("name", ["a.b", "x-y", "1A", "é"])
+def test_a_variable_that_a_shell_drops(kist: Kist, engine: FakeEngine, name: str) -> None:
+    """`kist` is a shell script: what isn't there may have been lost on the way (dash), and nobody is told."""
+    done = kist("run", "-e", name, "busybox", "true")
+    assert done.returncode == 125
+    assert f'invalid argument "{name}" for "-e, --env" flag: no variable of such a name gets here' in done.stderr
+    kist("run", "-d", "-e", name, "busybox", "true", **{name: "1"})  # bash hands it on
+    assert engine.body_of("POST /containers/create")["Env"] == [f"{name}=1"]
+    kist("run", "-d", "-e", f"{name}=2", "-e", "UNSET", "busybox", "true")
+    assert engine.body_of("POST /containers/create")["Env"] == [f"{name}=2", "UNSET"]
