@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from support import needs
 from support.daemon import Daemon
 
 # Questions that aren't about containers go to a resolver that refuses at once (`--dns 127.0.0.1`), not to the
@@ -164,3 +165,62 @@ def test_link_local_addresses(daemon: Daemon, net: str) -> None:
         assert "inet6 fe80::77/64" in shown.stdout
     done = daemon.docker("create", "--network", net, "--link-local-ip", "10.9.9.9", "busybox")
     assert "invalid link local IP address: 10.9.9.9" in done.stderr
+
+
+def test_who_is_in_anothers_network_and_that_one_goes(daemon: Daemon) -> None:
+    """`container:ID` over two hops; when the owner has ended there is no network left, but the container goes on."""
+    daemon.ok("run", "-d", "--name", "owner", "--hostname", "owners", "busybox", "sleep", "600")
+    daemon.ok("run", "-d", "--name", "guest", "--network", "container:owner", "busybox", "sleep", "600")
+    join = ("run", "--rm", "--network", "container:guest", "busybox")
+    done = daemon.docker(*join, "sh", "-c", "hostname; ip -o -4 addr show eth0; grep owners /etc/hosts")
+    address = daemon.ok("inspect", "-f", "{{.NetworkSettings.IPAddress}}", "owner")
+    assert done.stdout.startswith("owners\n")
+    assert f"inet {address}/" in done.stdout
+    assert f"{address}\towners" in done.stdout
+    daemon.ok("stop", "-t", "0", "owner")
+    assert "eth0" not in daemon.ok("exec", "guest", "ip", "-o", "link")
+    assert "cannot join network of a non running container" in daemon.docker("restart", "-t", "0", "guest").stderr
+    daemon.ok("start", "owner", "guest")
+    daemon.ok("rm", "-f", "owner")
+    assert daemon.ok(*join, "cat", "/etc/hostname") == daemon.ok("exec", "guest", "hostname")
+
+
+@needs.docker_28
+def test_an_endpoints_options_by_the_docker_client(daemon: Daemon, net: str) -> None:
+    """Docker's command sends options in small letters, also IFNAME."""
+    option = "driver-opt=com.docker.network.endpoint.sysctls=net.ipv4.conf.IFNAME.log_martians=1"
+    named = "driver-opt=com.docker.network.endpoint.ifname=front0"
+    read = ("busybox", "sh", "-c", "cd /proc/sys/net/ipv4/conf; cat front0/log_martians; ip route show default")
+    assert daemon.docker("network", "create", "another").returncode == 0  # its name comes first
+    done = daemon.docker("run", "--rm", "--network", "name=another",
+                         "--network", f"name={net},gw-priority=1,{option},{named}", *read)
+    assert done.stdout.split() == ["1", "default", "via", gateway(daemon, net), "dev", "front0"], done.stderr
+    wrong = daemon.docker("run", "--rm", "--network", f"name={net},driver-opt=com.docker.network.endpoint.mtu=9",
+                          "busybox", "true")
+    assert "unsupported driver option com.docker.network.endpoint.mtu" in wrong.stderr
+
+
+def test_what_connect_and_disconnect_refuse(daemon: Daemon, net: str) -> None:
+    for name, mode in (("one", "bridge"), ("hosts", "host"), ("nothing", "none"), ("guest", "container:one")):
+        daemon.ok("run", "-d", "--name", name, "--network", mode, "busybox", "sleep", "600")
+    daemon.ok("create", "--name", "still", "busybox")
+    of_the_host = "container cannot be disconnected from host network or connected to host network"
+    shared = ("container sharing network namespace with another container or host cannot be connected to any other "
+              "network")
+    for words, told in (
+        (("connect", "nosuch", "nosuch"), "No such container: nosuch"),
+        (("connect", "host", "one"), of_the_host), (("disconnect", "host", "hosts"), of_the_host),
+        (("connect", net, "hosts"), shared), (("connect", net, "guest"), shared),
+        (("connect", net, "nothing"), "container cannot be connected to multiple networks with one of the networks in "
+                                      "private (none) mode"),
+        (("connect", "bridge", "one"), "endpoint with name one already exists in network bridge"),
+        (("disconnect", net, "still"), "is not connected to the network " + net),
+        (("disconnect", net, "one"), "is not connected to network " + net),
+        (("disconnect", "-f", net, "nosuch"), "endpoint nosuch not found"),
+        (("ls", "--filter", "type=odd"), "invalid filter: 'type'='odd'"),
+        (("ls", "--filter", "dangling=maybe"), "invalid value for filter 'dangling', must be \"true\" (or \"1\"), or "
+                                               '"false" (or "0")'),
+        (("create", "none"), "operation is not permitted on predefined none network"),
+    ):
+        done = daemon.docker("network", *words)
+        assert (done.returncode, told in done.stderr) == (1, True), (words, done.stderr)

@@ -78,7 +78,7 @@ def _network(value: str) -> tuple[str, Body]:
             option, mark, content = text.partition("=")
             if not mark:
                 raise BadValue(value, "invalid key value pair format in driver options")
-            endpoint.setdefault("DriverOpts", {})[option.strip().lower()] = content.strip().lower()
+            endpoint.setdefault("DriverOpts", {})[option.strip().lower()] = content.strip()
         elif key == "gw-priority":
             endpoint["GwPriority"] = int(text)
         elif key in KEYS:

@@ -108,7 +108,7 @@ def _mounts(parts: Parts, container: Container) -> list[Mount]:
     asked = container.record.mounts
     taken = {mount.target for mount in asked}
     files = [Mount(type="bind", source=path, target=f"/etc/{name}")
-             for name, path in etc_paths(parts.places, container).items()]
+             for name, path in etc_paths(parts, container).items()]
     return [*(mount for mount in files if mount.target not in taken and os.path.exists(mount.source)), *asked]
 
 

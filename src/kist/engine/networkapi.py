@@ -23,6 +23,7 @@ from kist.errors import Forbidden, InvalidParameter, KistError, NotFound
 Json = dict[str, Any]
 Rows = Sequence[Json]
 T = TypeVar("T")
+OF_THE_HOST = "container cannot be disconnected from host network or connected to host network"
 FILTERS = frozenset({"dangling", "driver", "id", "label", "name", "scope", "type"})
 
 
@@ -77,11 +78,11 @@ class NetworkApi:
 
     async def connect(self, id: str, body: bodies.NetworkConnect) -> None:
         """At once when the container runs; else from its next start on."""
-        found = await self._networks.inspect(id)
         container = self._parts.register.get(body.Container)
+        found = await self._networks.inspect(id)
         settings = msgspec.to_builtins(body.EndpointConfig) if body.EndpointConfig else {}
         async with container.lock:
-            _check_mode(container)
+            _check_mode(container, found)
             check_endpoint(self._networks.named(found["Id"]), settings)
             if found["Name"] in _networks(container):
                 raise Forbidden(f"endpoint with name {container.name} already exists in network {found['Name']}")
@@ -98,11 +99,14 @@ class NetworkApi:
 
     async def disconnect(self, id: str, body: bodies.NetworkDisconnect) -> None:
         found = await self._networks.inspect(id)
-        container = self._parts.register.get(body.Container)
+        container = self._find(body)
         async with container.lock:
             names = _networks(container)
+            if container.record.host["NetworkMode"] == "host" or found["Name"] == "host":
+                raise InvalidParameter(OF_THE_HOST)
             if found["Name"] not in names:
-                raise InvalidParameter(f"container {container.id} is not connected to network {found['Name']}")
+                the = "" if container.alive else "the "
+                raise InvalidParameter(f"container {container.id} is not connected to {the}network {found['Name']}")
             if container.alive:
                 container.endpoint = await self._whole(self._networks.detach(container.id, found["Id"]))
             names.pop(found["Name"])
@@ -111,6 +115,14 @@ class NetworkApi:
                 container.record.host["NetworkMode"] = next(iter(names), "none")
             await self._save(container)
         self._publish("disconnect", found, container=container.id)
+
+    def _find(self, body: bodies.NetworkDisconnect) -> Container:
+        try:
+            return self._parts.register.get(body.Container)
+        except NotFound:
+            if body.Force:
+                raise NotFound(f"endpoint {body.Container} not found") from None
+            raise
 
     async def _save(self, container: Container) -> None:
         if container.endpoint is not None:
@@ -132,11 +144,11 @@ def _networks(container: Container) -> Json:
     return dict(container.record.networks) or {container.record.host["NetworkMode"]: {}}
 
 
-def _check_mode(container: Container) -> None:
+def _check_mode(container: Container, found: Json) -> None:
     mode = container.record.host["NetworkMode"]
-    if mode == "host":
-        raise InvalidParameter("container cannot be connected to network endpoints: host")
-    if mode.startswith("container:"):
+    if found["Name"] == "host":
+        raise InvalidParameter(OF_THE_HOST)
+    if mode == "host" or mode.startswith("container:"):
         raise InvalidParameter("container sharing network namespace with another container or host cannot be "
                                "connected to any other network")
 

@@ -55,7 +55,7 @@ class Prepare:
             root=parts.places.root,
             rootfs=root[0],
             quota=root[1],
-            etc=etc_paths(parts.places, container),
+            etc=etc_paths(parts, container),
             cgroup=cgroup_path(settings["CgroupParent"] or parts.config.cgroup_parent, record.id),
             user=user,
             images=self._images(record),
@@ -98,8 +98,7 @@ class Prepare:
     def etc(self, container: Container, *, gateway: str, linked: Sequence[Linked] = ()) -> None:
         """hostname, hosts and resolv.conf, anew at each start: the address may be another one."""
         config, settings = container.record.config, container.record.host
-        mode = settings["NetworkMode"]
-        if joined(mode) is not None:
+        if etc_owner(self._parts, container) != container.id:
             return
         name = config["Hostname"]
         full = f"{name}.{config['Domainname']}" if config.get("Domainname") else ""
@@ -168,10 +167,22 @@ def _addresses(container: Container) -> list[str]:
     return [address for one in attachments for address in (one.ip, one.ip6) if address]
 
 
-def etc_paths(places: Places, container: Container) -> dict[str, str]:
-    """A container in another one's network shares that one's /etc files (moby does so)."""
-    owner = joined(container.record.host["NetworkMode"]) or container.id
-    return {name: f"{places.data_dir(owner)}/{name}" for name in ETC_FILES}
+def etc_paths(parts: Parts, container: Container) -> dict[str, str]:
+    """The files behind a container's hostname, hosts and resolv.conf in /etc."""
+    folder = parts.places.data_dir(etc_owner(parts, container))
+    return {name: f"{folder}/{name}" for name in ETC_FILES}
+
+
+def etc_owner(parts: Parts, container: Container) -> str:
+    """Whose these files are. A container in another one's network shares that one's (moby does so), which may be in a
+    third one's; if that has been removed meanwhile, it gets its own."""
+    owner: Container | None = container
+    for _ in range(len(parts.register.by_id)):
+        other = joined(owner.record.host["NetworkMode"]) if owner else None
+        if other is None:
+            break
+        owner = parts.register.by_id.get(other)
+    return owner.id if owner and joined(owner.record.host["NetworkMode"]) is None else container.id
 
 
 def shm_path(places: Places, container: Container) -> str | None:

@@ -118,6 +118,33 @@ async def test_container_mode_shares_the_namespace(networks: Networks) -> None:
         await networks.connect(container_id(), f"container:{container_id()}")
 
 
+async def test_who_shares_a_network_loses_it_with_its_owner(world: World, networks: Networks) -> None:
+    """The addresses will be others': whoever is left in the namespace, and calls the device as he likes, has none."""
+    await networks.create({"Name": "front"})
+    first = await networks.connect(container_id(), "front", endpoints={"front": {}, "bridge": {}})
+    second = await networks.connect(container_id(), f"container:{first.container_id}")
+    third = await networks.connect(container_id(), f"container:{second.container_id}")
+    world.run("ip", "link", "set", "eth0", "down", on=netns(third))
+    world.run("ip", "link", "set", "eth0", "name", "mine", "up", on=netns(third))
+    ports = [one.host_interface for one in first.attachments]
+    await networks.release(first.container_id)
+    shown = world.run("ip", "-br", "link", on=netns(third)).stdout.split()
+    assert not {"mine", "eth0", "eth1"} & {word.partition("@")[0] for word in shown}
+    assert not set(ports) & {word.partition("@")[0] for word in world.run("ip", "-br", "link").stdout.split()}
+    for one in (second, third):
+        await networks.release(one.container_id)
+
+
+async def test_a_disconnected_network_is_gone_by_whatever_name(world: World, networks: Networks) -> None:
+    await networks.create({"Name": "front"})
+    one = await networks.connect(container_id(), "default")
+    await networks.attach(one.container_id, "front", {})
+    for words in (("eth1", "down"), ("eth1", "name", "mine", "up")):
+        assert world.run("ip", "link", "set", *words, on=netns(one)).returncode == 0
+    await networks.detach(one.container_id, "front")
+    assert "mine" not in world.run("ip", "-br", "link", on=netns(one)).stdout
+
+
 async def test_released_addresses_rest_and_the_devices_go(networks: Networks) -> None:
     endpoint = await networks.connect(container_id(), "default")
     veth = endpoint.first.host_interface

@@ -10,7 +10,7 @@ import pytest
 
 from kist.engine.network import Endpoint, Networks
 from kist.engine.network.firewall import link_local
-from kist.errors import InvalidParameter
+from kist.errors import Forbidden, InvalidParameter
 from support.network import HOST4, HOST6, OUTSIDE4, OUTSIDE6, World, container_id, netns
 
 BRIDGE = "com.docker.network.bridge."
@@ -164,8 +164,8 @@ async def test_isolated_networks_are_without_the_host(world: World, networks: Ne
 
 @pytest.mark.parametrize(("options", "words"), [
     ({"gateway_mode_ipv4": "nonsense"}, "unknown gateway mode nonsense"),
-    ({"host_binding_ipv4": "::1"}, "invalid IPv4 address"),
-    ({"com.docker.network.host_ipv4": "nonsense"}, "invalid IP address"),
+    ({"host_binding_ipv4": "::1"}, "no IPv4 address"),
+    ({"com.docker.network.host_ipv4": "nonsense"}, "no IPv4 address"),
 ])
 async def test_nonsense(networks: Networks, options: dict[str, str], words: str) -> None:
     with pytest.raises(InvalidParameter, match=words):
@@ -212,3 +212,31 @@ async def test_names_and_settings_of_the_interface(world: World, networks: Netwo
 
 def inside(world: World, one: Endpoint, *command: str) -> str:
     return world.run(*command, on=netns(one)).stdout
+
+
+async def test_a_bridge_of_the_users_own_stays_the_users(world: World, networks: Networks) -> None:
+    """`com.docker.network.bridge.name` of one that is there: it is used, and given back as it was."""
+    world.run("ip", "link", "add", "br-own", "type", "bridge")
+    world.run("ip", "addr", "add", "192.0.2.1/24", "dev", "br-own")
+    options = {"com.docker.network.bridge.name": "br-own"}
+    await networks.create({"Name": "own", "Options": options,
+                           "IPAM": {"Config": [{"Subnet": "10.7.0.0/24"}]}})
+    one = await networks.connect(container_id(), "own")
+    world.serve(None, "tcp:80")
+    assert world.ask("tcp:10.7.0.1:80", netns(one)) == one.ip
+    with pytest.raises(Forbidden, match=r"conflicts with network .* \(br-own\): networks have same bridge name"):
+        await networks.create({"Name": "other", "Options": options})
+    await networks.release(one.container_id)
+    await networks.remove("own")
+    shown = world.run("ip", "-o", "-4", "addr", "show", "dev", "br-own").stdout
+    assert "192.0.2.1/24" in shown
+    assert "10.7.0.1" not in shown
+    assert "kist" not in world.run("ip", "-d", "link", "show", "br-own").stdout
+
+
+@pytest.mark.parametrize("name", ["lo", "eth0"])
+async def test_what_is_no_bridge_is_left_alone(world: World, networks: Networks, name: str) -> None:
+    before = world.run("ip", "addr", "show", "dev", name).stdout
+    with pytest.raises(InvalidParameter, match=f"existing interface {name} is not a bridge"):
+        await networks.create({"Name": "x", "Options": {"com.docker.network.bridge.name": name}})
+    assert world.run("ip", "addr", "show", "dev", name).stdout == before

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Sequence
 from ipaddress import ip_address
 from typing import Any
 
-from kist.engine.network.definitions import contains, parse_rate, pool_of
+from kist.engine.network.definitions import contains, pool_of
 from kist.engine.network.ipam import Pool, mac_for
 from kist.engine.network.model import Attachment, Network, new_id
+from kist.engine.network.validation import DOCKERS, ENDPOINT, parse_rate
 from kist.errors import InvalidParameter
 
 Json = dict[str, Any]
@@ -106,6 +107,8 @@ def check_endpoint(network: Network, asked: Json) -> None:
                             "configured subnets")
         elif not (_is_address(address, version) and any(contains(pool, address) for pool in pools)):
             problems.append(_NOT_WITHIN.format(address))
+    problems += [f"unsupported driver option {key}" for key in asked.get("DriverOpts") or ()
+                 if key.startswith(f"{DOCKERS}endpoint.") and key not in ENDPOINT]
     if problems:
         mark = "* " * (len(problems) > 1)
         raise InvalidParameter("invalid endpoint settings:\n" + "\n".join(mark + one for one in problems))

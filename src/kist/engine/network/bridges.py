@@ -18,6 +18,7 @@ from kist.engine.network.firewall import ISOLATED, RELAY4, RELAY6
 from kist.engine.network.ipam import mac_for
 from kist.engine.network.model import Network
 from kist.engine.network.sysctl import Sysctls
+from kist.errors import InvalidParameter
 from kist.linux import tc
 from kist.linux.netlink import Link, Netlink, Request, request
 
@@ -62,10 +63,10 @@ class Bridges:
         wanted = [(subnet.gateway, ip_network(subnet.subnet).prefixlen) for subnet in network.subnets
                   if subnet.gateway]
         wanted = [one for one in wanted if not _without_address(network, one[0])]
-        self._set_sysctls(name, ipv6=network.ipv6)
+        self._set_sysctls(network)
         present = {(one.address, one.prefixlen) for one in self._netlink.addresses() if one.index == link.index}
         self._netlink.run(
-            request.set_link(link.index, up=True, alias=f"kist network {network.name}"[:255]),
+            request.set_link(link.index, up=True, alias=_alias(network)),
             *(request.add_address(link.index, *one) for one in wanted if one not in present),
         )
         self._ensure_rate(network)
@@ -75,9 +76,15 @@ class Bridges:
             self._add(request.add_local_route("::1", 128, link.index))
 
     def create(self, network: Network) -> None:
-        """A new network's bridge; one of that name must not be there yet, unless the user named it."""
-        if self._find(network.bridge) is not None and "com.docker.network.bridge.name" not in network.options:
-            raise OSError(errno.EEXIST, os.strerror(errno.EEXIST), f"create bridge {network.bridge}")
+        """A new network's bridge. One that the user names may be there already; then it stays the user's."""
+        link = self._find(network.bridge)
+        if link is not None:
+            if "com.docker.network.bridge.name" not in network.options:
+                raise OSError(errno.EEXIST, os.strerror(errno.EEXIST), f"create bridge {network.bridge}")
+            if link.kind != "bridge":
+                raise InvalidParameter(f"existing interface {network.bridge} is not a bridge")
+            network.found = [f"{one.address}/{one.prefixlen}" for one in self._netlink.addresses()
+                             if one.index == link.index]
         try:
             self.ensure(network)
         except BaseException:
@@ -102,14 +109,30 @@ class Bridges:
 
     def remove(self, network: Network) -> None:
         self._indexes.pop(network.bridge, None)
-        for name in (network.bridge, *(network.rate_devices if network.rate else ())):
+        if network.found is None:
+            self._delete(network.bridge)
+        else:
+            self._give_back(network, network.found)
+        for name in network.rate_devices if network.rate else ():
             self._delete(name)
+
+    def _give_back(self, network: Network, found: list[str]) -> None:
+        """The user's own bridge, as it was."""
+        link = self._find(network.bridge)
+        if link:
+            self._sysctls.write(f"ipv4/conf/{link.name}/route_localnet",
+                                self._sysctls.read("ipv4/conf/default/route_localnet"))
+        for one in self._netlink.addresses() if link else ():
+            if link and one.index == link.index and f"{one.address}/{one.prefixlen}" not in found and one.address in {
+                    subnet.gateway for subnet in network.subnets}:
+                self._netlink.run(request.delete_address(link.index, one.address, one.prefixlen))
 
     def remove_with_ports(self, network: Network) -> None:
         """A bridge, and the containers' devices on it."""
         bridge = self._find(network.bridge)
         for link in self._netlink.links() if bridge else ():
-            if bridge and link.master == bridge.index and link.kind == "veth":
+            if bridge and link.master == bridge.index and link.kind == "veth" and (
+                    network.found is None or link.name.startswith("kv")):
                 self._delete(link.name)
         self.remove(network)
 
@@ -126,12 +149,15 @@ class Bridges:
     def remove_parent(self, network: Network) -> None:
         interfaces.remove_parent(self._netlink, network)
 
-    def _set_sysctls(self, name: str, *, ipv6: bool) -> None:
+    def _set_sysctls(self, network: Network) -> None:
+        name = network.bridge
         # Connections from the host's 127.0.0.1 to published ports leave through the bridge with that source
         # until postrouting; the raw chain keeps the containers away from 127.0.0.0/8 (CVE-2020-8558).
         self._sysctls.write(f"ipv4/conf/{name}/route_localnet", "1")
-        self._sysctls.write(f"ipv6/conf/{name}/accept_ra", "0")
-        self._sysctls.write(f"ipv6/conf/{name}/disable_ipv6", "0" if ipv6 else "1")
+        if network.found is None:
+            self._sysctls.write(f"ipv6/conf/{name}/accept_ra", "0")
+        if network.found is None or network.ipv6:  # else the user's own may have IPv6 for other things
+            self._sysctls.write(f"ipv6/conf/{name}/disable_ipv6", "0" if network.ipv6 else "1")
 
     def ensure_relay(self, out: str, into: str) -> None:
         """The pair of devices that firewall.py sends a connection's first packet through."""
@@ -182,6 +208,11 @@ class Bridges:
             except OSError as error:
                 if error.errno != errno.EEXIST:
                     raise
+
+
+def _alias(network: Network) -> str | None:
+    """What `ip -d link` shows."""
+    return f"kist network {network.name}"[:255] if network.found is None else None
 
 
 def _without_address(network: Network, gateway: str) -> bool:

@@ -7,21 +7,19 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
 import msgspec
 
-from kist.api import rates
-from kist.engine.network.firewall import ISOLATED, MODES
-from kist.engine.network.interfaces import check_options
+from kist.engine.network import validation
 from kist.engine.network.ipam import Net, Pool, free_subnet, overlapping, parse_address, parse_subnet
 from kist.engine.network.model import BRIDGE, DRIVERS, HOST, IPVLAN, MACVLAN, NONE, Network, Subnet, new_id
 from kist.errors import Forbidden, InvalidParameter, NotFound, NotSupported
 from kist.store.errors import storage_errors
 
 Json = dict[str, Any]
-NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")
 
 
 def predefined(bridge: str) -> list[Network]:
@@ -43,10 +41,10 @@ def predefined(bridge: str) -> list[Network]:
 def define(body: Json) -> Network:
     """The network that an API NetworkCreateRequest asks for; subnets that it leaves open stay open."""
     name = str(body.get("Name") or "")
-    check_name(name)
+    validation.check_name(name)
     driver = str(body.get("Driver") or BRIDGE)
-    if driver in (HOST, NONE, "none"):
-        raise Forbidden(f'only one instance of "{"null" if driver == "none" else driver}" network is allowed')
+    if driver in (HOST, NONE):
+        raise Forbidden(f'only one instance of "{driver}" network is allowed')
     if driver not in DRIVERS:
         raise NotFound(f"plugin {driver!r} not found".replace("'", '"'))
     for key, words in (("ConfigOnly", "config-only networks"), ("Ingress", "ingress networks")):
@@ -57,18 +55,25 @@ def define(body: Json) -> Network:
     ipam = body.get("IPAM") or {}
     if ipam.get("Driver") not in (None, "", "default"):
         raise NotFound(f'plugin "{ipam["Driver"]}" not found')
+    configs = [config for config in ipam.get("Config") or [] if any(config.values())]
+    validation.check_ipam(configs, driver)
     identity = new_id()
     options = {str(key): str(value) for key, value in (body.get("Options") or {}).items()}
+    ipv4, ipv6 = validation.families(options, ipv4=body.get("EnableIPv4") is not False,
+                                     ipv6=bool(body.get("EnableIPv6")))
     network = Network(
         identity, name, driver, time.time_ns(),
         bridge="" if driver != BRIDGE else options.get("com.docker.network.bridge.name") or f"kb{identity[:12]}",
-        ipv4=body.get("EnableIPv4") is not False, ipv6=bool(body.get("EnableIPv6")),
+        ipv4=ipv4, ipv6=ipv6,
         internal=bool(body.get("Internal")), attachable=bool(body.get("Attachable")),
-        subnets=[_subnet(config) for config in ipam.get("Config") or [] if config.get("Subnet")],
+        # As Docker: what is said of a family that the network doesn't have is let be.
+        subnets=[found for config in configs if (ipv6 if ":" in (found := _subnet(config)).subnet else ipv4)],
         options=options, labels={str(k): str(v) for k, v in (body.get("Labels") or {}).items()},
         ipam_options=None if ipam.get("Options") is None else {str(k): str(v) for k, v in ipam["Options"].items()},
     )
-    _check(network)
+    validation.check(network)
+    if driver in (MACVLAN, IPVLAN):
+        network.internal = network.internal or not network.option("parent")
     return network
 
 
@@ -76,7 +81,10 @@ def _subnet(config: Json) -> Subnet:
     subnet = str(parse_subnet(str(config["Subnet"])))
     auxiliary = {str(k): str(v) for k, v in (config.get("AuxiliaryAddresses") or {}).items()}
     found = Subnet(subnet, str(config.get("Gateway") or ""), str(config.get("IPRange") or ""), auxiliary)
-    pool_of(found)  # every address lies where it should
+    pool = pool_of(found)  # every address lies where it should
+    for name, address in auxiliary.items():
+        if parse_address(address) in (pool.gateway, pool.subnet.network_address, pool.subnet.broadcast_address):
+            raise Forbidden(f"failed to allocate secondary ip address ({name}:{address}): Address already in use")
     return found
 
 
@@ -103,6 +111,14 @@ def complete(
         network.subnets.append(Subnet(unique_local(network.id)))
     for subnet in network.subnets:
         subnet.gateway = subnet.gateway or str(pool_of(subnet).gateway)
+
+
+def check_bridge(network: Network, others: Iterable[Network]) -> None:
+    """Two networks on one bridge would be one."""
+    for other in others:
+        if network.bridge and other.bridge == network.bridge:
+            raise Forbidden(f"cannot create network {network.id} ({network.bridge}): conflicts with network {other.id} "
+                            f"({other.bridge}): networks have same bridge name")
 
 
 def choose_default(
@@ -134,54 +150,6 @@ def unique_local(identity: str) -> str:
     """A /64 of the unique local range whose 40 random bits are the network's id (RFC 4193)."""
     digits = identity[:10]
     return str(parse_subnet(f"fd{digits[:2]}:{digits[2:6]}:{digits[6:10]}::/64"))
-
-
-def _check(network: Network) -> None:
-    if len(network.bridge) > 15 or not set(network.bridge) <= NAME_CHARACTERS:
-        raise InvalidParameter(f"invalid bridge name {network.bridge!r}: at most 15 characters")
-    if network.option("mtu") and not network.option("mtu").isdecimal():
-        raise InvalidParameter(f"invalid MTU {network.option('mtu')!r}")
-    if parse_rate(network.option("kist.rate")) and network.driver != BRIDGE:
-        raise InvalidParameter(f"a rate of the whole network needs the bridge driver, this is {network.driver}: limit "
-                               "its containers instead (kist run --network-rate)")
-    for version in (4, 6):
-        mode = network.gateway_mode(version)
-        if mode not in MODES:
-            raise InvalidParameter(f"unknown gateway mode {mode}")
-        if mode == ISOLATED and not network.internal:
-            raise InvalidParameter("gateway mode 'isolated' can only be used for an internal network")
-        _check_option(network, f"host_ipv{version}", version)
-    _check_option(network, "host_binding_ipv4", 4)
-    if not network.ipv4 and not network.ipv6:
-        raise InvalidParameter("IPv4 or IPv6 must be enabled")
-    if network.driver in (MACVLAN, IPVLAN):
-        check_options(network)
-        network.internal = network.internal or not network.option("parent")
-
-
-def _check_option(network: Network, name: str, version: int) -> None:
-    """An option whose value is an address."""
-    value = network.option(name)
-    if value and parse_address(value).version != version:
-        raise InvalidParameter(f"invalid IPv{version} address for {name}: {value}")
-
-
-def parse_rate(text: str) -> int:
-    """`10mbit` as bits per second; "" is 0, no limit."""
-    if not text:
-        return 0
-    try:
-        found = rates.bits(text)
-    except ValueError as error:
-        raise InvalidParameter(str(error)) from None
-    if not found:
-        raise InvalidParameter(f"invalid rate {text!r}: it is no limit")
-    return found
-
-
-def check_name(name: str) -> None:
-    if not name or not set(name) <= NAME_CHARACTERS or not (name[0].isalnum() or name[0] == "_"):
-        raise InvalidParameter(f"invalid network name: {name!r}: only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed")
 
 
 class Definitions:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from collections.abc import Iterable
@@ -106,9 +107,14 @@ class Inside:
                 if one.rate and rates.get("egress") == 0:
                     netlink.run(request.limit_rate(netlink.link(one.interface).index, one.rate))
 
-    def detach(self, netns_fd: int, interface: str) -> None:
-        with self._namespaces.inside(netns_fd) as netlink:
-            netlink.run(request.delete_link(interface))
+    def detach(self, netns_fd: int, attachments: Iterable[Attachment]) -> None:
+        """Remove the interfaces, whatever the container calls them now: those on bridges by the host's end."""
+        for one in attachments:
+            if one.host_interface:
+                _delete(self._netlink, one.host_interface)
+            elif one.interface:
+                with self._namespaces.inside(netns_fd) as netlink:
+                    _delete(netlink, one.interface)
 
     def set_default_routes(self, netns_fd: int, gateway: str, gateway6: str) -> None:
         """Make these the namespace's default routes; "" leaves it without one."""
@@ -141,6 +147,14 @@ class Inside:
         """The MTU of the device that the host's default route goes by (the smallest of several)."""
         devices = {route.index for route in self._netlink.routes() if not route.prefixlen and route.gateway}
         return min((link.mtu for link in self._netlink.links() if link.index in devices), default=1500)
+
+
+def _delete(netlink: Netlink, name: str) -> None:
+    try:
+        netlink.run(request.delete_link(name))
+    except OSError as error:
+        if error.errno != errno.ENODEV:
+            raise
 
 
 def port_of(attachment: Attachment, network: Network) -> Port:

@@ -66,8 +66,11 @@ def matches(one: Network, filters: Mapping[str, Iterable[str]], *, in_use: bool)
 
 def _passes(one: Network, name: str, wanted: list[str], *, in_use: bool) -> bool:
     if name == "dangling":
-        return (wanted[0].lower() in ("1", "true", "t")) == (not in_use and not one.predefined)
+        return _truth(wanted) == (not in_use and not one.predefined)
     if name == "type":
+        for value in wanted:
+            if value not in ("builtin", "custom"):
+                raise InvalidParameter(f"invalid filter: 'type'='{value}'")
         return ("builtin" if one.predefined else "custom") in wanted
     if name in ("label", "label!"):
         has = all(_has_label(one, label) for label in wanted)
@@ -77,6 +80,15 @@ def _passes(one: Network, name: str, wanted: list[str], *, in_use: bool) -> bool
     value = {"driver": one.driver, "id": one.id, "name": one.name, "scope": "local"}[name]
     partly = name in ("id", "name")
     return any(word in value if partly else word == value for word in wanted)
+
+
+def _truth(values: list[str]) -> bool:
+    if len(values) > 1:
+        raise InvalidParameter("got more than one value for filter key 'dangling'")
+    if values[0] not in ("1", "true", "0", "false"):
+        raise InvalidParameter("invalid value for filter 'dangling', must be \"true\" (or \"1\"), or \"false\" "
+                               '(or "0")')
+    return values[0] in ("1", "true")
 
 
 def _has_label(one: Network, label: str) -> bool:

@@ -21,7 +21,7 @@ from kist.linux.netlink import Link, Netlink, Request, request
 
 Json = dict[str, Any]
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,14}")
-_SYSCTL = re.compile(r"net\.((?:ipv4|ipv6)\.(?:conf|neigh)|mpls\.conf)\.IFNAME\.([a-z0-9_]+)")
+_SYSCTL = re.compile(r"net\.((?:ipv4|ipv6)\.(?:conf|neigh)|mpls\.conf)\.(?i:IFNAME)\.([a-z0-9_]+)")
 MODULES = {MACVLAN: "macvlan", IPVLAN: "ipvlan"}
 
 
@@ -49,7 +49,8 @@ def link_locals(attachment: Attachment) -> list[tuple[str, int]]:
 
 
 def sysctls(attachment: Attachment) -> dict[str, str]:
-    """Those of the interface alone, path below /proc/sys/net → value: `net.ipv4.conf.IFNAME.log_martians=1,…`"""
+    """Those of the interface alone, path below /proc/sys/net → value: `net.ipv4.conf.IFNAME.log_martians=1,…` (Docker's
+    command, up to 28.2 at least, sends what `--network …,driver-opt=` says in small letters)."""
     found = {}
     text = str((attachment.asked.get("DriverOpts") or {}).get("com.docker.network.endpoint.sysctls") or "")
     for setting in filter(None, (part.strip() for part in text.split(","))):
@@ -86,15 +87,6 @@ def _name_on_the_way(attachment: Attachment) -> str:
 
 
 MAKE = {BRIDGE: veth, MACVLAN: macvlan, IPVLAN: ipvlan}
-
-
-def check_options(network: Network) -> None:
-    """Refuse modes that don't exist."""
-    for option, known in (("macvlan_mode", request.MACVLAN_MODES), ("ipvlan_mode", request.IPVLAN_MODES),
-                          ("ipvlan_flag", request.IPVLAN_FLAGS)):
-        value = network.option(option)
-        if value and value not in known:
-            raise InvalidParameter(f"unknown {option} {value!r}: one of {', '.join(known)}")
 
 
 def make(host: Netlink, network: Network, attachment: Attachment, netns_fd: int, on: Link, *, mtu: int) -> None:

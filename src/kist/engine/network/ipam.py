@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from itertools import islice
 
-from kist.errors import Conflict, EngineFailure, InvalidParameter
+from kist.errors import Conflict, EngineFailure, Forbidden, InvalidParameter
 
 Net = IPv4Network | IPv6Network
 Ip = IPv4Address | IPv6Address
@@ -77,6 +77,9 @@ class Pool:
         self.gateway = parse_address(gateway) if gateway else self.subnet[1]
         if self.gateway not in self.subnet:
             raise InvalidParameter(f"no matching subnet for gateway {gateway}")
+        if self.gateway == self.subnet.network_address or (
+                self.subnet.version == 4 and self.gateway == self.subnet.broadcast_address):
+            raise Forbidden(f"failed to allocate gateway ({gateway}): Address already in use")
         self._first = first
         self._last = int(self.range.broadcast_address)
         self._next = first

@@ -19,6 +19,8 @@ Json = dict[str, Any]
 RESOLVER = "127.0.0.11"  # the name service as a container sees it
 
 BRIDGE, HOST, NONE, MACVLAN, IPVLAN = "bridge", "host", "null", "macvlan", "ipvlan"
+# As Go's strconv.ParseBool (here in any case).
+TRUTH = {**dict.fromkeys(("1", "t", "true"), True), **dict.fromkeys(("0", "f", "false"), False)}
 DRIVERS = (BRIDGE, HOST, NONE, MACVLAN, IPVLAN)
 
 
@@ -45,6 +47,7 @@ class Network(msgspec.Struct, omit_defaults=True):
     attachable: bool = False
     predefined: bool = False
     made_parent: bool = False  # the device below macvlan or ipvlan is ours
+    found: list[str] | None = None  # the bridge is the user's own, and had these addresses (`10.0.0.1/24`)
     subnets: list[Subnet] = []
     options: dict[str, str] = {}
     labels: dict[str, str] = {}
@@ -60,8 +63,7 @@ class Network(msgspec.Struct, omit_defaults=True):
         return default
 
     def flag(self, name: str, *, default: bool) -> bool:
-        value = self.option(name).lower()
-        return value in ("1", "t", "true", "yes") if value else default
+        return TRUTH.get(self.option(name).lower(), default)
 
     def gateway_mode(self, version: int) -> str:
         """How its containers are reached by IPv4, IPv6 (firewall.py, MODES)."""

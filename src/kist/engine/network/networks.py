@@ -256,9 +256,11 @@ class Networks:
 
     async def release(self, container_id: str) -> None:
         """The container has ended (or never started): its addresses and ports are free again. Its devices
-        go with its namespace, which the kernel removes when the last process in it is gone."""
+        go with its namespace, which the kernel removes when the last process in it is gone; or before, if other
+        containers are in there, too: its addresses will be somebody else's."""
         endpoint = self._endpoints.get(container_id)
         if endpoint is not None:
+            await self._unplug(endpoint)
             ports = published(endpoint)
             elements = self._rules.withdraw(ports)
             for attachment in endpoint.attachments:
@@ -268,6 +270,13 @@ class Networks:
             if elements:
                 await self._thread.do(lambda host: host.filter.ports(elements, ports))
             await self._names.drop(container_id)
+
+    async def _unplug(self, endpoint: Endpoint) -> None:
+        """Take its devices from those who share its namespace, if anybody does (moby: sandbox.Delete)."""
+        if endpoint.netns_fd is not None and any(
+                one.shared and reach.owner(one, self._endpoints) is endpoint for one in self._endpoints.values()):
+            netns = endpoint.netns_fd
+            await self._thread.do(lambda host: host.inside.detach(netns, endpoint.attachments))
 
     def _forget(self, endpoint: Endpoint) -> None:
         self._endpoints.pop(endpoint.container_id, None)
@@ -331,9 +340,8 @@ class Networks:
         attachment = endpoint.on(network.id)
         if attachment is None or endpoint.netns_fd is None:
             raise Forbidden(f"container {container_id} is not connected to network {network.name}")
-        netns, interface = endpoint.netns_fd, attachment.interface
-        if interface:
-            await self._thread.do(lambda host: host.inside.detach(netns, interface))
+        netns = endpoint.netns_fd
+        await self._thread.do(lambda host: host.inside.detach(netns, [attachment]))
         self._addresses.give_back(attachment)
         await self._thread.elements(self._rules.unguard(attachment.host_interface))
         await self._changed(endpoint, [one for one in endpoint.attachments if one is not attachment])
@@ -450,7 +458,7 @@ class Networks:
     async def create(self, body: Json) -> Json:
         """Make a network as the API's NetworkCreateRequest asks for: `{"Id", "Warning"}`."""
         network = definitions.define(body)
-        if network.name in ("bridge", HOST, NONE, "default"):
+        if network.name in ("bridge", "host", "none", "default"):
             raise Forbidden(f"operation is not permitted on predefined {network.name} network ")
         async with self._creating:
             if any(other.name == network.name for other in self._networks.values()):
@@ -468,6 +476,7 @@ class Networks:
 
     def _create(self, host: Host, network: Network) -> None:
         """In the network thread."""
+        definitions.check_bridge(network, self._networks.values())
         ours = [parse_subnet(one.subnet) for other in self._networks.values() for one in other.subnets]
         definitions.complete(network, ours, ours + host.subnets(), self._address_pools)
         if network.driver != BRIDGE:

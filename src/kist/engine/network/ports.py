@@ -79,8 +79,8 @@ def wanted_ports(
             if host_ip:
                 _check_address(host_ip)
             found.append(Wanted(proto, port, host_ip, *parse_range(str(place.get("HostPort") or ""))))
-    # Fixed ports first, so that a chosen one doesn't take what another binding names.
-    return sorted(found, key=lambda one: one.first == 0)
+    # Fixed ports first, then ranges, so that a chosen one doesn't take what another binding names.
+    return sorted(found, key=lambda one: (one.first == 0, one.first != one.last))
 
 
 def bound(wanted: Sequence[Wanted], network: Network) -> list[Wanted]:

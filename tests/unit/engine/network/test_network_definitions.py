@@ -13,11 +13,11 @@ from kist.engine.network.definitions import (
     choose_default,
     complete,
     define,
-    parse_rate,
     predefined,
     unique_local,
 )
 from kist.engine.network.ipam import DEFAULT_POOLS
+from kist.engine.network.validation import parse_rate
 from kist.errors import Forbidden, InvalidParameter, KistError, NotFound, NotSupported
 
 
@@ -71,6 +71,73 @@ def test_unique_local_subnets_are_valid_and_the_networks_own() -> None:
 def test_what_is_refused(body: dict[str, Any], error: type[KistError]) -> None:
     with pytest.raises(error):
         define(body)
+
+
+DOCKER = "com.docker.network."
+
+
+def asked(subnet: str, **more: Any) -> dict[str, Any]:
+    return {"IPAM": {"Config": [{"Subnet": subnet, **more}]}}
+
+
+@pytest.mark.parametrize(("body", "error", "words"), [
+    ({"Name": ""}, InvalidParameter, "invalid name: name is empty"),
+    ({"Driver": "none"}, NotFound, 'plugin "none" not found'),
+    (asked("10.0.1.5/24"), InvalidParameter,
+     "invalid network config:\ninvalid subnet 10.0.1.5/24: it should be 10.0.1.0/24"),
+    (asked("10.0.1.0"), InvalidParameter,
+     "invalid network config:\ninvalid subnet 10.0.1.0: invalid CIDR block notation"),
+    (asked("", Gateway="10.0.0.1"), InvalidParameter,
+     "invalid network config:\ninvalid subnet : invalid CIDR block notation"),
+    (asked("10.0.1.0/24", IPRange="10.0.1.7/25", Gateway="10.1.0.1", AuxiliaryAddresses={"a": "x"}), InvalidParameter,
+     "invalid network config:\n"
+     "* invalid ip-range 10.0.1.7/25: it should be 10.0.1.0/25\n"
+     "* invalid gateway 10.1.0.1: parent subnet 10.0.1.0/24 doesn't contain this address\n"
+     "* invalid auxiliary address a: invalid address"),
+    (asked("10.0.1.0/24", IPRange="10.0.0.0/16"), InvalidParameter,
+     "invalid network config:\ninvalid ip-range 10.0.0.0/16: CIDR block is bigger than its parent subnet 10.0.1.0/24"),
+    (asked("10.0.1.0/24", IPRange="fd00::/64"), InvalidParameter,
+     "invalid network config:\ninvalid ip-range fd00::/64: parent subnet is an IPv4 block"),
+    (asked("10.0.1.0/24", Gateway="10.0.1.0"), Forbidden,
+     "failed to allocate gateway (10.0.1.0): Address already in use"),
+    (asked("10.0.1.0/24", Gateway="10.0.1.255"), Forbidden,
+     "failed to allocate gateway (10.0.1.255): Address already in use"),
+    (asked("10.0.1.0/24", AuxiliaryAddresses={"a": "10.0.1.1"}), Forbidden,
+     "failed to allocate secondary ip address (a:10.0.1.1): Address already in use"),
+    ({"IPAM": {"Config": [{"Subnet": "10.0.1.0/24"}, {"Subnet": "10.0.2.0/24"}]}}, Forbidden,
+     "bridge driver doesn't support multiple subnets"),
+    ({"Options": {DOCKER + "driver.mtu": "abc"}}, InvalidParameter,
+     f'failed to parse {DOCKER}driver.mtu value: abc (strconv.Atoi: parsing "abc": invalid syntax)'),
+    ({"Options": {DOCKER + "driver.mtu": "-5"}}, InvalidParameter, "invalid MTU number: -5"),
+    ({"Options": {DOCKER + "bridge.enable_icc": "maybe"}}, InvalidParameter,
+     f'failed to parse {DOCKER}bridge.enable_icc value: maybe (strconv.ParseBool: parsing "maybe": invalid syntax)'),
+    ({"Options": {DOCKER + "bridge.host_binding_ipv4": "fd00::1"}}, InvalidParameter,
+     f"failed to parse {DOCKER}bridge.host_binding_ipv4 value: fd00::1 (no IPv4 address)"),
+    ({"Options": {DOCKER + "bridge.trusted_host_interfaces": "eth1"}}, InvalidParameter,
+     f"unsupported option {DOCKER}bridge.trusted_host_interfaces of a network"),
+    ({"Options": {DOCKER + "enable_ipv6": "maybe"}}, InvalidParameter,
+     f'driver-opt "{DOCKER}enable_ipv6" is not a valid bool'),
+    ({"Options": {DOCKER + "bridge.name": "a/b"}}, InvalidParameter,
+     "invalid bridge name 'a/b': at most 15 letters, digits, . _ -"),
+    ({"Driver": "macvlan", "Options": {"parent": "lo"}}, InvalidParameter,
+     "loopback interface is not a valid macvlan parent link"),
+    ({"Driver": "macvlan", "Options": {"macvlan_mode": "odd"}}, InvalidParameter,
+     "requested macvlan mode 'odd' is not valid, 'bridge' mode is the macvlan driver default"),
+    ({"Driver": "ipvlan", "Options": {"ipvlan_flag": "odd"}}, InvalidParameter,
+     "requested ipvlan flag 'odd' is not valid, 'bridge' is the ipvlan driver default"),
+])
+def test_it_is_told_in_dockers_words(body: dict[str, Any], error: type[KistError], words: str) -> None:
+    with pytest.raises(error) as told:
+        define({"Name": "x", **body})
+    assert told.value.message == words
+
+
+def test_options_may_ask_for_a_family_and_what_is_said_of_none_is_let_be() -> None:
+    network = define({"Name": "x", "Options": {DOCKER + "enable_ipv6": "true"}, **asked("fd00:1::/64")})
+    assert (network.ipv4, network.ipv6) == (True, True)
+    without = define({"Name": "x", **asked("fd00:1::/64")})
+    complete(without, [], [], DEFAULT_POOLS)
+    assert [one.subnet for one in without.subnets] == ["10.89.0.0/24"]
 
 
 def test_the_default_networks_subnet() -> None:

@@ -22,6 +22,11 @@ def test_several_places_for_one_port() -> None:
         Wanted("tcp", 80, "127.0.0.1", 8000, 8010), Wanted("tcp", 80, "::1", 0, 0)]
 
 
+def test_what_is_free_to_choose_comes_last() -> None:
+    assert [one.port for one in wanted_ports({"80/tcp": [{"HostPort": "8000-8001"}], "79/tcp": [{}],
+                                              "81/tcp": [{"HostPort": "8000"}]})] == [81, 80, 79]
+
+
 def test_publish_all_adds_the_exposed() -> None:
     assert wanted_ports({"80/tcp": [{"HostPort": "1"}]}, ["80/tcp", "81/udp"], publish_all=True) == [
         Wanted("tcp", 80, "", 1, 1), Wanted("udp", 81, "", 0, 0)]
