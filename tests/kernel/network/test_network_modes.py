@@ -236,7 +236,7 @@ async def test_a_bridge_of_the_users_own_stays_the_users(world: World, networks:
 
 @pytest.mark.parametrize("name", ["lo", "eth0"])
 async def test_what_is_no_bridge_is_left_alone(world: World, networks: Networks, name: str) -> None:
-    before = world.run("ip", "addr", "show", "dev", name).stdout
+    before = world.run("ip", "-o", "-4", "addr", "show", "dev", name).stdout
     with pytest.raises(InvalidParameter, match=f"existing interface {name} is not a bridge"):
         await networks.create({"Name": "x", "Options": {"com.docker.network.bridge.name": name}})
-    assert world.run("ip", "addr", "show", "dev", name).stdout == before
+    assert world.run("ip", "-o", "-4", "addr", "show", "dev", name).stdout == before
