@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 import subprocess
 from collections.abc import Callable, Iterator
 
 import pytest
 
 from support import needs
-from support.daemon import Daemon
+from support.daemon import Daemon, docker_command
+from support.network import eventually
 
 # Questions that aren't about containers go to a resolver that refuses at once (`--dns 127.0.0.1`), not to the
 # machine's.
@@ -49,7 +51,7 @@ def test_published_ports_by_the_docker_client(daemon: Daemon) -> None:
     place = daemon.docker("port", "web", "80/tcp").stdout.strip()
     assert place.startswith("127.0.0.1:")
     port = place.rpartition(":")[2]
-    assert curl(port) == "webhost"
+    assert eventually(lambda: curl(port) == "webhost")  # it has only just been started
     assert f"127.0.0.1:{port}->80/tcp" in daemon.docker("ps").stdout
     again = daemon.docker("run", "--name", "two", "-p", f"127.0.0.1:{port}:80", *WEB)
     assert again.returncode == 125
@@ -86,9 +88,9 @@ def test_everything_survives_the_servers_death(make_daemon: Callable[..., Daemon
     daemon.ok("run", "-d", "--name", "asker", "--network", name, "busybox", "sleep", "600")
     port = daemon.docker("port", "web", "80/tcp").stdout.strip().rpartition(":")[2]
     daemon.kill()
-    assert curl(port) == "webhost"
+    assert eventually(lambda: curl(port) == "webhost")  # it has only just been started
     daemon.start()
-    assert curl(port) == "webhost"
+    assert eventually(lambda: curl(port) == "webhost")  # it has only just been started
     assert daemon.ok("exec", "asker", "wget", "-qO-", "http://web/") == "webhost"
     late = daemon.ok("run", "--rm", "--network", name, "busybox", "wget", "-qO-", "http://web/")
     assert late == "webhost"
@@ -224,3 +226,15 @@ def test_what_connect_and_disconnect_refuse(daemon: Daemon, net: str) -> None:
     ):
         done = daemon.docker("network", *words)
         assert (done.returncode, told in done.stderr) == (1, True), (words, done.stderr)
+
+
+def test_host_gateway_is_where_the_host_answers(daemon: Daemon, net: str) -> None:
+    assert daemon.docker("network", "create", "--internal", "inner").returncode == 0
+    fetch = ("--add-host", "box:host-gateway", "busybox", "timeout", "5", "nc", "box")
+    with socket.create_server(("0.0.0.0", 0)) as listening:
+        listening.settimeout(10)
+        for mode in ("bridge", net, "inner", "host"):
+            with subprocess.Popen([docker_command(), "run", "--rm", "--network", mode, *fetch,
+                                   str(listening.getsockname()[1])], env=daemon.env, stdin=subprocess.DEVNULL) as run:
+                listening.accept()[0].close()
+            assert run.returncode == 0, mode

@@ -19,6 +19,7 @@ The file (``/etc/kist/config.toml``), all parts optional::
     dns = ["192.0.2.53"]
     pools = ["10.89.0.0/16/24"]         # user networks: /24s of this
     ports-bypass-input-rules = false    # true: published ports don't ask the host's firewall (as Docker's)
+    host-gateway-ips = ["192.0.2.1"]    # what --add-host NAME:host-gateway means; none: the network's gateway
 
     [log]
     driver = "json-file"
@@ -91,6 +92,7 @@ class Config:
     nft_table: str = "kist"
     pools: tuple[tuple[str, int], ...] = ()  # (subnet, prefix length of a part); none: the usual ones
     ports_bypass_input_rules: bool = False
+    host_gateway_ips: tuple[str, ...] = ()
     dns: tuple[str, ...] = ()
     dns_search: tuple[str, ...] = ()
     dns_options: tuple[str, ...] = ()
@@ -215,6 +217,13 @@ def _texts(value: Any) -> tuple[str, ...]:
     return tuple(value)
 
 
+def _addresses(value: Any) -> tuple[str, ...]:
+    try:
+        return tuple(str(ip_address(one)) for one in _texts(value))
+    except ValueError:
+        raise ValueError("expected a list of IP addresses") from None
+
+
 def _pools(value: Any) -> tuple[tuple[str, int], ...]:
     """`10.89.0.0/16/24`: the /24s of 10.89.0.0/16."""
     found = []
@@ -252,6 +261,7 @@ _KEYS: dict[tuple[str, str], tuple[str, Any]] = {
     ("network", "nft-table"): ("nft_table", _text),
     ("network", "pools"): ("pools", _pools),
     ("network", "ports-bypass-input-rules"): ("ports_bypass_input_rules", _flag),
+    ("network", "host-gateway-ips"): ("host_gateway_ips", _addresses),
     ("network", "dns"): ("dns", _texts),
     ("network", "dns-search"): ("dns_search", _texts),
     ("network", "dns-options"): ("dns_options", _texts),

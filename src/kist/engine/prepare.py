@@ -95,8 +95,9 @@ class Prepare:
                                    "package tini (or catatonit, or docker-init)")
         return found
 
-    def etc(self, container: Container, *, gateway: str, linked: Sequence[Linked] = ()) -> None:
-        """hostname, hosts and resolv.conf, anew at each start: the address may be another one."""
+    def etc(self, container: Container, *, gateways: Sequence[str], linked: Sequence[Linked] = ()) -> None:
+        """hostname, hosts and resolv.conf, anew at each start: the address may be another one. `gateways`: where the
+        host is to be found."""
         config, settings = container.record.config, container.record.host
         if etc_owner(self._parts, container) != container.id:
             return
@@ -106,7 +107,7 @@ class Prepare:
         self._parts.places.write_etc(container.id, {
             "hostname": f"{name}\n",
             "hosts": network_files.hosts(_addresses(container), names, settings["ExtraHosts"] or (),
-                                         gateway=gateway or "127.0.0.1",
+                                         gateways=self._parts.config.host_gateway_ips or gateways,
                                          linked=[(address, one.names) for one in linked for address in one.addresses]),
             "resolv.conf": self._resolv(settings, container.endpoint),
         })

@@ -119,10 +119,10 @@ class Start:
         record = container.record
         paths = self._joined_paths(container)
         endpoint = container.endpoint
-        gateway = endpoint.gateway if endpoint is not None else ""
+        gateways = self._parts.networks.host_addresses(endpoint) if endpoint is not None else ()
         if not container.spec_ready or paths or record.was_started:
             await asyncio.to_thread(self._prepare.spec, container, paths, linked)
-        self._prepare.etc(container, gateway=gateway, linked=linked)
+        self._prepare.etc(container, gateways=gateways, linked=linked)
         if record.host["CpuRealtimeRuntime"] and self._parts.config.cpu_rt_runtime:
             config = self._parts.config
             await asyncio.to_thread(realtime.grant, record.host["CgroupParent"] or config.cgroup_parent,

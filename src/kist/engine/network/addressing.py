@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import ip_address
 from typing import Any
 
 from kist.engine.network.definitions import contains, pool_of
+from kist.engine.network.firewall import ISOLATED
 from kist.engine.network.ipam import Pool, mac_for
-from kist.engine.network.model import Attachment, Network, new_id
+from kist.engine.network.model import BRIDGE, HOST, Attachment, Endpoint, Network, new_id
 from kist.engine.network.validation import DOCKERS, ENDPOINT, parse_rate
 from kist.errors import InvalidParameter
 
@@ -134,6 +135,18 @@ def gateways(attachments: Iterable[Attachment]) -> tuple[str, str]:
     ranked = sorted(attachments, key=_rank)
     return (next((one.gateway for one in ranked if one.gateway), ""),
             next((one.gateway6 for one in ranked if one.gateway6), ""))
+
+
+def host_addresses(endpoint: Endpoint, networks: Mapping[str, Network]) -> Sequence[str]:
+    """Where the container finds the host (`--add-host NAME:host-gateway`): by its default routes, else on a network
+    that has no way out, else (as with Docker, where it may well be out of reach) on the default network."""
+    if endpoint.mode == HOST:
+        return ["127.0.0.1"]
+    on = [networks[one.network] for one in endpoint.attachments if one.network in networks]
+    beside = [subnet.gateway for one in on if one.driver == BRIDGE and one.internal for subnet in one.subnets
+              if one.gateway_mode(6 if ":" in subnet.gateway else 4) != ISOLATED]
+    default = [subnet.gateway for one in networks.values() if one.name == BRIDGE for subnet in one.subnets]
+    return [one for one in gateways(endpoint.attachments) if one] or beside or default
 
 
 def _rank(one: Attachment) -> tuple[int, str]:

@@ -60,18 +60,17 @@ def reachable_resolvers(text: str, *, ipv6: bool) -> list[str]:
     return found
 
 
-def hosts(addresses: Iterable[str], names: Sequence[str], extra: Iterable[str] = (), *, gateway: str = "",
-          linked: Iterable[tuple[str, str]] = ()) -> str:
+def hosts(addresses: Iterable[str], names: Sequence[str], extra: Iterable[str] = (), *,
+          gateways: Sequence[str] = (), linked: Iterable[tuple[str, str]] = ()) -> str:
     """What a container's /etc/hosts says: the user's `extra` entries, `name:address` or `name=address` (the address
-    `host-gateway` means `gateway`), then (address, names) of the `linked` ones, then its own `addresses` with its
-    `names` (host name first), as Docker has it."""
+    `host-gateway` means all of `gateways`), then (address, names) of the `linked` ones, then its own `addresses` with
+    its `names` (host name first), as Docker has it."""
     lines = []
     for entry in extra:
         cut = min((index for index in (entry.find("="), entry.find(":")) if index > 0), default=len(entry))
         name, address = entry[:cut], entry[cut + 1 :].strip("[]")
-        address = gateway if address == "host-gateway" else address
-        if address:
-            lines.append(f"{address}\t{name}\n")
+        meant = gateways if address == "host-gateway" else filter(None, [address])
+        lines += [f"{one}\t{name}\n" for one in meant]
     lines += [f"{address}\t{called}\n" for address, called in linked]
     lines += [f"{address}\t{' '.join(names)}\n" for address in addresses if address and names]
     return HOSTS + "".join(lines)

@@ -22,7 +22,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from kist.engine.network import definitions, inspection, interfaces, reach, translate
+from kist.engine.network import addressing, definitions, inspection, interfaces, reach, translate
 from kist.engine.network.addressing import Addresses, gateways
 from kist.engine.network.dns.client import NameService
 from kist.engine.network.firewall import ROUTED, Rules
@@ -423,6 +423,10 @@ class Networks:
         if netns is None:
             raise EngineFailure("the container's network is gone")
         return await self._thread.do(lambda host: host.inside.resolver_sockets(netns))
+
+    def host_addresses(self, endpoint: Endpoint) -> Sequence[str]:
+        """What `host-gateway` means for this container."""
+        return addressing.host_addresses(endpoint, self._networks)
 
     # -- networks -------------------------------------------------------------------------------------------
 

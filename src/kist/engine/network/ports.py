@@ -21,6 +21,7 @@ PROTOCOLS = {
     "tcp": (socket.SOCK_STREAM, 0), "udp": (socket.SOCK_DGRAM, 0),
     "sctp": (socket.SOCK_STREAM, socket.IPPROTO_SCTP),
 }
+EPHEMERAL = range(49153, 65536)  # RFC 6335, section 6
 EVERYWHERE = {4: "0.0.0.0", 6: "::"}
 
 
@@ -102,7 +103,9 @@ def _check_address(host_ip: str) -> None:
 class HostPorts:
     """The ports of the host that are held for containers."""
 
-    def __init__(self) -> None:
+    def __init__(self, protocols: Mapping[str, tuple[int, int]] = PROTOCOLS) -> None:
+        """`protocols`: how their sockets are made (type, protocol)."""
+        self._protocols = protocols
         self._held: dict[str, list[_Held]] = {}
 
     def hold(self, owner: str, wanted: Iterable[Wanted], *, ipv4: bool, ipv6: bool,
@@ -188,14 +191,14 @@ class HostPorts:
         return [port for port, _ in sockets]
 
     def _one(self, proto: str, host_ip: str, number: int) -> tuple[list[socket.socket], int]:
-        kind, protocol = PROTOCOLS[proto]
+        kind, protocol = self._protocols[proto]
         family = socket.AF_INET6 if ":" in host_ip else socket.AF_INET
         place = f"[{host_ip}]" if family == socket.AF_INET6 else host_ip
         try:
             one = socket.socket(family, kind | socket.SOCK_CLOEXEC, protocol)
         except OSError:
             # A kernel without this protocol (SCTP is a module): the packet filter can still translate it.
-            return [], number
+            return [], self._unbound(proto, host_ip, number, place)
         try:
             if family == socket.AF_INET6:
                 one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
@@ -208,6 +211,14 @@ class HostPorts:
             reason = (error.strerror or str(error)).lower()
             raise EngineFailure(f"failed to bind host port for {place}:{number}/{proto}: {reason}") from None
         return [one], one.getsockname()[1]
+
+    def _unbound(self, proto: str, host_ip: str, number: int, place: str) -> int:
+        """A port that no socket can hold: it must not be another container's. 0: any that is nobody's."""
+        free = (one for one in EPHEMERAL if not self._is_ours(proto, host_ip, one))
+        number = number or next(free, EPHEMERAL[0])
+        if self._is_ours(proto, host_ip, number):
+            raise EngineFailure(f"Bind for {place}:{number} failed: port is already allocated")
+        return number
 
     def _is_ours(self, proto: str, host_ip: str, number: int) -> bool:
         return any(

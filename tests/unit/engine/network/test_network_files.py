@@ -50,10 +50,10 @@ def test_nonsense_is_left_out() -> None:
 
 def test_hosts() -> None:
     extra = ["db:192.0.2.9", "v6=2001:db8::1", "h:host-gateway", "b:[::1]"]
-    text = hosts(["10.88.0.2", "fd00::2"], ["web.example.org", "web"], extra, gateway="10.88.0.1")
+    text = hosts(["10.88.0.2", "fd00::2"], ["web.example.org", "web"], extra, gateways=["10.88.0.1", "fd00::1"])
     assert text.startswith("127.0.0.1\tlocalhost\n::1\tlocalhost ")
     assert text.endswith(
-        "192.0.2.9\tdb\n2001:db8::1\tv6\n10.88.0.1\th\n::1\tb\n"
+        "192.0.2.9\tdb\n2001:db8::1\tv6\n10.88.0.1\th\nfd00::1\th\n::1\tb\n"
         "10.88.0.2\tweb.example.org web\nfd00::2\tweb.example.org web\n")
 
 

@@ -145,3 +145,15 @@ def test_a_change_that_can_not_be_leaves_what_was() -> None:
             ports.change("web", [Wanted("tcp", 80, "127.0.0.1"), Wanted("tcp", 82, "127.0.0.1", number, number)],
                          ipv4=True, ipv6=False)
     assert sorted(ports.let_go("web"), key=lambda port: port.port) == held
+
+
+def test_a_protocol_that_the_kernel_lacks() -> None:
+    """SCTP is a module that few load: no socket holds such a port, and still it is one container's alone."""
+    ports = HostPorts({"sctp": (socket.SOCK_STREAM, 255)})  # a number that no kernel has
+    (any_,) = ports.hold("a", [Wanted("sctp", 99, "")], ipv4=True, ipv6=False)
+    (other,) = ports.hold("b", [Wanted("sctp", 99, "")], ipv4=True, ipv6=False)
+    assert 0 < any_.host_port != other.host_port > 0
+    with pytest.raises(EngineFailure, match=f"Bind for 127.0.0.1:{any_.host_port} failed: port is already allocated"):
+        ports.hold("c", [Wanted("sctp", 98, "127.0.0.1", any_.host_port, any_.host_port)], ipv4=True, ipv6=False)
+    ports.let_go("a")
+    assert ports.hold("c", [Wanted("sctp", 98, "", any_.host_port, any_.host_port)], ipv4=True, ipv6=False)

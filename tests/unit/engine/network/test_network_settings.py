@@ -23,6 +23,13 @@ def test_pools_and_the_firewall_switch(tmp_path: Path) -> None:
     assert load(tmp_path, "").pools == ()
 
 
+def test_the_hosts_addresses(tmp_path: Path) -> None:
+    assert load(tmp_path, 'host-gateway-ips = ["192.0.2.1", "2001:DB8::1"]').host_gateway_ips == (
+        "192.0.2.1", "2001:db8::1")
+    with pytest.raises(InvalidParameter, match=r"network\.host-gateway-ips.*list of IP addresses"):
+        load(tmp_path, 'host-gateway-ips = ["x"]')
+
+
 @pytest.mark.parametrize("pool", ["10.77.0.0/16", "10.77.0.0/16/8", "10.77.0.0/16/31", "x/16/24", "10.77.0.0/16/a"])
 def test_bad_pools(tmp_path: Path, pool: str) -> None:
     with pytest.raises(InvalidParameter, match=r"network\.pools"):
