@@ -3,7 +3,7 @@
     {"Host": {"Addresses": […]},
      "Networks": [{Name, Id, Driver, Bridge, Parent, Internal, BetweenContainers, Outward, MTU, Subnets: […]}…],
      "Containers": [{Id, Name, Mode, Shares, Networks: [{Name, Interface, IPv4, IPv6, MAC, Names}…], Ports: […]}…],
-     "Reach": [{From, To, Network | Ports}…]}     (engine/network/reach.py)
+     "Reach": [{From, To, Network | Ports | both}…]}     (engine/network/reach.py)
 """
 
 from __future__ import annotations
@@ -90,10 +90,17 @@ def notes(network: JSON) -> str:
                     "" if network["BetweenContainers"] else "containers apart"])
 
 
+def by_link(way: JSON) -> bool:
+    """Whether it is a link: directly, but to some ports only."""
+    return "Ports" in way and "Network" in way
+
+
 def way(found: JSON | None) -> str:
     """How one place reaches another, in words; "" when it doesn't."""
     if found is None:
         return ""
+    if by_link(found):
+        return f"link to port {', '.join(found['Ports'])} on network {found['Network']}"
     if "Ports" in found:
         return f"published port {', '.join(found['Ports'])}"
     return f"network {found['Network']}" if found["Network"] else "directly"

@@ -19,12 +19,15 @@ CONTAINERS = {
     "two": ("apart",), "own": ("routed",), "bare": ("open",), "lone": ("alone",),
 }
 PORTS = {"web": 8080, "two": 8081, "db": 8082}
+LINKS = {"two": "one"}
 
 
-async def start(networks: Networks, world: World, name: str) -> Endpoint:
+async def start(networks: Networks, world: World, name: str, made_before: dict[str, Endpoint]) -> Endpoint:
     on = CONTAINERS[name]
     ports = {"80/tcp": [{"HostPort": str(PORTS[name])}]} if name in PORTS else {}
-    made = await networks.connect(container_id(), on[0], name=name, endpoints={one: {} for one in on}, ports=ports)
+    links = {made_before[LINKS[name]].container_id: ["80/tcp"]} if name in LINKS else {}
+    made = await networks.connect(container_id(), on[0], name=name, endpoints={one: {} for one in on}, ports=ports,
+                                  links=links)
     world.serve(netns(made), "tcp:80")
     return made
 
@@ -32,7 +35,9 @@ async def start(networks: Networks, world: World, name: str) -> Endpoint:
 async def test_the_map_is_true(world: World, networks: Networks) -> None:
     for body in NETWORKS:
         await networks.create(dict(body))
-    made = {name: await start(networks, world, name) for name in CONTAINERS}
+    made: dict[str, Endpoint] = {}
+    for name in CONTAINERS:
+        made[name] = await start(networks, world, name, made)
     world.serve(None, "tcp:99")
     world.serve(world.outside.netns_fd, "tcp:98")
     for one in made.values():  # not even somebody who routes the subnets to this host reaches more
@@ -40,7 +45,10 @@ async def test_the_map_is_true(world: World, networks: Networks) -> None:
             world.run("ip", "route", "replace", f"{place.ip}/32", "via", HOST4, on=world.outside.netns_fd)
     drawn = await networks.map()
     called = {one.container_id: name for name, one in made.items()} | {"host": "host", "outside": "outside"}
-    ways = {(called[way["From"]], called[way["To"]]): "ports" if "Ports" in way else "direct" for way in drawn["Reach"]}
+    ways = {(called[way["From"]], called[way["To"]]): "direct" if "Network" in way else "ports"
+            for way in drawn["Reach"]}
+    assert [way for way in drawn["Reach"] if "Network" in way and "Ports" in way] == [
+        {"From": made["two"].container_id, "To": made["one"].container_id, "Network": "apart", "Ports": ["80/tcp"]}]
     for start_, end in itertools.permutations([*made, "host", "outside"], 2):
         if {start_, end} == {"host", "outside"}:
             continue

@@ -18,7 +18,8 @@ from unit.hub.test_hub_accounts import PASSWORD, accounts, basic
 FOUND = {"Host": {"Addresses": []}, "Networks": [], "Containers": [
     {"Id": "1" * 64, "Name": "web"}, {"Id": "2" * 64, "Name": "<b>db</b>"}], "Reach": [
     {"From": "1" * 64, "To": "2" * 64, "Network": "back"}, {"From": "host", "To": "1" * 64, "Network": ""},
-    {"From": "outside", "To": "1" * 64, "Ports": ["8080", "8443"]}]}
+    {"From": "outside", "To": "1" * 64, "Ports": ["8080", "8443"]},
+    {"From": "2" * 64, "To": "1" * 64, "Network": "back", "Ports": ["80/tcp"]}]}
 PICTURE = b'<svg xmlns="http://www.w3.org/2000/svg"/>'
 
 
@@ -48,7 +49,8 @@ def engine(tmp_path: Path) -> Iterator[str]:
 def test_the_map_in_words() -> None:
     assert ways_of(FOUND) == [
         Way("web", "<b>db</b>", "back", by_port=False), Way("host", "web", "", by_port=False),
-        Way("outside", "web", "8080, 8443", by_port=True)]
+        Way("outside", "web", "8080, 8443", by_port=True),
+        Way("<b>db</b>", "web", "back, port 80/tcp only (a link)", by_port=False)]
 
 
 def test_at_the_machine_the_map_is_shown(start: Callable[..., Client], engine: str) -> None:

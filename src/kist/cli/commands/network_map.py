@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 LANES = ("36", "35", "33", "32", "34", "31")  # SGR colours, one network after the other
 BOLD, DIM = "1", "2"
-OWN, DIRECT, BY_PORT, NOT = "·", "●", "○", "–"
+OWN, DIRECT, BY_PORT, BY_LINK, NOT = "·", "●", "○", "◐", "–"
 
 
 def run(args: Arguments, session: Session) -> int:
@@ -161,7 +161,9 @@ def reach(found: JSON, paint: Paint, width: int = 0) -> list[str]:
         cells = [_mark(place, other, ways, paint) for other in places]
         lines.append(f" {shown}{names[place]}".ljust(margin) + "".join(f"  {cell}" for cell in cells[:-2])
                      + f"     {cells[-2]}        {cells[-1]}")
-    return [line.rstrip() for line in (*lines, "", f" {DIRECT} directly   {BY_PORT} by a published port   {NOT} not")]
+    link = f"{BY_LINK} by a link   " if any(map(netmap.by_link, ways.values())) else ""
+    key = f" {DIRECT} directly   {BY_PORT} by a published port   {link}{NOT} not"
+    return [line.rstrip() for line in (*lines, "", key)]
 
 
 def _mark(place: str, other: str, ways: Ways, paint: Paint) -> str:
@@ -170,6 +172,8 @@ def _mark(place: str, other: str, ways: Ways, paint: Paint) -> str:
     way = ways.get((place, other))
     if way is None:
         return paint(NOT, DIM)
+    if netmap.by_link(way):
+        return paint(BY_LINK, "32")
     return paint(BY_PORT, "33") if "Ports" in way else paint(DIRECT, "32")
 
 

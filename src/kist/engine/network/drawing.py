@@ -25,9 +25,9 @@ STYLE = """\
 text{font:13px system-ui,sans-serif;fill:#1c2733}.m{font:11.5px ui-monospace,monospace;fill:#566}.b{font-weight:600}
 .l{fill:none;stroke-width:3;stroke-linecap:round}.p{fill:#fff}.w{stroke:#1c2733;stroke-width:5;stroke-linecap:round}
 .g{stroke:#8a98a5;stroke-width:5;stroke-linecap:round}.r{fill:#eef2f5}.n{stroke:#c3ccd4;stroke-width:1.5}
-.y{fill:#2f8f4e}.o{fill:none;stroke:#b8860b;stroke-width:2.5}.chip{fill:#fdf3d8;stroke:#d9b95c}
+.y{fill:#2f8f4e}.o{fill:none;stroke:#b8860b;stroke-width:2.5}.k{fill:#2f8f4e22;stroke:#2f8f4e;stroke-width:2.5}.chip{fill:#fdf3d8;stroke:#d9b95c}
 @media(prefers-color-scheme:dark){text{fill:#e8eef3}.m{fill:#9fb0bd}.p{fill:#10171d}.w{stroke:#e8eef3}.r{fill:#18222b}
-.n{stroke:#3c4b57}.y{fill:#58c47c}.o{stroke:#e0b64a}.chip{fill:#3a3115;stroke:#8a7434}svg{background:#10171d}}"""
+.n{stroke:#3c4b57}.y{fill:#58c47c}.o{stroke:#e0b64a}.k{stroke:#58c47c}.chip{fill:#3a3115;stroke:#8a7434}svg{background:#10171d}}"""
 
 
 class Sheet:
@@ -156,7 +156,8 @@ def _table(sheet: Sheet) -> None:
                   f"{escape(_short(sheet.words[other]))}</text>")
         for place in places:
             _mark(sheet, x, place, other)
-    sheet.text(sheet.names_x, sheet.height - 22, "row reaches column:  ● directly   ○ by a published port", "m")
+    link = "   ◐ by a link" if any(map(netmap.by_link, sheet.ways.values())) else ""
+    sheet.text(sheet.names_x, sheet.height - 22, f"row reaches column:  ● directly   ○ by a published port{link}", "m")
 
 
 def _mark(sheet: Sheet, x: float, place: str, other: str) -> None:
@@ -167,7 +168,9 @@ def _mark(sheet: Sheet, x: float, place: str, other: str) -> None:
         sheet.add(f'<path class="n" d="M{x - 4:g} {y}h8"/>')
         return
     words = f"{sheet.words[place]} → {sheet.words[other]}: {netmap.way(way)}"
-    kind = "o" if "Ports" in way else "y"
+    kind = "k" if netmap.by_link(way) else "o" if "Ports" in way else "y"
+    if kind == "k":
+        sheet.add(f'<path class="y" d="M{x:g} {y - 5}a5 5 0 0 0 0 10z"/>')
     sheet.add(f'<circle class="{kind}" cx="{x:g}" cy="{y}" r="5"><title>{escape(words)}</title></circle>')
 
 

@@ -5,6 +5,7 @@ isn't in it. A *way* from one place to another is one of
 
     {"From", "To", "Network": name}      directly, at the other's address on that network ("": not by one of ours)
     {"From", "To", "Ports": ["8080/tcp"]}    by ports of the host that the other publishes
+    {"From", "To", "Network": name, "Ports": ["80/tcp"]}    by a link: at its own address, but at these ports only
 
 where a place is a container's id, "host" or "outside" (other machines).
 """
@@ -140,7 +141,15 @@ def _between(mine: Endpoint, theirs: Endpoint, networks: Mapping[str, Network]) 
         network = networks.get(attachment.network)
         if network and theirs.on(network.id) and _talks(network):
             return _direct(network.name)
-    return _by_host(mine, theirs, networks)
+    return _by_link(mine, theirs, networks) or _by_host(mine, theirs, networks)
+
+
+def _by_link(mine: Endpoint, theirs: Endpoint, networks: Mapping[str, Network]) -> Json | None:
+    """What the other one exposes, on a network that keeps its containers apart."""
+    exposed = mine.links.get(theirs.container_id)
+    ways = (_direct(networks[one.network].name) for one in mine.attachments
+            if exposed and _bridged(one, networks) and theirs.on(one.network))
+    return next(({**way, "Ports": list(exposed or ())} for way in ways), None)
 
 
 def _by_host(mine: Endpoint, theirs: Endpoint, networks: Mapping[str, Network]) -> Json | None:

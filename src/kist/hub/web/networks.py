@@ -119,6 +119,12 @@ def _ask(path: str, target: str) -> bytes:
 def ways_of(found: dict[str, Any]) -> list[Way]:
     """Who reaches whom, in the engine's order (pure)."""
     names = {one["Id"]: str(one["Name"]) for one in found["Containers"]}
-    return [Way(names.get(way["From"], way["From"]), names.get(way["To"], way["To"]),
-                ", ".join(way["Ports"]) if "Ports" in way else str(way["Network"]), "Ports" in way)
+    return [Way(names.get(way["From"], way["From"]), names.get(way["To"], way["To"]), *_how(way))
             for way in found["Reach"]]
+
+
+def _how(way: dict[str, Any]) -> tuple[str, bool]:
+    ports = ", ".join(way.get("Ports") or ())
+    if "Network" in way:
+        return f"{way['Network']}, port {ports} only (a link)" if ports else str(way["Network"]), False
+    return ports, True

@@ -74,6 +74,27 @@ def test_the_host_and_the_outside() -> None:
     assert WAYS["outside", "printer"] == "lan"
 
 
+LINKED = container("three", (APART, "10.89.2.4"))
+LINKED.links = {"two": ["53/udp", "80/tcp"], "one": [], "web": ["80/tcp"]}
+
+
+def test_links_open_what_is_exposed_one_way() -> None:
+    found = reach.describe(NETWORKS, [*CONTAINERS, LINKED], [])
+    ways = {(way["From"], way["To"]): way for way in found["Reach"]}
+    assert ways["three", "two"] == {
+        "From": "three", "To": "two", "Network": "apart", "Ports": ["53/udp", "80/tcp"]}
+    assert ("two", "three") not in ways
+    assert ("three", "one") not in ways  # it exposes nothing
+    assert ways["three", "web"]["Ports"] == ["8080/tcp"]  # on no network with it: by what it publishes
+    assert "Network" not in ways["three", "web"]
+    table = "\n".join(network_map.reach(found, plain))
+    assert "◐ by a link" in table.splitlines()[-1]
+    assert table.count("◐") == 2
+    root = ElementTree.fromstring(drawing.svg(found))
+    assert "three → two: link to port 53/udp, 80/tcp on network apart" in {
+        title.text for title in root.iter(f"{SVG}title")}
+
+
 def test_shared_namespaces() -> None:
     assert WAYS["sidecar", "web"] == WAYS["web", "sidecar"] == ""
     assert WAYS["sidecar", "api"] == "front"
@@ -126,7 +147,9 @@ def plain(text: str, _: str) -> str:
 
 def test_the_picture_in_a_terminal() -> None:
     assert "\n".join(network_map.picture(MAP, plain)) + "\n" == PICTURE
-    assert "\n".join(network_map.reach(MAP, plain)).startswith(TABLE)
+    table = "\n".join(network_map.reach(MAP, plain))
+    assert table.startswith(TABLE)
+    assert "◐" not in table
 
 
 def test_a_narrow_terminal_gets_lines() -> None:
