@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -77,6 +79,11 @@ def inspect(daemon: Daemon, name: str) -> Any:
     ("run --rm --uts host --hostname x busybox true", 125, "conflicting options: hostname and the UTS mode"),
     ("run --rm --network container:box -p 80 busybox true", 125,
      "conflicting options: port publishing and the container type network mode"),
+    ("create --network container:box --ip 192.0.2.5 busybox true", 1,
+     "Error response from daemon: invalid config for network container:box: invalid endpoint settings:\n"
+     "user specified IP address is supported on user defined networks only\n"),
+    ("create --network container:box --network-alias a busybox true", 125,
+     "network-scoped aliases are only supported for user-defined networks"),
     ("run --rm --network container: busybox true", 125,
      "Invalid network mode: invalid container format container:<name|id>"),
     ("run --rm --ipc container: busybox true", 125, 'failed to join IPC namespace: invalid name or ID supplied: ""'),
@@ -154,6 +161,19 @@ def test_what_inspect_leaves_out(daemon: Daemon) -> None:
     assert inspect(daemon, "seer")["HostConfig"]["SecurityOpt"] == ["no-new-privileges", "label=disable"]
     listed = daemon.command("curl", "-s", "--unix-socket", str(daemon.socket), "http://d/images/json")
     assert {image["Containers"] for image in json.loads(listed.stdout)} == {-1}, "counted by df alone"
+
+
+def test_what_a_running_container_sees_as_its_root_can_be_looked_at(daemon: Daemon) -> None:
+    """Docker's MergedDir; of one that doesn't run there is none."""
+    daemon.ok("run", "-d", "--name", "box", "busybox", "sh", "-c", "echo here >/etc/new; sleep 1000")
+    data = inspect(daemon, "box")["GraphDriver"]["Data"]
+    merged = Path(data["MergedDir"])
+    while not (merged / "etc/new").exists():
+        time.sleep(0.01)
+    assert (merged / "bin/busybox").exists() and (merged / "etc/new").read_text() == "here\n"
+    assert (Path(data["UpperDir"]) / "etc/new").exists()
+    daemon.ok("stop", "-t", "0", "box")
+    assert "MergedDir" not in inspect(daemon, "box")["GraphDriver"]["Data"]
 
 
 def test_the_hosts_queues_are_seen_where_the_host_has_them_not_mounted(daemon: Daemon) -> None:

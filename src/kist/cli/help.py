@@ -6,7 +6,7 @@ import sys
 
 from kist.cli.__main__ import KIST, load
 from kist.cli.parser import HELP, CliError, Command
-from kist.cli.words import COMMON, MODULES, NOT_YET, NOUNS, OTHERS, PROGRAMS, UNLISTED
+from kist.cli.words import ALSO, COMMON, MODULES, NOT_YET, NOUNS, OTHERS, PROGRAMS, UNLISTED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 def show_help(words: list[str], columns: int) -> int:
     """Print the help of Kist, of a noun, or of a command; the exit status."""
+    words = [*words[:1], *(ALSO.get((words[0], verb), verb) for verb in words[1:])]
     path = " ".join(["kist", *words])
     if not words:
         text = _all(columns)
@@ -75,7 +76,11 @@ def _aliases(path: str, command: Command) -> list[str]:
     """All paths that lead to a command, the noun's first."""
     words = path.split()[1:]
     place = NOUNS[words[0]][1][words[1]] if words[0] in NOUNS else MODULES[words[0]]
-    found = [f"kist {noun} {verb}" for noun, (_, verbs) in NOUNS.items() for verb in verbs if verbs[verb] == place]
+    found = []
+    for noun, (_, verbs) in NOUNS.items():
+        for verb in (verb for verb in verbs if verbs[verb] == place):
+            others = (other for (of, other), meant in ALSO.items() if (of, meant) == (noun, verb))
+            found += [f"kist {noun} {word}" for word in (verb, *others)]
     return found + [f"kist {word}" for word in MODULES if MODULES[word] == place]
 
 

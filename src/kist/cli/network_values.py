@@ -26,6 +26,9 @@ KEYS = {"alias": "network-alias", "ip": "ip", "ip6": "ip6", "mac-address": "mac-
         "link-local-ip": "link-local-ip"}
 
 
+_UNUSED = ("mac-address", "link-local-ip")  # by a container that shares another one's network; Docker drops them
+
+
 def networks(args: Arguments) -> tuple[str, Body]:
     """(network mode, endpoints): the options without a network of their own belong to the first one."""
     named = [_network(value) for value in args.list("network")]
@@ -37,7 +40,7 @@ def networks(args: Arguments) -> tuple[str, Body]:
     for option, (where, field) in OPTIONS.items():
         if not args.given(option):
             continue
-        if mode.startswith("container:"):
+        if mode.startswith("container:") and option in _UNUSED:
             raise ValueError(f"conflicting options: --{option} can't be used with the network mode {mode}")
         part = first.setdefault(where, {}) if where else first
         if option == "mac-address":

@@ -198,6 +198,8 @@ class Containers:
                               graph=await asyncio.to_thread(self._graph, record),
                               sizes=await self._sizes(record) if size else None)
         found["HostConfig"]["Links"] = links.shown(record, self._parts.register)
+        if record.pid and found["GraphDriver"]["Data"]:
+            found["GraphDriver"]["Data"]["MergedDir"] = f"/proc/{record.pid}/root"  # mounted for it alone
         return found
 
     def _graph(self, record: ContainerRecord) -> Json:

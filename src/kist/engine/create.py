@@ -14,7 +14,7 @@ import msgspec
 from kist.api import bodies
 from kist.engine import checks, hostconfig, links, merge, mountpoints, names, signals, storageopt, times
 from kist.engine.container import Container
-from kist.engine.network.addressing import check_endpoint
+from kist.engine.network.addressing import check_endpoint, check_shared_endpoint
 from kist.engine.parts import Parts
 from kist.engine.records import ContainerRecord, Mount
 from kist.engine.spec.namespaces import FIELDS, joined
@@ -95,6 +95,9 @@ class Create:
         """A network that isn't there is told when the container starts."""
         for name, asked in networks.items():
             try:
+                if joined(name) is not None:
+                    check_shared_endpoint(asked)
+                    continue
                 network = self._parts.networks.named(mode if name == "default" else name)
                 check_endpoint(network, asked)
             except NotFound:

@@ -30,7 +30,7 @@ async def info(parts: Parts) -> Json:
     return {
         **_counted(parts), "Images": len(images), **read,
         "Plugins": {"Volume": ["local"], "Network": NETWORK_DRIVERS, "Authorization": None,
-                    "Log": sorted(logdrivers.DRIVERS)},
+                    "Log": sorted(logdrivers.DRIVERS - {"none"})},
         "Debug": config.debug,
         "NGoroutines": len(asyncio.all_tasks()),
         "SystemTime": times.rfc3339(times.now()),

@@ -236,3 +236,13 @@ def test_a_variable_that_a_shell_drops(kist: Kist, engine: FakeEngine, name: str
     assert engine.body_of("POST /containers/create")["Env"] == [f"{name}=1"]
     kist("run", "-d", "-e", f"{name}=2", "-e", "UNSET", "busybox", "true")
     assert engine.body_of("POST /containers/create")["Env"] == [f"{name}=2", "UNSET"]
+
+
+@pytest.mark.parametrize(("words", "aliases"), [
+    (["container", "list"], "kist container ls, kist container list, kist container ps, kist ps"),
+    (["rm"], "kist container rm, kist container remove, kist rm"),
+    (["volume", "remove"], "kist volume rm, kist volume remove"),
+])
+def test_other_words_for_a_verb_have_help_and_are_told(kist: Kist, words: list[str], aliases: str) -> None:
+    done = kist(*words, "--help")
+    assert done.returncode == 0 and f"\nAliases:\n  {aliases}\n" in done.stdout

@@ -16,7 +16,7 @@ from kist.engine.logpress import press, rotated_files
 from kist.launcher.log import LogFile
 from support.turns import Actor, take_turns
 
-PLAYS = 30
+PLAYS = 15
 SIZE = 250  # bytes of a file: three records of json-file
 
 

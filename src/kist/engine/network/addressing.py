@@ -88,13 +88,23 @@ class Addresses:
 _NOT_WITHIN = "no configured subnet or ip-range contain the IP address {}"
 
 
+_USER_DEFINED = "user specified IP address is supported on user defined networks only"
+
+
+def check_shared_endpoint(asked: Json) -> None:
+    """Of a container with another one's network, which has its addresses already. Raises InvalidParameter."""
+    ipam = asked.get("IPAMConfig") or {}
+    if ipam.get("IPv4Address") or ipam.get("IPv6Address"):
+        raise InvalidParameter(f"invalid endpoint settings:\n{_USER_DEFINED}")
+
+
 def check_endpoint(network: Network, asked: Json) -> None:
     """Raises InvalidParameter with all that is wrong, as Docker lists it (moby: validateEndpointSettings)."""
     ipam = asked.get("IPAMConfig") or {}
     wanted = [(version, str(ipam[f"IPv{version}Address"])) for version in (4, 6) if ipam.get(f"IPv{version}Address")]
     problems = []
     if network.predefined and wanted:
-        problems.append("user specified IP address is supported on user defined networks only")
+        problems.append(_USER_DEFINED)
     if network.predefined and asked.get("Aliases"):
         problems.append("network-scoped alias is supported only for containers in user defined networks")
     problems += [f"invalid IPv{version} address: {address}" for version, address in wanted
