@@ -68,6 +68,10 @@ DIFFERENCES = (
      "`kist` is a script, and dash, Debian's `/bin/sh`, hands on no variable with such a name"),
     ("Memory that runs out", "one `oom` event when the container has ended", "cgroup v1: Docker tells each kill"),
     ("`login` without a name", "asks for name and password", "Docker 28's sign-in in a browser is its own Hub's only"),
+    ("Non-distributable (foreign) layers", "`push` skips those with URLs; `pull` takes them from the registry only",
+     "Docker on Linux pulls as much; a server that asks a manifest's URLs asks whatever it can reach"),
+    ("`rmi` of an image that others were built on", "allowed, what they need stays",
+     "as Docker's containerd store; its older one refuses"),
     ("`update --memory` without `--memory-swap`", "allowed where swap is not limited", "nothing contradicts it"),
 )
 

@@ -22,15 +22,23 @@ class Hub:
     """`python -m kist.hub` over a data folder; `url` is where it answers."""
 
     def __init__(self, data: Path, log: Path, *options: str) -> None:
-        self.data, self.log = data, log
+        self.data, self.log, self.options = data, log, options
         self.port = free_port()
         self.host = f"127.0.0.1:{self.port}"
         self.url = f"http://{self.host}"
-        with log.open("ab") as out:
+        self.start()
+
+    def start(self) -> None:
+        with self.log.open("ab") as out:
             self.process = subprocess.Popen(
-                [PYTHON, "-m", "kist.hub", "--data", str(data), "--listen", self.host, *options],
+                [PYTHON, "-m", "kist.hub", "--data", str(self.data), "--listen", self.host, *self.options],
                 stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=ENVIRONMENT)
         self._wait()
+
+    def kill(self) -> None:
+        """What a crash does."""
+        self.process.kill()
+        self.process.wait(15)
 
     def _wait(self, timeout: float = 30) -> None:
         deadline = time.monotonic() + timeout

@@ -25,7 +25,7 @@ def digest(data: bytes) -> str:
 class SlowRegistry:
     """Serves one image `app:1` of *layers* (each a dict of path → content). `pause`: seconds between 16 KiB."""
 
-    def __init__(self, *layers: dict[str, bytes]) -> None:
+    def __init__(self, *layers: dict[str, bytes], address: str = "127.0.0.1") -> None:
         self.pause = 0.0
         self.sending = 0
         self.sent: dict[str, int] = {}
@@ -41,9 +41,10 @@ class SlowRegistry:
             "schemaVersion": 2, "mediaType": _MANIFEST,
             "config": {"mediaType": _CONFIG, "digest": digest(config), "size": len(config)},
             "layers": [{"mediaType": _LAYER, "digest": digest(data), "size": len(data)} for data in packed]}).encode()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
+        self._server = ThreadingHTTPServer((address, 0), _handler(self))
         self._server.daemon_threads = True
-        self.name = f"127.0.0.1:{self._server.server_address[1]}/app:1"
+        self.host = f"{address}:{self._server.server_address[1]}"
+        self.name = f"{self.host}/app:1"
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
 
     def size(self) -> int:

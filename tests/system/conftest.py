@@ -10,6 +10,7 @@ import pytest
 
 from support.daemon import Daemon
 from support.hub import Hub, fill
+from system.api_http import ask
 
 
 @pytest.fixture(scope="session")
@@ -46,9 +47,20 @@ def _worker_daemon(hub: Hub, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 @pytest.fixture
 def daemon(_worker_daemon: Daemon) -> Iterator[Daemon]:
-    """A running server with busybox in its cache and no containers."""
+    """A running server with busybox in its cache and no containers; a test that leaves an image behind fails itself,
+    not the next one that counts them."""
+    before = _images(_worker_daemon)
     yield _worker_daemon
     _worker_daemon.clean()
+    after = _images(_worker_daemon)
+    for image in after.keys() - before.keys():
+        _worker_daemon.kist("rmi", "-f", image)
+    assert after == before, "the test has left images behind, or taken some away"
+
+
+def _images(daemon: Daemon) -> dict[str, list[str]]:
+    """By id: their names."""
+    return {row["Id"]: row["RepoTags"] for row in ask(daemon, "GET", "/v1.45/images/json?all=1")[1]}
 
 
 @pytest.fixture

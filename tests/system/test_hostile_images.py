@@ -78,11 +78,13 @@ def test_a_layer_never_writes_outside_its_own_tree(
         daemon: Daemon, liar: Liar, name: str, entries: list[tarfile.TarInfo]) -> None:
     """Refused or kept inside: both are right; a file of the host touched is not."""
     passwd = os.stat("/etc/passwd")
-    daemon.kist("pull", "-q", liar.offer(f"evil-{name}", Image(tar_of(*entries))))
+    image = liar.offer(f"evil-{name}", Image(tar_of(*entries)))
+    daemon.kist("pull", "-q", image)
     outside = [p for p in ("/escape-abs", "/escape-dotdot", "/escape-symlink", "/escape-up") if Path(p).exists()]
     around = list(daemon.data.glob("escape-*")) + list((daemon.data / "layers").glob("escape-*"))
     assert not outside and not around
     assert os.stat("/etc/passwd").st_nlink == passwd.st_nlink, "the host's file was linked into a layer"
+    daemon.kist("rmi", image)
 
 
 def test_a_device_node_of_a_layer_gives_no_device(daemon: Daemon, liar: Liar) -> None:
@@ -93,6 +95,7 @@ def test_a_device_node_of_a_layer_gives_no_device(daemon: Daemon, liar: Liar) ->
     if pulled.returncode == 0:
         cid = daemon.ok("create", name, "/nothing")
         daemon.ok("rm", cid)
+        daemon.ok("rmi", name)
 
 
 def test_ten_gigabytes_of_zeros(daemon: Daemon, liar: Liar) -> None:

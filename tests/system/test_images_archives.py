@@ -6,6 +6,7 @@ import io
 import json
 import os
 import shutil
+import stat
 import subprocess
 import tarfile
 from collections.abc import Iterator
@@ -104,3 +105,24 @@ def add(archive: tarfile.TarFile, name: str, data: bytes) -> None:
     entry = tarfile.TarInfo(name)
     entry.size = len(data)
     archive.addfile(entry, io.BytesIO(data))
+
+
+@pytest.mark.parametrize(("kind", "words"), [
+    ("null", "character device file"), ("pipe", "named pipe (FIFO)"), ("folder", "directory"),
+    ("link", "symbolic link directly"),
+])
+@pytest.mark.parametrize("client", [needs.DOCKER_28, "kist"])
+def test_an_archive_takes_the_place_of_no_device(daemon: Daemon, client: str, kind: str, words: str,
+                                                 tmp_path: Path) -> None:
+    """`save -o /dev/null` would leave a file there for everybody."""
+    os.mknod(tmp_path / "null", stat.S_IFCHR | 0o666, os.makedev(1, 3))
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to("null")
+    before = os.lstat(tmp_path / kind)
+    box = daemon.ok("create", "busybox")
+    for what, args in (("save image", ("save", "busybox")), ("export container", ("export", box))):
+        done = getattr(daemon, client)(*args, "-o", str(tmp_path / kind))
+        assert (done.returncode, done.stderr) == (1, f"failed to {what}: cannot write to a {words}\n")
+    assert os.lstat(tmp_path / kind) == before
+    assert len(os.listdir(tmp_path)) == 4

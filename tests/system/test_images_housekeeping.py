@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import time
 from collections.abc import Callable
 
@@ -57,6 +58,47 @@ def test_a_damaged_content_takes_its_image_along(own: Daemon) -> None:
     assert own.ok("images", "-q") == ""
     own.ok("pull", "-q", "busybox")
     assert own.ok("system", "check", "-q") == ""
+
+
+def test_a_damaged_configuration_is_no_end_of_the_list(own: Daemon) -> None:
+    """Who looks at all images sees the others, and can remove the damaged one."""
+    make(own, "whole", b"x")
+    image = own.ok("inspect", "-f", "{{.Id}}", "busybox").removeprefix("sha256:")
+    (own.data / "content/sha256" / image).unlink()
+    own.restart()  # it has forgotten what it had read before
+    assert names(own) == ["busybox:latest", "whole:1"]
+    assert own.kist("run", "--rm", "--pull", "never", "busybox", "true").returncode == 125
+    assert f"content sha256:{image} is missing" in own.kist("system", "check").stdout
+    assert own.kist("system", "check", "--repair").returncode == 0
+    assert names(own) == ["whole:1"]
+    assert own.ok("system", "check", "-q") == ""
+
+
+def test_what_a_container_stands_on_is_noted_again(own: Daemon) -> None:
+    """Else its layers would be collected."""
+    box = own.ok("create", "--name", "box", "busybox", "echo", "whole")
+    (own.data / "snapshots" / box / "chain").unlink()
+    assert "container box: what its file system stands on is not known" in own.kist("system", "check").stdout
+    assert own.kist("system", "check", "--repair").returncode == 0
+    assert own.ok("system", "check", "-q") == ""
+    own.ok("rmi", "-f", "busybox")
+    own.restart()
+    assert own.ok("start", "-a", "box") == "whole"
+
+
+@pytest.mark.parametrize(("lost", "words"), [("", "file system is gone"), ("fs", "file system's fs is gone")])
+def test_a_container_whose_files_are_lost_is_told_of(own: Daemon, lost: str, words: str) -> None:
+    box = own.ok("create", "--name", "box", "busybox", "true")
+    shutil.rmtree(own.data / "snapshots" / box / lost)
+    done = own.kist("system", "check", "-q", "--repair")
+    assert done.returncode == 1
+    assert done.stdout.startswith("container box: ") and done.stdout.endswith(f"{words}\n")
+    refused = own.kist("start", "box")
+    assert refused.returncode == 1
+    assert "Traceback" not in own.log.read_text(), refused.stderr
+    own.ok("rm", "box")
+    assert own.ok("system", "check", "-q") == ""
+    assert own.ok("run", "--rm", "busybox", "echo", "whole") == "whole"
 
 
 def test_garbage_goes_after_a_start(own: Daemon) -> None:

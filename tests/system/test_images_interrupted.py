@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import subprocess
+import tarfile
 import time
 from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
 
 from support.daemon import KIST, Daemon
+from support.hub import Hub
+from support.liar import Image, digest, tar_of
+from support.relay import Relay
 from support.slow_registry import SlowRegistry
+from system.test_images_foreign import publish
 
 
 def begin(daemon: Daemon, name: str) -> subprocess.Popen[bytes]:
@@ -58,6 +66,35 @@ def test_a_pull_goes_on_when_the_network_fails(daemon: Daemon) -> None:
         daemon.ok("pull", "-q", registry.name)
         assert registry.sent_of_layers() < registry.size() * 3 // 4
         daemon.ok("rmi", registry.name)
+
+
+def test_a_pull_goes_on_after_the_registry_was_killed(make_daemon: Callable[..., Daemon], tmp_path: Path) -> None:
+    """A real Hub behind a slow line; its own log says what it sent again."""
+    size = 24 << 20  # more than sockets hold: what is in them comes even after a kill
+    image = Image(tar_of((tarfile.TarInfo("x"), os.urandom(size))))
+    with closing(Hub(tmp_path / "hub", tmp_path / "hub.log")) as hub, Relay(hub.port) as line:
+        publish(hub, "slow/app", image)
+        daemon = make_daemon(mirror=None)
+        name = f"{line.host}/slow/app:1"
+        line.pause = 0.02
+        client = begin(daemon, name)
+        wait_for(lambda: line.came > 4 << 20, "nothing was sent")
+        hub.kill()
+        line.pause = 0
+        hub.log.unlink()
+        hub.start()
+        if client.wait(60):  # it lost patience before the registry was there again
+            daemon.ok("pull", "-q", name)
+
+        def again() -> list[tuple[int, int]]:
+            said = [json.loads(text) for text in hub.log.read_text().splitlines() if text.startswith("{")]
+            return [(row["status"], row["sent"]) for row in said if row["path"].endswith(digest(image.layer))]
+
+        wait_for(lambda: bool(again()), "nothing was asked for again")
+        assert [status for status, _ in again()] == [206]
+        assert 0 < again()[0][1] < size - (3 << 20)
+    assert daemon.ok("system", "check", "-q") == ""
+    assert daemon.ok("image", "inspect", "-f", "{{.Id}}", name) == digest(image.config)
 
 
 def test_two_pulls_of_one_layer_share_the_work(daemon: Daemon) -> None:

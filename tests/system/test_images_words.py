@@ -110,6 +110,25 @@ def test_a_running_container_s_image_loses_its_name_only(command: Command, daemo
                               f"image is being used by running container {container}\n")
 
 
+def test_a_container_shows_a_name_only_while_it_is_its_image_s(command: Command, daemon: Daemon) -> None:
+    old = make(daemon, "shown", b"old").removeprefix("sha256:")[:12]
+    box = daemon.ok("create", "shown:1", "/x")
+
+    def image() -> str:
+        return command("ps", "-a", "--filter", f"id={box}", "--format", "{{.Image}}").stdout.strip()
+
+    assert image() == "shown:1"
+    make(daemon, "shown", b"new")
+    assert image() == old
+    daemon.ok("rmi", "shown:1")
+    assert image() == old
+    daemon.ok("tag", old, "shown:1")
+    assert image() == "shown:1"
+    daemon.ok("rmi", "-f", old)
+    assert image() == old
+    daemon.ok("rm", box)
+
+
 def test_dangling(command: Command, daemon: Daemon) -> None:
     old, new = make(daemon, "dang", b"old"), make(daemon, "dang", b"new")
     listed = command("images", "-q", "--no-trunc", "--filter", "dangling=true").stdout.split()

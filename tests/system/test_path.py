@@ -37,6 +37,7 @@ def test_the_image_is_pulled_when_it_is_not_there(client: Client, daemon: Daemon
     assert "Hello from Kist!" in _ok(done)
     assert "Unable to find image 'hello-world:latest' locally" in done.stderr
     assert "Status: Downloaded newer image for hello-world:latest" in done.stderr
+    daemon.ok("rmi", "hello-world")
 
 
 @pytest.mark.parametrize("status", [0, 3, 255])

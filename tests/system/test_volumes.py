@@ -127,6 +127,7 @@ def test_files_of_another_image(server: Daemon) -> None:
     box = server.ok("create", "--mount", option, "busybox", "/other/hello")
     assert "hello" in server.ok("start", "-a", box).lower()
     server.ok("rm", box)
+    server.ok("rmi", "hello-world")
 
 
 @pytest.mark.parametrize("by", ["kist", needs.DOCKER_28])

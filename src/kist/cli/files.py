@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import sys
 
 from kist.cli.attach import write_all
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
 PIECE = 1 << 20
 
 
+_NO_FILES = ((stat.S_ISDIR, "directory"), (stat.S_ISCHR, "character device file"), (stat.S_ISBLK, "block device file"),
+             (stat.S_ISFIFO, "named pipe (FIFO)"), (stat.S_ISSOCK, "socket"), (stat.S_ISLNK, "symbolic link directly"))
+
+
 def check_output(path: str, problem: str) -> None:
     """Refuse a terminal, and a place where no file can be; `problem` is what has failed then."""
     if not path:
@@ -24,8 +29,14 @@ def check_output(path: str, problem: str) -> None:
     folder = os.path.dirname(path)
     if folder and not os.path.isdir(folder):
         raise CliError(f"{problem}: invalid output path: stat {folder}: no such file or directory")
-    if os.path.isdir(path):
-        raise CliError(f"{problem}: cannot write to a directory")
+    try:
+        mode = os.lstat(path).st_mode
+    except OSError:
+        return
+    # The archive takes the place of what is there: of /dev/null, too.
+    for is_one, words in _NO_FILES:
+        if is_one(mode):
+            raise CliError(f"{problem}: cannot write to a {words}")
 
 
 def write_archive(chunks: Iterable[bytes], path: str) -> None:

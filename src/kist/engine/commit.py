@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import msgspec
@@ -15,6 +17,7 @@ from kist.engine.container import Container
 from kist.engine.parts import Parts
 from kist.engine.spec.mounts import MOUNT_POINTS
 from kist.errors import InvalidParameter, NotFound
+from kist.launcher.client import MonitorGone
 from kist.oci import digest as digests
 from kist.oci import reference
 from kist.oci.digest import Digest
@@ -47,15 +50,8 @@ class Commit:
             settings |= {key: given[key] for key in _OF_IMAGE if given.get(key)}
         settings = dockerfile.apply(settings, changes)
         async with container.lock:
-            paused = pause and container.state == "running"
-            link = container.link
-            if paused and link is not None:
-                await link.pause()
-            try:
+            async with _still(container if pause else None):
                 image = await asyncio.to_thread(self._store, container, name, settings, comment, author)
-            finally:
-                if paused and link is not None and not link.exited.done():
-                    await link.resume()
         return image.id
 
     def _store(self, container: Container, name: str | None, settings: Json, comment: str, author: str) -> Image:
@@ -70,6 +66,7 @@ class Commit:
             blob, diff_id = sink.commit()
             if diff_id == EMPTY_LAYER:
                 step["empty_layer"] = True
+                store.discard([blob.digest])
             else:
                 diff_ids.append(diff_id)
                 blobs.append(blob)
@@ -86,6 +83,25 @@ class Commit:
         store = self._parts.store
         try:
             found = store.images.get(Digest(image_id))
+            for digest in store.images.contents(found):
+                store.content.has(digest)   # held from here on, also if the image is removed meanwhile
+            return store.images.config(store.images.get(found.id).id), list(store.images.manifest_of(found).layers)
         except NotFound as error:
             raise InvalidParameter(f"the image {image_id[:19]} of the container is gone") from error
-        return store.images.config(found.id), list(store.images.manifest(found.id).layers)
+
+
+@asynccontextmanager
+async def _still(container: Container | None) -> AsyncIterator[None]:
+    """A running container is paused meanwhile. One that ends just then writes no more, either."""
+    link = container.link if container is not None and container.state == "running" else None
+    try:
+        if link is not None:
+            await link.pause()
+    except MonitorGone:
+        link = None
+    try:
+        yield
+    finally:
+        if link is not None and not link.exited.done():
+            with suppress(MonitorGone):
+                await link.resume()

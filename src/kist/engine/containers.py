@@ -181,9 +181,13 @@ class Containers:
         now = times.now()
         rows = []
         linked = links.names(self._parts.register)
-        for record in found[:limit or None]:
+        shown = found[:limit or None]
+        meant = await asyncio.to_thread(self._images.meant, {record.image for record in shown}) if shown else {}
+        for record in shown:
             rows.append(views.summary(record, now, await self._sizes(record) if size else None))
             rows[-1]["Names"] += linked.get(record.id, ())
+            if meant.get(record.image) != record.image_id:  # the name is gone, or another image's (moby, list.go)
+                rows[-1]["Image"] = record.image_id
         return rows
 
     def _select(self, filters: Filters) -> Records:

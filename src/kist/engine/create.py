@@ -20,7 +20,8 @@ from kist.engine.records import ContainerRecord, Mount
 from kist.engine.spec.namespaces import FIELDS, joined
 from kist.engine.start import Start
 from kist.errors import Conflict, InvalidParameter, NotFound
-from kist.store.errors import storage_errors
+from kist.oci.digest import Digest
+from kist.store.errors import NoSuchContent, storage_errors
 
 if TYPE_CHECKING:
     from kist.engine.images import Image, Images
@@ -147,8 +148,12 @@ class Create:
 
         def make() -> None:
             with storage_errors("create container"):
-                store.snapshots.prepare(key, image.chain, volatile=container.record.host["AutoRemove"],
-                                        quota=storageopt.size(container.record.host))
+                try:
+                    store.snapshots.prepare(key, image.chain, volatile=container.record.host["AutoRemove"],
+                                            quota=storageopt.size(container.record.host))
+                except NoSuchContent:
+                    store.images.get(Digest(image.id))  # raises "No such image" if it was removed just now
+                    raise
                 places.make(key)
                 if not container.record.mounts:
                     self._start.compile(container)

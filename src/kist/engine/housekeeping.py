@@ -14,9 +14,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from kist.engine.parts import Parts
+from kist.errors import KistError
 from kist.oci.digest import Digest
 
 if TYPE_CHECKING:
+    from kist.engine.container import Container
     from kist.store.check import Finding
 
 log = logging.getLogger(__name__)
@@ -78,6 +80,26 @@ class Housekeeping:
 
         loop = asyncio.get_running_loop()
         busy = frozenset(container.id for container in self._parts.register.all() if container.alive)
-        return await asyncio.to_thread(lambda: check(
+        found = await asyncio.to_thread(lambda: check(
             self._parts.store, repair=repair, busy=busy,
             report=lambda what: loop.call_soon_threadsafe(report, what)))
+        return found + await asyncio.to_thread(self._check_containers, repair)
+
+    def _check_containers(self, repair: bool) -> list[Finding]:
+        """What a container wrote is nowhere else: a loss of that can only be told of."""
+        from kist.store.check import Finding
+
+        found = []
+        for container in self._parts.register.all():
+            problem = self._parts.store.snapshots.problem(container.id)
+            if problem and container in self._parts.register.all():  # it may have been removed meanwhile
+                found.append(Finding(f"container {container.name}", problem, repair and self._mended(container)))
+        return found
+
+    def _mended(self, container: Container) -> bool:
+        chain, snapshots = container.record.chain_id, self._parts.store.snapshots
+        try:
+            snapshots.stand_on(container.id, Digest(chain) if chain else None)
+        except KistError:
+            return False
+        return snapshots.problem(container.id) is None

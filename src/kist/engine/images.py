@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections import Counter, OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -18,13 +20,14 @@ from kist.engine.housekeeping import Housekeeping
 from kist.engine.imageevents import ImageEvents, Labels
 from kist.engine.parts import Parts
 from kist.engine.views import images as views
-from kist.errors import Conflict, InvalidParameter, NotFound
+from kist.errors import Conflict, InvalidParameter, KistError, NotFound
 from kist.oci import platform as platforms
 from kist.oci import reference
 from kist.oci.digest import Digest
 from kist.oci.image import ImageConfig
 from kist.oci.platform import Platform
 from kist.store import images as stored
+from kist.store.errors import NoSuchContent
 from kist.store.layers import Layer
 
 if TYPE_CHECKING:
@@ -64,6 +67,7 @@ class Images:
         self.housekeeping = Housekeeping(parts)
         self._configs: OrderedDict[str, ImageConfig] = OrderedDict()
         self._here = platforms.from_uname("Linux", parts.host.machine)
+        self._changing = threading.Lock()  # names and removals are one step each: two of one image don't mix
 
     # Registries and archives cost 40 ms and 8 MB to load: only servers that use them pay.
 
@@ -100,12 +104,22 @@ class Images:
         return await asyncio.to_thread(self._resolve, name, platform)
 
     def _resolve(self, name: str, platform: str) -> Image:
+        with self._found(name) as found:
+            config = self._config(found.id)
+            if platform:
+                views.check_platform(name, config, platforms.parse_any(platform, self._here))
+            self.housekeeping.used(found.id)
+            return Image(found.id, found.chain_id, config, self._descriptor(found))
+
+    @contextmanager
+    def _found(self, name: str) -> Iterator[stored.Image]:
+        """What *name* means. Where that is removed while it is looked at, it is no such image, not missing content."""
         found = self._parts.store.images.resolve(name)
-        config = self._config(found.id)
-        if platform:
-            views.check_platform(name, config, platforms.parse_any(platform, self._here))
-        self.housekeeping.used(found.id)
-        return Image(found.id, found.chain_id, config, self._descriptor(found))
+        try:
+            yield found
+        except NoSuchContent:
+            self._parts.store.images.get(found.id)
+            raise
 
     def _platform(self, text: str) -> Platform | None:
         return platforms.parse_any(text, self._here) if text else None
@@ -126,18 +140,40 @@ class Images:
         """The lowest first."""
         return self._parts.store.layers.stack(image.chain_id)[::-1]
 
+    def _layers_or_none(self, image: stored.Image) -> LayerList:
+        """For who looks at many images: one may be removed meanwhile, or be damaged."""
+        try:
+            return self._layers(image)
+        except NoSuchContent:
+            return []
+
+    def _config_or_none(self, image: stored.Image) -> ImageConfig | None:
+        """None for an image that is gone by now; an empty one where its configuration is (`kist system check`)."""
+        try:
+            return self._config(image.id)
+        except (KistError, OSError):
+            return ImageConfig() if self._parts.store.images.has(image.id) else None
+
     def ids_for(self, name: str) -> set[str]:
         """The image that a name means and those built on its layers (`ps --filter ancestor=`)."""
         try:
             wanted = self._parts.store.images.resolve(name)
         except (InvalidParameter, NotFound):
             return set()
-        chain = [layer.chain_id for layer in self._layers(wanted)]
+        chain = [layer.chain_id for layer in self._layers_or_none(wanted)]
         found = {str(wanted.id)}
         for image in self._parts.store.images.list():
-            stack = [layer.chain_id for layer in self._layers(image)]
+            stack = [layer.chain_id for layer in self._layers_or_none(image)]
             if chain and stack[:len(chain)] == chain:
                 found.add(image.id)
+        return found
+
+    def meant(self, names: set[str]) -> dict[str, str]:
+        """Name → the id of the image that it means now; without those that mean none. Blocking."""
+        found = {}
+        for name in names:
+            with suppress(InvalidParameter, NotFound, Conflict):
+                found[name] = str(self._parts.store.images.resolve(name).id)
         return found
 
     # The API
@@ -164,27 +200,29 @@ class Images:
                 found = [image for image in found if image.id != bound.id
                          and (image.created_seconds > bound.created_seconds) == later]
         users = self._users()
-        named = [views.by_name(image, filters) for image in found
-                 if views.matches(image, self._config(image.id), filters)]
         sizes = self._shared_sizes() if shared else {}
-        return [views.summary(image, self._config(image.id), containers=len(users.get(image.id, ())) if counted else -1,
-                              shared=sizes.get(str(image.id), -1))
-                for image in named if image is not None]
+        rows = []
+        for image, config in ((image, self._config_or_none(image)) for image in found):
+            named = views.by_name(image, filters)
+            if config is not None and named is not None and views.matches(image, config, filters):
+                rows.append(views.summary(named, config, containers=len(users.get(image.id, ())) if counted else -1,
+                                          shared=sizes.get(str(image.id), -1)))
+        return rows
 
     def _shared_sizes(self) -> dict[str, int]:
         """Image id → bytes of its layers that other images have, too."""
-        stacks = {str(image.id): self._layers(image) for image in self._parts.store.images.list()}
+        stacks = {str(image.id): self._layers_or_none(image) for image in self._parts.store.images.list()}
         holders = Counter(layer.chain_id for stack in stacks.values() for layer in stack)
         return {image_id: sum(layer.size for layer in stack if holders[layer.chain_id] > 1)
                 for image_id, stack in stacks.items()}
 
     async def inspect(self, name: str, *, platform: str = "") -> Json:
         def look() -> Json:
-            found = self._parts.store.images.resolve(name)
-            layers = [layer.path for layer in self._layers(found)]
-            mirror = found.source if self._is_mirror(found) else ""
-            return views.inspect(found, self._config(found.id), layers=layers, mirror=mirror,
-                                 descriptor=self._descriptor(found))
+            with self._found(name) as found:
+                layers = [layer.path for layer in self._layers(found)]
+                mirror = found.source if self._is_mirror(found) else ""
+                return views.inspect(found, self._config(found.id), layers=layers, mirror=mirror,
+                                     descriptor=self._descriptor(found))
         return await asyncio.to_thread(look)
 
     def _is_mirror(self, found: stored.Image) -> bool:
@@ -194,9 +232,9 @@ class Images:
 
     async def history(self, name: str) -> Rows:
         def look() -> Rows:
-            found = self._parts.store.images.resolve(name)
-            sizes = [layer.size for layer in self._layers(found)]
-            return views.history(found, self._config(found.id), sizes)
+            with self._found(name) as found:
+                sizes = [layer.size for layer in self._layers(found)]
+                return views.history(found, self._config(found.id), sizes)
         return await asyncio.to_thread(look)
 
     async def tag(self, name: str, repo: str, tag: str) -> None:
@@ -206,8 +244,9 @@ class Images:
         full = wanted.with_default_tag()
 
         def work() -> str:
-            found = self._parts.store.images.resolve(name)
-            self._parts.store.images.tag(str(full), found.id)
+            with self._changing:
+                found = self._parts.store.images.resolve(name)
+                self._parts.store.images.tag(str(full), found.id)
             return found.id
 
         image_id = await asyncio.to_thread(work)
@@ -216,8 +255,9 @@ class Images:
     async def remove(self, name: str, *, force: bool = False, prune: bool = True) -> Rows:
         """Untag, and delete what has no name left (Docker's rules for ids, names and containers in the way)."""
         def work() -> tuple[Digest, Labels, Rows]:
-            image = self._parts.store.images.resolve(name).id
-            return image, self._events.labels(image), self._remove(name, force=force)
+            with self._changing:
+                image = self._parts.store.images.resolve(name).id
+                return image, self._events.labels(image), self._remove(name, force=force)
 
         image, labels, rows = await asyncio.to_thread(work)
         self._events.removed(image, labels, rows)
@@ -251,8 +291,9 @@ class Images:
         return image
 
     def _delete(self, image: stored.Image, rows: Rows) -> None:
-        layers = [layer.chain_id for layer in self._parts.store.layers.stack(image.chain_id)]
-        self._parts.store.images.delete(image.id)
+        layers = [layer.chain_id for layer in self._layers_or_none(image)]
+        if not self._parts.store.images.delete_nameless(image.id):
+            return  # a pull, a load or a commit has just named it again
         rows.append({"Deleted": image.id})
         rows += [{"Deleted": layer} for layer in layers if not self._parts.store.layers.has(layer)]
 
@@ -288,13 +329,14 @@ class Images:
 
         def work() -> tuple[list[tuple[Digest, Labels, Rows]], int]:
             before = self._parts.store.size()
-            users, removed = self._users(), []
+            removed: list[tuple[Digest, Labels, Rows]] = []
             for image in self._parts.store.images.list():
-                if image.id in users or (image.tags and not everything) \
-                        or not views.matches(image, self._config(image.id), rest):
+                config = self._config_or_none(image)
+                if (image.tags and not everything) or config is None or not views.matches(image, config, rest):
                     continue
-                labels = self._events.labels(image.id)
-                removed.append((image.id, labels, self._remove(image.id, force=True)))
+                with self._changing:
+                    if (rows := self._prune(image)):
+                        removed.append((image.id, config.run.labels or {}, rows))
             return removed, max(0, before - self._parts.store.size())
 
         removed, freed = await asyncio.to_thread(work)
@@ -302,6 +344,13 @@ class Images:
             self._events.removed(image, labels, rows)
         self._parts.events.publish("image", "prune", "", {"reclaimed": str(freed)})
         return {"ImagesDeleted": [row for *_, rows in removed for row in rows] or None, "SpaceReclaimed": freed}
+
+    def _prune(self, image: stored.Image) -> Rows:
+        """Remove it if it is as it was when it was looked at: not gone, not named again, not in use by now."""
+        store = self._parts.store.images
+        if not store.has(image.id) or store.get(image.id).names != image.names or any(self._users_of(image)):
+            return []
+        return self._remove(image.id, force=True)
 
     async def commit(self, container: str, *, repo: str, tag: str, comment: str, author: str, pause: bool,
                      changes: Texts, config: bodies.ContainerConfig | None) -> Json:

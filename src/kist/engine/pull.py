@@ -26,6 +26,7 @@ from kist.oci.reference import DEFAULT_DOMAIN, OFFICIAL, Reference
 from kist.registry import pull as registry
 from kist.registry.client import RegistryClient
 from kist.registry.credentials import Credentials
+from kist.registry.protocol import printable
 from kist.registry.settings import ClientConfig
 from kist.store import ingest
 from kist.store.assemble import assemble
@@ -125,9 +126,9 @@ class Pull:
         before = {image.id: set(image.names) for image in images.list()}
         target = ManifestTarget(found.descriptor.digest, found.top.digest)
         tag = str(reference.with_tag(reference.tag)) if reference.tag and not reference.digest else None
-        image = images.put(tag, target, source=found.source, media_type=found.descriptor.media_type)
-        images.tag(str(reference.with_digest(found.top.digest)), image.id)
-        wanted = tag or str(reference.with_digest(found.top.digest))
+        by_digest = str(reference.with_digest(found.top.digest))
+        image = images.put(tag, target, also=[by_digest], source=found.source, media_type=found.descriptor.media_type)
+        wanted = tag or by_digest
         return wanted not in before.get(image.id, set())
 
     def _hint(self, reference: Reference) -> str:
@@ -148,7 +149,7 @@ class _Layers:
 
     def source(self, blob: Descriptor, offset: int) -> Iterator[bytes]:
         last, got, name = 0.0, offset, _short(blob.digest)
-        for chunk in registry.fetch_blob(self._found, blob, offset=offset, verify=False):
+        for chunk in self._fetch(blob, offset):
             if self._cancelled.is_set():
                 raise Unavailable("the pull was cancelled")
             got += len(chunk)
@@ -157,6 +158,17 @@ class _Layers:
                 last = now
                 self._report(progress.bar(name, "Downloading", got, blob.size))
             yield chunk
+
+    def _fetch(self, blob: Descriptor, offset: int) -> Iterator[bytes]:
+        try:
+            yield from registry.fetch_blob(self._found, blob, offset=offset, verify=False)
+        except NotFound as error:
+            if not blob.is_foreign:
+                raise
+            # Its URLs are the image's author's word: a server that asks them would ask whatever it can reach.
+            where = f"; its manifest says {printable(blob.urls[0])}" if blob.urls else ""
+            raise NotFound(f"{error.message}: layer {_short(blob.digest)} is non-distributable, and is fetched from "
+                           f"the registry only{where}") from None
 
     def happened(self, event: str, blob: Descriptor) -> None:
         if blob.digest in self._announced:

@@ -110,6 +110,9 @@ class _Image:
 
     def blob(self, blob: Descriptor, shown: str = "") -> None:
         """See to it that the registry has it; nothing is said of what has no name to *show*."""
+        if blob.is_foreign and blob.urls:  # image-spec 1.1, layer.md#non-distributable-layers: not to be uploaded
+            self._tell(progress.step(shown, "Skipped foreign layer"))
+            return
         last = 0.0
 
         def sent(count: int) -> None:

@@ -80,7 +80,5 @@ class Remove:
             await self._parts.records.forget(container.id)
 
     def _discard(self, container: Container) -> None:
-        self._parts.store.snapshots.remove(container.id)
-        for key, _ in image_mounts(container.record):
-            self._parts.store.snapshots.remove(key)
+        self._parts.store.drop_snapshots([container.id, *(key for key, _ in image_mounts(container.record))])
         self._parts.places.discard(container.id)

@@ -186,13 +186,13 @@ def parse_errors(body: bytes) -> list[RemoteError]:
     if not isinstance(entries, list):
         return []
     return [
-        RemoteError(_line(entry.get("code", "UNKNOWN")), _line(entry.get("message", "")), entry.get("detail"))
+        RemoteError(printable(entry.get("code", "UNKNOWN")), printable(entry.get("message", "")), entry.get("detail"))
         for entry in entries[:16]
         if isinstance(entry, dict)
     ]
 
 
-def _line(value: object) -> str:
+def printable(value: object) -> str:
     """One printable line of foreign text, bounded: it ends up on a terminal."""
     text = str(value or "")[:500]
     return "".join(char if char.isprintable() else " " for char in text).strip()

@@ -68,12 +68,22 @@ class Loaded(NamedTuple):
 
 def save(store: Store, images: Iterable[tuple[Image, list[str]]], sink: Sink) -> None:
     """Write *images*, each with its (full) names, as one archive."""
+    with store.lease():
+        wanted = list(images)
+        for image, _ in wanted:
+            for digest in store.images.contents(image):
+                store.content.has(digest)   # held from here on, also if the image is removed meanwhile
+            store.images.get(image.id)
+        _save(store, wanted, sink)
+
+
+def _save(store: Store, images: Iterable[tuple[Image, list[str]]], sink: Sink) -> None:
     writer = TarWriter(sink)
     blobs: dict[Digest, None] = {}
     docker: list[dict[str, object]] = []
     entries: list[Descriptor] = []
     for image, names in images:
-        manifest = store.images.manifest(image.id)
+        manifest = store.images.manifest_of(image)
         blobs |= dict.fromkeys([image.manifest, *(blob.digest for blob in manifest.blobs)])
         docker.append({"Config": _blob_path(image.id), "RepoTags": [reference.familiar(n) for n in names],
                        "Layers": [_blob_path(blob.digest) for blob in manifest.layers]})
@@ -221,21 +231,18 @@ def _from_index(store: Store, files: _Files, platform: Platform) -> list[Loaded]
     index = manifests.parse(data)
     if not isinstance(index, Index):
         raise InvalidArchive("invalid archive: index.json is not an index")
+    # Docker's own list may know names that the index doesn't.
+    listed = [(files.resolve(item.config), _tags(item)) for item in _docker_list(files)]
     found: dict[Digest, Loaded] = {}
     for entry in index.manifests:
         target = _choose(store, entry, platform)
         if target is None:
             continue
-        image = _store_image(store, target)
         name = _name((entry.annotations or {}).get(NAME_ANNOTATION, ""),
                      (entry.annotations or {}).get(REF_ANNOTATION, ""))
-        _add_name(store, found, image, [name] if name else [])
-    docker = _docker_list(files)
-    for item in docker:
-        # Docker's own list may know names that the index doesn't.
-        for loaded in list(found.values()):
-            if files.resolve(item.config) == _blob_path(loaded.image.id):
-                _add_name(store, found, loaded.image, _tags(item))
+        config = _manifest(store, target).config.digest
+        more = [tag for path, tags in listed if path == _blob_path(config) for tag in tags]
+        _store_image(store, target, [*([name] if name else []), *more], found)
     return list(found.values())
 
 
@@ -260,8 +267,7 @@ def _from_docker(store: Store, files: _Files) -> list[Loaded]:
             digest = files.blob(path)
             layers.append(Descriptor(media_type=_layer_type(store, digest), digest=digest,
                                      size=store.content.size(digest)))
-        image = _store_image(store, put_manifest(store.content, config, layers))
-        _add_name(store, found, image, names)
+        _store_image(store, put_manifest(store.content, config, layers), names, found)
     return list(found.values())
 
 
@@ -283,15 +289,23 @@ def _layer_type(store: Store, digest: Digest) -> str:
     return manifests.OCI_LAYER_ZSTD if first == b"\x28\xb5\x2f\xfd" else manifests.OCI_LAYER
 
 
-def _store_image(store: Store, target: ManifestTarget) -> Image:
+def _manifest(store: Store, target: ManifestTarget) -> Manifest:
     manifest = manifests.parse(store.content.read(target.manifest, manifests.MAX_MANIFEST))
     if not isinstance(manifest, Manifest):
         raise InvalidArchive(f"invalid archive: {target.manifest} is not an image's manifest")
+    return manifest
+
+
+def _store_image(store: Store, target: ManifestTarget, names: list[str], found: dict[Digest, Loaded]) -> None:
+    """It gets its names together with its record: a prune finds no image without one in between."""
+    manifest = _manifest(store, target)
     if not store.content.has(manifest.config.digest):
         raise InvalidArchive(f"invalid archive: {_blob_path(manifest.config.digest)!r} is missing")
     config = configs.parse(store.content.read(manifest.config.digest, configs.MAX_CONFIG))
     assemble(store, manifest, config, _missing)
-    return store.images.put(None, target, media_type=manifest.media_type)
+    image = store.images.put(None, target, also=names, media_type=manifest.media_type)
+    known = found[image.id].names if image.id in found else []
+    found[image.id] = Loaded(image, list(dict.fromkeys([*known, *names])))
 
 
 def _missing(blob: Descriptor, _offset: int) -> Iterable[bytes]:
@@ -311,10 +325,3 @@ def _name(full: str, ref: str) -> str | None:
 
 def _tags(item: DockerImage) -> list[str]:
     return [str(reference.parse_tagged(tag)) for tag in item.repo_tags or []]
-
-
-def _add_name(store: Store, found: dict[Digest, Loaded], image: Image, names: list[str]) -> None:
-    for name in names:
-        store.images.tag(name, image.id)
-    known = found[image.id].names if image.id in found else []
-    found[image.id] = Loaded(store.images.get(image.id), [*known, *(n for n in names if n not in known)])

@@ -1,17 +1,15 @@
 """`kist system check`: is everything still what it was when it was stored, and can it be mended?
 
 Contents are hashed again. Each layer is unpacked once more from its blob and compared with the files in
-use, file by file; with *repair* the fresh copy takes the place of a damaged one. A content that is damaged
+use, file by file; with *repair* the fresh copy takes the place of a damaged or lost one. A content that is damaged
 can't be mended from here: it is removed, and with it the images that need it, unless a container does; pulling
-them again brings them back.
+them again brings them back. Records that lead nowhere go.
 """
 
 from __future__ import annotations
 
 import os
-import stat
-from collections.abc import Callable, Iterator
-from itertools import zip_longest
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 from kist.errors import KistError
@@ -20,10 +18,11 @@ from kist.oci.chainid import chain_ids
 from kist.oci.digest import Digest
 from kist.store import erofs
 from kist.store.compress import decompress
+from kist.store.difference import difference
 from kist.store.errors import NoSuchContent, StorageFailure
+from kist.store.images import Image
 from kist.store.layers import Layer
 from kist.store.store import Store
-from kist.store.tree import Node, walk
 
 _CHUNK = 1 << 20
 
@@ -43,16 +42,24 @@ Report = Callable[[str], object]
 def check(store: Store, *, repair: bool = False, busy: frozenset[str] = frozenset(),
           report: Report = lambda _what: None) -> list[Finding]:
     """Look at everything; *busy* are the snapshots of running containers, whose layers are left alone."""
-    found: list[Finding] = []
-    if (problem := store.broken_records()) is not None:
-        found.append(Finding("records", problem))
+    found = list(_check_records(store, repair))
     with store.lease():
         bad: set[Digest] = set()
         found += _check_contents(store, repair, bad, report)
         found += _check_images(store, repair, report)
+        found += _check_stacks(store, repair)
         found += _check_layers(store, repair, busy, bad, report)
         found += _check_snapshots(store, report)
     return found
+
+
+def _check_records(store: Store, repair: bool) -> Iterator[Finding]:
+    if (problem := store.broken_records()) is not None:
+        yield Finding("records", problem)
+    for name in store.images.dangling_names():
+        if repair:
+            store.images.drop_name(name)
+        yield Finding(f"name {name}", "its image is gone", repair)
 
 
 def _check_contents(store: Store, repair: bool, bad: set[Digest], report: Report) -> Iterator[Finding]:
@@ -76,30 +83,83 @@ def _check_contents(store: Store, repair: bool, bad: set[Digest], report: Report
         if repair:
             store.content.delete(digest)
         yield Finding(f"content {digest}", problem, repair)
+    for path in store.content.strays():
+        if repair:
+            store.content.drop_stray(path)
+        yield Finding(f"file {path}", "doesn't belong there", repair)
 
 
 def _check_images(store: Store, repair: bool, report: Report) -> Iterator[Finding]:
     in_use = {chain for chain in store.snapshots.chains().values() if chain is not None}
     for image in store.images.list():
         report(f"image {image.id}")
-        missing = [digest for digest in store.images.contents(image) if not store.content.has(digest)]
-        if not missing:
+        problem = _missing(store, image)
+        if problem is None:
             continue
         # A container's layers stay anyway; but its image would be gone from under its name.
-        mend = repair and image.chain_id not in in_use
-        if mend:
+        mended = repair and (_stack_again(store, image) or image.chain_id not in in_use)
+        if mended and _missing(store, image):
             store.images.delete(image.id)
-        yield Finding(f"image {(image.tags or [image.id])[0]}", f"content {missing[0]} is missing", mend)
+        yield Finding(f"image {(image.tags or [image.id])[0]}", problem, mended)
+
+
+def _missing(store: Store, image: Image) -> str | None:
+    for digest in store.images.contents(image):
+        if not store.content.has(digest):
+            return f"content {digest} is missing"
+    try:
+        chains = chain_ids(store.images.config(image.id).diff_ids)
+    except KistError:
+        return None     # its content is damaged: told of already
+    return next((f"layer {chain} is missing" for chain in chains if not store.layers.has(chain)), None)
+
+
+def _stack_again(store: Store, image: Image) -> bool:
+    """Unpack those of the image's layers that are on record no more; whether it is whole now."""
+    try:
+        parent: Digest | None = None
+        diff_ids = store.images.config(image.id).diff_ids
+        for blob, diff_id in zip(store.images.manifest(image.id).layers, diff_ids, strict=True):
+            with store.content.open(blob.digest) as file:
+                parent = store.layers.apply(decompress(file), diff_id, parent)
+    except (KistError, ValueError):
+        return False
+    return _missing(store, image) is None
+
+
+def _check_stacks(store: Store, repair: bool) -> Iterator[Finding]:
+    """Layers that stand on one that is on record no more: nothing can use them."""
+    known = {layer.chain_id: layer for layer in store.layers.list()}
+    held = set(store.snapshots.chains().values()) | {image.chain_id for image in store.images.list()}
+    # The uppermost first: a layer can't go before those that stand on it.
+    for layer in sorted(known.values(), key=lambda layer: -len(_below(layer, known))):
+        stack = _below(layer, known)
+        if stack[-1].parent is not None:
+            above = [one.chain_id for one in known.values() if layer in _below(one, known)]
+            mended = repair and held.isdisjoint(above) and bool(store.layers.forget(layer.chain_id))
+            yield Finding(f"layer {layer.chain_id}", f"the layer {stack[-1].parent} below it is missing", mended)
+
+
+def _below(layer: Layer, known: Mapping[Digest, Layer]) -> list[Layer]:
+    """The layer and those below it, the uppermost first, as far as they are on record."""
+    stack = [layer]
+    while (parent := stack[-1].parent) is not None and parent in known:
+        stack.append(known[parent])
+    return stack
 
 
 def _check_layers(store: Store, repair: bool, busy: frozenset[str], bad: set[Digest],
                   report: Report) -> Iterator[Finding]:
     blobs = _blobs(store)
     chains = store.snapshots.chains()
-    held = {layer.chain_id for key in busy if key in chains for layer in store.layers.stack(chains[key])}
+    known = {layer.chain_id: layer for layer in store.layers.list()}
+    tops = [known[chain] for key in busy if (chain := chains.get(key)) is not None and chain in known]
+    held = {layer.chain_id for top in tops for layer in _below(top, known)}
     # The lowest first: an upper one may have been made with a look at those below.
-    for layer in sorted(store.layers.list(), key=lambda layer: len(store.layers.stack(layer.chain_id))):
+    for layer in sorted(known.values(), key=lambda layer: len(_below(layer, known))):
         report(f"layer {layer.chain_id}")
+        if _below(layer, known)[-1].parent is not None:
+            continue    # told of above
         blob = blobs.get(layer.chain_id)
         problem: str | None = None
         mended = False
@@ -119,8 +179,10 @@ def _check_layers(store: Store, repair: bool, busy: frozenset[str], bad: set[Dig
 def _check_snapshots(store: Store, report: Report) -> Iterator[Finding]:
     for key, chain in store.snapshots.chains().items():
         report(f"snapshot {key}")
-        if chain is not None and not store.layers.has(chain):
-            yield Finding(f"snapshot {key}", f"layer {chain} is missing")
+        try:
+            store.layers.stack(chain)
+        except NoSuchContent:
+            yield Finding(f"snapshot {key}", f"layer {chain} is missing, or one below it")
 
 
 def _blobs(store: Store) -> dict[Digest, Digest]:
@@ -167,57 +229,3 @@ def _damage(store: Store, layer: Layer, wanted: str) -> str | None:
             return difference(wanted, root)
     except (StorageFailure, OSError) as error:
         return f"can't be read: {error}"
-
-
-def difference(wanted: str, found: str) -> str | None:
-    """The first difference between two trees, in words; None if they are equal."""
-    one = os.open(wanted, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    two = os.open(found, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        for a, b in zip_longest(walk(one), walk(two)):
-            if b is None or (a is not None and a.path < b.path):
-                return f"/{os.fsdecode(a.path)} is missing"
-            if a is None or a.path != b.path:
-                return f"/{os.fsdecode(b.path)} doesn't belong there"
-            if (problem := _differ(a, b)) is not None:
-                return f"/{os.fsdecode(a.path)}: {problem}"
-    finally:
-        os.close(one)
-        os.close(two)
-    return None
-
-
-_SAME = {"st_mode": "mode or type", "st_uid": "owner", "st_gid": "group", "st_rdev": "device number"}
-
-
-def _differ(a: Node, b: Node) -> str | None:
-    for field, words in _SAME.items():
-        if getattr(a.stat, field) != getattr(b.stat, field):
-            return f"another {words}"
-    if stat.S_ISLNK(a.stat.st_mode):
-        links = [os.readlink(node.name, dir_fd=node.directory) for node in (a, b)]
-        return None if links[0] == links[1] else "another target"
-    if not stat.S_ISREG(a.stat.st_mode):
-        return None
-    if a.stat.st_size != b.stat.st_size:
-        return "another size"
-    try:
-        return None if _same_bytes(a, b) else "other bytes"
-    except OSError as error:
-        return f"can't be read: {error.strerror}"
-
-
-def _same_bytes(a: Node, b: Node) -> bool:
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    one = os.open(a.name, flags, dir_fd=a.directory)
-    try:
-        two = os.open(b.name, flags, dir_fd=b.directory)
-        try:
-            while piece := os.read(one, _CHUNK):
-                if os.read(two, _CHUNK) != piece:
-                    return False
-            return True
-        finally:
-            os.close(two)
-    finally:
-        os.close(one)

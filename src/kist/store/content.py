@@ -15,8 +15,8 @@ import os
 import secrets
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import BinaryIO, Protocol
 
 from kist.oci import digest as digests
@@ -228,6 +228,14 @@ class DiskContent:
         except FileNotFoundError:
             raise NoSuchContent(f"content {digest} not found") from None
 
+    def total_size(self) -> int:
+        """Of all contents together, in bytes. Some may come and go meanwhile."""
+        total = 0
+        for digest in self.list():
+            with suppress(NoSuchContent):
+                total += self.size(digest)
+        return total
+
     def open(self, digest: Digest) -> BinaryIO:
         try:
             return io.FileIO(self.path(digest))
@@ -284,6 +292,15 @@ class DiskContent:
     def list(self) -> list[Digest]:
         return [Digest(f"{name}:{encoded}") for name in digests.ALGORITHMS
                 for encoded in os.listdir(f"{self._path}/{name}") if digests.is_digest(f"{name}:{encoded}")]
+
+    def strays(self) -> Sequence[str]:
+        """Files among the contents whose names are no digests, relative to the store's content directory."""
+        return [f"{name}/{entry}" for name in digests.ALGORITHMS for entry in os.listdir(f"{self._path}/{name}")
+                if not digests.is_digest(f"{name}:{entry}")]
+
+    def drop_stray(self, path: str) -> None:
+        """Remove one of `strays`."""
+        self._trash.throw(f"{self._path}/{path}")
 
     def age(self, digest: Digest) -> float:
         """Seconds since it was stored."""

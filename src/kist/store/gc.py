@@ -8,16 +8,21 @@ a collection holds a lease itself, so it spares what was touched since it looked
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
+from kist.errors import KistError
 from kist.oci.digest import Digest
 from kist.store.content import DiskContent
 from kist.store.images import Image, Images
 from kist.store.layers import Layers
 from kist.store.leases import Leases
 from kist.store.snapshots import Driver
+
+log = logging.getLogger(__name__)
 
 
 class Freed(NamedTuple):
@@ -43,7 +48,8 @@ class Collector:
             contents = [digest for digest in self._content.list()
                         if digest not in needed and self._content.age(digest) >= grace]
             layers = [layer.chain_id for layer in self._layers.list() if time.time() - layer.stored >= grace]
-            freed = self._remove(contents, layers, needed)
+            # A pull in progress may break off, and be gone on with: what it has is spared for good.
+            freed = self._remove(contents, layers, needed, later=False)
         return freed._replace(size=freed.size + self._content.drop_partials(grace))
 
     def forget(self, image: Image, contents: Iterable[Digest]) -> Freed:
@@ -56,6 +62,22 @@ class Collector:
         """Those of *contents* that aren't needed."""
         with self._leases.lease():
             return self._remove(contents, [], self._needed())
+
+    def release(self, tops: Iterable[Digest]) -> Freed:
+        """Those of these layers, and of those below them, that nothing needs."""
+        with self._leases.lease():
+            parents = {layer.chain_id: layer.parent for layer in self._layers.list()}
+            return self._remove([], [chain for top in tops for chain in _chain(top, parents)], self._needed())
+
+    def catch_up(self, spared: Sequence[str]) -> None:
+        """What should have been removed while somebody worked with it. A failure leaves it to the next collection."""
+        known = {layer.chain_id for layer in self._layers.list()}
+        chains = [Digest(digest) for digest in spared if digest in known]
+        try:
+            with self._leases.lease():
+                self._remove([Digest(digest) for digest in spared if digest not in known], chains, self._needed())
+        except (KistError, OSError) as error:
+            log.warning("removing what was in use: %s", error)
 
     def in_use(self) -> set[Digest]:
         """The chain ids that snapshots stand on."""
@@ -73,17 +95,18 @@ class Collector:
             needed.update(_chain(chain, parents))
         return needed
 
-    def _remove(self, contents: Iterable[Digest], chains: Iterable[Digest], needed: set[Digest]) -> Freed:
+    def _remove(self, contents: Iterable[Digest], chains: Iterable[Digest], needed: set[Digest], *,
+                later: bool = True) -> Freed:
         blobs = size = 0
         for digest in dict.fromkeys(contents):
             if digest not in needed:
-                freed = self._leases.remove(digest, lambda digest=digest: self._content.delete(digest))  # type: ignore[misc]
+                freed = self._leases.remove(digest, partial(self._content.delete, digest), later=later)
                 blobs += bool(freed)
                 size += freed or 0
-        removed, freed_layers = self._remove_layers([chain for chain in chains if chain not in needed])
+        removed, freed_layers = self._remove_layers([chain for chain in chains if chain not in needed], later)
         return Freed(blobs, removed, size + freed_layers)
 
-    def _remove_layers(self, chains: list[Digest]) -> tuple[int, int]:
+    def _remove_layers(self, chains: list[Digest], later: bool) -> tuple[int, int]:
         """The uppermost first: a layer goes after those that stand on it."""
         count = size = 0
         known = {layer.chain_id: layer for layer in self._layers.list()}
@@ -95,10 +118,12 @@ class Collector:
                 break
             for chain in tops:
                 waiting.discard(chain)
-                freed = self._leases.remove(chain, lambda chain=chain: self._layers.remove(chain))  # type: ignore[misc]
+                freed = self._leases.remove(chain, partial(self._layers.remove, chain), later=later)
                 if freed is not None:
                     del known[chain]
                     count, size = count + 1, size + freed
+                elif later:     # those below it have to wait for it
+                    self._leases.defer(_chain(chain, {one: layer.parent for one, layer in known.items()}))
         return count, size
 
 

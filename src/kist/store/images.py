@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
 
-from kist.errors import Conflict, InvalidParameter, NotFound
+from kist.errors import Conflict, InvalidParameter, KistError, NotFound
 from kist.oci import digest as digests
 from kist.oci import image as configs
 from kist.oci import manifest as manifests
@@ -105,6 +105,10 @@ class Images:
     def has(self, id: Digest) -> bool:
         return self._db.row("SELECT 1 FROM images WHERE id = ?", id) is not None
 
+    def any_on(self, chain_id: Digest) -> bool:
+        """Whether an image has exactly these layers."""
+        return self._db.row("SELECT 1 FROM images WHERE chain_id = ?", chain_id) is not None
+
     def resolve(self, text: str) -> Image:
         """The image that a user means by *text*: a name, an id, or the beginning of an id.
 
@@ -121,17 +125,20 @@ class Images:
 
     def manifest(self, id: Digest) -> Manifest:
         """The image's manifest."""
-        image = self.get(id)
+        return self.manifest_of(self.get(id))
+
+    def manifest_of(self, image: Image) -> Manifest:
+        """Its manifest, be the image on record any more or not."""
         return self._read_manifest(image.manifest, image.manifest_type)
 
     # -- changing ------------------------------------------------------------------------------------
 
-    def put(self, name: str | None, target: ManifestTarget, *, source: str = "",
+    def put(self, name: str | None, target: ManifestTarget, *, also: Sequence[str] = (), source: str = "",
             media_type: str | None = None) -> Image:
-        """Record the image of a manifest whose content and layers are all here, and name it.
+        """Record the image of a manifest whose content and layers are all here, and name it, in one step.
 
-        *name* is a full reference (or None); another image that had it loses it. Raises `NoSuchContent` if
-        anything of the image is missing.
+        *name* and those of *also* are full references; another image that had one loses it. Without *source* the
+        image keeps the one that it has. Raises `NoSuchContent` if anything of the image is missing.
         """
         manifest = self._read_manifest(target.manifest, media_type)
         id = manifest.config.digest
@@ -149,14 +156,16 @@ class Images:
             self._db.run(
                 "INSERT INTO images VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET "
                 "target = excluded.target, manifest = excluded.manifest, "
-                "manifest_type = excluded.manifest_type, source = excluded.source, used = excluded.used",
+                "manifest_type = excluded.manifest_type, used = excluded.used, "
+                "source = iif(excluded.source = '', source, excluded.source)",
                 id, target.target or target.manifest, target.manifest, manifest.media_type, chain,
                 str(config.platform), config.created or "", sum(layer.size for layer in layers), source, now, now)
-            if name is not None:
-                self._set_name(name, id)
+            for one in (*([name] if name else []), *also):
+                self._set_name(one, id)
+            found = self.get(id)    # before anybody can take it away again
         self._touch(target.manifest, *([target.target] if target.target else []), *([chain] if chain else []),
                     *(blob.digest for blob in manifest.blobs))
-        return self.get(id)
+        return found
 
     def tag(self, name: str, id: Digest) -> None:
         """Let *name* (a full reference with tag or digest) mean image *id*; raises `NotFound`."""
@@ -174,6 +183,15 @@ class Images:
             self._db.run("DELETE FROM refs WHERE name = ?", name)
         return self.get(Digest(row["image"]))
 
+    def dangling_names(self) -> Sequence[str]:
+        """Names of images that aren't on record: no statement of ours leaves such; a damaged file may."""
+        rows = self._db.rows("SELECT name FROM refs WHERE image NOT IN (SELECT id FROM images)")
+        return [row["name"] for row in rows]
+
+    def drop_name(self, name: str) -> None:
+        """Take a name away, whatever it means."""
+        self._db.run("DELETE FROM refs WHERE name = ?", name)
+
     def delete(self, id: Digest) -> Image:
         """Remove the image with all of its names, and what only it needed. Containers keep their layers."""
         image = self.get(id)
@@ -182,12 +200,24 @@ class Images:
         self._removed(image, contents)
         return image
 
+    def delete_nameless(self, id: Digest) -> bool:
+        """`delete`, but only while the image has no name; whether it is gone."""
+        try:
+            image = self.get(id)
+        except NotFound:
+            return True
+        contents = self.contents(image)
+        if not self._db.run("DELETE FROM images WHERE id = ? AND id NOT IN (SELECT image FROM refs)", id):
+            return not self.has(id)
+        self._removed(image, contents)
+        return True
+
     def contents(self, image: Image) -> Sequence[Digest]:
-        """Every content that the image needs, as far as its manifest is there."""
-        found = dict.fromkeys([image.target, image.manifest])
+        """Every content that the image needs, as far as its manifest is there and whole."""
+        found = dict.fromkeys([image.target, image.manifest, image.id])
         try:
             manifest = self._read_manifest(image.manifest, image.manifest_type)
-        except NoSuchContent:
+        except KistError:
             return list(found)
         return list(found | dict.fromkeys(blob.digest for blob in manifest.blobs))
 

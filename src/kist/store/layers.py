@@ -279,6 +279,11 @@ class Layers:
         self._trash.throw(layer.directory)
         return layer.size
 
+    def forget(self, chain_id: Digest) -> bool:
+        """`remove`; whether it is off the record."""
+        self.remove(chain_id)
+        return not self.has(chain_id)
+
     def _repair(self) -> None:
         """Throw away what a killed server left half-made."""
         for name in os.listdir(self._staging):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 
@@ -21,6 +21,12 @@ class Leases:
         self._now = 0
         self._open: set[int] = set()
         self._touched: dict[str, int] = {}
+        self._spared: dict[str, None] = {}
+        self._idle: Callable[[Sequence[str]], object] = lambda _: None
+
+    def when_idle(self, action: Callable[[Sequence[str]], object]) -> None:
+        """Call *action* at the end of the last open lease with what `remove` has spared meanwhile, if anything."""
+        self._idle = action
 
     @contextmanager
     def lease(self) -> Iterator[None]:
@@ -31,10 +37,14 @@ class Leases:
         try:
             yield
         finally:
+            spared: dict[str, None] = {}
             with self._lock:
                 self._open.discard(begun)
                 if not self._open:
                     self._touched.clear()
+                    spared, self._spared = self._spared, spared
+            if spared:
+                self._idle(list(spared))
 
     @contextmanager
     def using(self, *digests: str) -> Iterator[None]:
@@ -52,10 +62,20 @@ class Leases:
                 for digest in digests:
                     self._touched[digest] = self._now
 
-    def remove(self, digest: str, action: Callable[[], int]) -> int | None:
-        """Do *action* unless a lease protects *digest*; nobody can touch it meanwhile. None: protected."""
+    def defer(self, digests: Iterable[str]) -> None:
+        """Let `when_idle`'s action be told of these, as of what `remove` spares."""
+        with self._lock:
+            self._spared.update(dict.fromkeys(digests))
+
+    def remove(self, digest: str, action: Callable[[], int], *, later: bool = True) -> int | None:
+        """Do *action* unless a lease protects *digest*; nobody can touch it meanwhile. None: protected.
+
+        *later*: then `when_idle`'s action is told of it.
+        """
         with self._lock:
             oldest = min(self._open, default=None)
             if oldest is not None and self._touched.get(digest, 0) > oldest:
+                if later:
+                    self._spared[digest] = None
                 return None
             return action()

@@ -15,14 +15,14 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 
 from kist.errors import InvalidParameter
 from kist.oci.digest import Digest
 from kist.store import erofs
 from kist.store.content import DiskContent
 from kist.store.db import Database
-from kist.store.errors import StoreInUse, storage_errors
+from kist.store.errors import NoSuchContent, StoreInUse, storage_errors
 from kist.store.gc import Collector, Freed
 from kist.store.images import Image, Images
 from kist.store.layers import Layers
@@ -65,6 +65,7 @@ class Store:
         self.snapshots = OverlaySnapshots(f"{path}/snapshots", f"{path}/staging", self.layers, self._trash,
                                           self._leases)
         self._collector = Collector(self.content, self.layers, lambda: self.images, self.snapshots, self._leases)
+        self._leases.when_idle(self._collector.catch_up)
         self._trash.empty()
 
     @classmethod
@@ -117,8 +118,7 @@ class Store:
 
     def size(self) -> int:
         """Bytes that contents and layers have together (snapshots aren't counted)."""
-        return (sum(self.content.size(digest) for digest in self.content.list())
-                + sum(layer.size for layer in self.layers.list()))
+        return self.content.total_size() + sum(layer.size for layer in self.layers.list())
 
     def keep_within(self, budget: int, keep: frozenset[Digest] = frozenset()) -> list[Image]:
         """Remove images, the least recently used first, until the store has at most *budget* bytes.
@@ -126,13 +126,23 @@ class Store:
         Images that a snapshot stands on or that are in *keep* stay. The removed ones are returned.
         """
         removed: list[Image] = []
-        in_use = self._collector.in_use()
         for image in sorted(self.images.list(), key=lambda image: image.used):
             if self.size() <= budget:
                 break
-            if image.id not in keep and image.chain_id not in in_use:
+            if image.id not in keep and image.chain_id not in self._collector.in_use():
                 removed.append(self.images.delete(image.id))
         return removed
+
+    def drop_snapshots(self, keys: Iterable[str]) -> None:
+        """Remove snapshots, and what only they still held: the layers of an image that was removed before them."""
+        chains = set()
+        for key in keys:
+            with suppress(NoSuchContent):
+                chains.add(self.snapshots.chain_id(key))
+            self.snapshots.remove(key)
+        orphans = [chain for chain in chains if chain is not None and not self.images.any_on(chain)]
+        if orphans:
+            self._collector.release(orphans)
 
     def discard(self, contents: Iterable[Digest]) -> None:
         """Remove those of *contents* that no image and no lease needs, however young."""

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from kist.errors import InvalidParameter
 from kist.store import erofs, unpacking
-from kist.store.check import difference
+from kist.store.difference import difference
 from kist.store.errors import InvalidLayer
 from kist.store.extract import Extractor
 from kist.store.inodes import Inodes

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 def run(args: Arguments, session: Session) -> int:
     repo, tag = split(args.words[1])
+    if "@" in args.words[1] and is_name(args.words[1]):
+        raise CliError("refusing to create a tag with a digest reference")
     try:
         session.client.images.tag(args.words[0], repo, tag)
     except InvalidParameter as error:

@@ -89,5 +89,11 @@ class Driver(Protocol):
     def remove(self, key: str) -> bool:
         """Gone at once, freed in the background; False if there was none."""
 
+    def problem(self, key: str) -> str | None:
+        """What of the snapshot isn't there, in words; None if it is whole, as far as that can be seen."""
+
+    def stand_on(self, key: str, chain_id: Digest | None) -> None:
+        """Note again what it stands on, where that was lost."""
+
     def chains(self) -> dict[str, Digest | None]:
         """All keys, and the stack of layers that each holds."""

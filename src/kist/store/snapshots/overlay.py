@@ -19,7 +19,7 @@ import re
 import secrets
 import stat
 from collections.abc import Collection, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 
 from kist.errors import Conflict, InvalidParameter
 from kist.linux import mount
@@ -168,6 +168,20 @@ class OverlaySnapshots:
             except NoSuchContent:
                 continue
         return found
+
+    def stand_on(self, key: str, chain_id: Digest | None) -> None:
+        with storage_errors("mend container's file system"), suppress(FileExistsError):
+            os.symlink(chain_id or _NONE, f"{self._path}/{key}/chain")
+
+    def problem(self, key: str) -> str | None:
+        own = f"{self._path}/{key}"
+        if not os.path.isdir(own):
+            return "its file system is gone"
+        if not os.path.lexists(f"{own}/chain"):
+            return "what its file system stands on is not known any more"
+        parts = (bounded.IMAGE,) if self.quota(key) else ("fs", "work")
+        lost = [name for name in parts if not os.path.exists(f"{own}/{name}")]
+        return f"its file system's {lost[0]} is gone" if lost else None
 
     # -- below ---------------------------------------------------------------------------------------
 
