@@ -347,10 +347,12 @@ class Images:
 
     def _prune(self, image: stored.Image) -> Rows:
         """Remove it if it is as it was when it was looked at: not gone, not named again, not in use by now."""
-        store = self._parts.store.images
-        if not store.has(image.id) or store.get(image.id).names != image.names or any(self._users_of(image)):
+        try:
+            if self._parts.store.images.get(image.id).names != image.names or any(self._users_of(image)):
+                return []
+            return self._remove(image.id, force=True)
+        except (Conflict, NotFound):
             return []
-        return self._remove(image.id, force=True)
 
     async def commit(self, container: str, *, repo: str, tag: str, comment: str, author: str, pause: bool,
                      changes: Texts, config: bodies.ContainerConfig | None) -> Json:

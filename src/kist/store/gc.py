@@ -63,14 +63,13 @@ class Collector:
         with self._leases.lease():
             return self._remove(contents, [], self._needed())
 
-    def release(self, tops: Iterable[Digest]) -> Freed:
+    def release(self, tops: Iterable[Digest]) -> None:
         """Those of these layers, and of those below them, that nothing needs."""
-        with self._leases.lease():
-            parents = {layer.chain_id: layer.parent for layer in self._layers.list()}
-            return self._remove([], [chain for top in tops for chain in _chain(top, parents)], self._needed())
+        parents = {layer.chain_id: layer.parent for layer in self._layers.list()}
+        self.catch_up([chain for top in tops for chain in _chain(top, parents)])
 
     def catch_up(self, spared: Sequence[str]) -> None:
-        """What should have been removed while somebody worked with it. A failure leaves it to the next collection."""
+        """Remove what should have gone, but was in use. A failure leaves it to the next collection."""
         known = {layer.chain_id for layer in self._layers.list()}
         chains = [Digest(digest) for digest in spared if digest in known]
         try:
