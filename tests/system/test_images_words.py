@@ -233,6 +233,56 @@ def test_a_name_that_is_none(command: Command, words: tuple[str, ...], before: s
     assert (status, text.removeprefix("[]\n")) == (1, wanted)
 
 
+def test_more_refusals(command: Command, tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "root.tar", "w"):
+        pass
+    root = str(tmp_path / "root.tar")
+    for words, wanted in (
+            (("pull", "scratch"), "'scratch' is a reserved name"),
+            (("import", "--platform", "windows/amd64", root), "operating system is not supported"),
+            (("search", "--filter", "is-official=maybe", "x"), "invalid filter 'is-official=[maybe]'")):
+        status, text = said(command(*words))
+        assert (status, text.splitlines()[-1]) == (1, f"Error response from daemon: {wanted}")
+
+
+def test_a_digest_is_no_tag(command: Command) -> None:
+    """Whoever finds it out."""
+    status, text = said(command("tag", "busybox", "x@sha256:" + "0" * 64))
+    assert (status, text.removeprefix("Error response from daemon: ")) == (
+        1, "refusing to create a tag with a digest reference\n")
+
+
+def test_a_repository_is_saved_with_all_of_its_tags(command: Command, daemon: Daemon, tmp_path: Path) -> None:
+    first = make(daemon, "many", b"first")
+    daemon.ok("tag", "many:1", "many:2")
+    daemon.ok("tag", "many:1", "manyother:1")
+    make(daemon, "many", b"second")  # many:1
+    assert command("save", "-o", str(tmp_path / "many.tar"), "many", "many:2").returncode == 0
+    with tarfile.open(tmp_path / "many.tar") as tar:
+        listed = json.load(tar.extractfile("manifest.json") or io.BytesIO())
+    assert sorted(row["RepoTags"] for row in listed) == [["many:1"], ["many:2"]]
+    daemon.ok("rmi", "many:1", "many:2", "manyother:1")
+    assert daemon.ok("load", "-i", str(tmp_path / "many.tar")).splitlines() == [
+        "Loaded image: many:1", "Loaded image: many:2"]
+    assert daemon.ok("inspect", "-f", "{{.Id}}", "many:2") == first
+    daemon.ok("rmi", "many:1", "many:2")
+
+
+def test_an_image_of_another_machine_is_warned_of(command: Command, daemon: Daemon, tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "root.tar", "w"):
+        pass
+    daemon.ok("import", "--platform", "linux/s390x", str(tmp_path / "root.tar"), "foreign:1")
+    made = command("create", "foreign:1", "/x")
+    assert made.returncode == 0
+    assert made.stderr.startswith("WARNING: The requested image's platform (linux/s390x) does not match the detected "
+                                  "host platform (linux/")
+    assert made.stderr.endswith(") and no specific platform was requested\n")
+    asked = command("create", "--platform", "linux/s390x", "foreign:1", "/x")
+    assert (asked.returncode, asked.stderr) == (0, "")
+    daemon.clean()
+    daemon.ok("rmi", "foreign:1")
+
+
 def test_a_time_that_is_none(command: Command) -> None:
     assert said(command("image", "prune", "-f", "--filter", "until=xx")) == (
         1, 'Error response from daemon: failed to parse value as time or duration: "xx"\n')

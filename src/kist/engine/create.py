@@ -21,6 +21,7 @@ from kist.engine.spec.namespaces import FIELDS, joined
 from kist.engine.start import Start
 from kist.errors import Conflict, InvalidParameter, NotFound
 from kist.oci.digest import Digest
+from kist.oci.platform import Platform, from_uname
 from kist.store.errors import NoSuchContent, storage_errors
 
 if TYPE_CHECKING:
@@ -46,6 +47,8 @@ class Create:
             undo.callback(register.release, name, container_id)
             image = await self._images.resolve(body.Image, platform)
             record, warnings = self._record(container_id, name, body, image)
+            if not platform:
+                warnings += _other_platform(image.config.platform, from_uname("Linux", self._parts.host.machine))
             if writable_below:
                 mountpoints.leave_below_writable(record.mounts)
             container = Container(record)
@@ -167,6 +170,14 @@ class Create:
         if container.record.mounts:
             await self._volumes.attach(container.record, container.record.mounts, undo)
             await asyncio.to_thread(self._start.compile, container)
+
+
+def _other_platform(image: Platform, here: Platform) -> list[str]:
+    found = image.normalised()
+    if not found.architecture or (found.os, found.architecture) == (here.os, here.architecture):
+        return []
+    return [f"The requested image's platform ({found}) does not match the detected host platform ({here}) and no "
+            "specific platform was requested"]
 
 
 def _check_driver(host: Json, config: Json) -> None:

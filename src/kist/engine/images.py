@@ -180,6 +180,8 @@ class Images:
 
     async def pull(self, ref: str, *, platform: str, auth: bodies.AuthConfig | None, progress: Progress) -> None:
         wanted = reference.parse(ref)
+        if wanted.name == "docker.io/library/scratch":
+            raise InvalidParameter("'scratch' is a reserved name")
         where = platforms.parse_any(platform, self._here) if platform else self._here
         await self._pull.run(wanted, where, auth, progress, strict=bool(platform))
         self.housekeeping.grown()
@@ -386,6 +388,8 @@ class Images:
     async def import_(self, chunks: AsyncIterator[bytes], *, url: str, repo: str, tag: str, message: str,
                       changes: Texts, platform: str, progress: Progress) -> None:
         where = platforms.parse_any(platform, self._here) if platform else self._here
+        if where.os != "linux":
+            raise InvalidParameter("operating system is not supported")
         await self._transfer.import_(chunks, url=url, repo=repo, tag=tag, message=message, changes=changes,
                                      platform=where, tell=progress)
         self.housekeeping.grown()

@@ -82,4 +82,4 @@ def _flag(filters: Filters, name: str) -> bool | None:
         return None
     if values in ({"true"}, {"1"}, {"false"}, {"0"}):
         return bool(values & {"true", "1"})
-    raise InvalidParameter(f"invalid filter '{name}={sorted(values)}'")
+    raise InvalidParameter(f"invalid filter '{name}=[{' '.join(sorted(values))}]'")

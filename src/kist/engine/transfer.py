@@ -7,7 +7,7 @@ import threading
 import time
 from base64 import b64encode
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import Any, NamedTuple
 
 import msgspec
@@ -52,13 +52,23 @@ class Transfer:
     # Save and load
 
     async def save(self, names: list[str], platform: Platform | None) -> AsyncIterator[bytes]:
-        def find() -> list[tuple[Image, list[str]]]:
-            return [_named(self._find(name, platform), name) for name in names]
+        found = await asyncio.to_thread(lambda: [one for name in names for one in self._all(name, platform)])
+        merged: dict[str, tuple[Image, list[str]]] = {}
+        for image, own in found:
+            kept = merged.setdefault(image.id, (image, []))[1]
+            kept += [one for one in own if one not in kept]
+        for image_id in merged:
+            await self._events.tell("save", image_id)
+        return from_thread(lambda sink: archive.save(self._parts.store, list(merged.values()), sink))
 
-        found = await asyncio.to_thread(find)
-        for image, _ in found:
-            await self._events.tell("save", image.id)
-        return from_thread(lambda sink: archive.save(self._parts.store, found, sink))
+    def _all(self, name: str, platform: Platform | None) -> list[tuple[Image, list[str]]]:
+        """What *name* means, with its names; a repository without tag means all of its tags (moby, save.go)."""
+        tags: list[str] = []
+        with suppress(InvalidParameter):
+            wanted = reference.parse_any(name)
+            if isinstance(wanted, reference.Reference) and wanted.name_only:
+                tags = [one for one in self._parts.store.images.names() if one.startswith(f"{wanted.name}:")]
+        return [_named(self._find(tag, platform), tag) for tag in tags or [name]]
 
     def _find(self, name: str, platform: Platform | None) -> Image:
         images = self._parts.store.images

@@ -105,6 +105,10 @@ class Images:
     def has(self, id: Digest) -> bool:
         return self._db.row("SELECT 1 FROM images WHERE id = ?", id) is not None
 
+    def names(self) -> Sequence[str]:
+        """All full references, in order."""
+        return [row["name"] for row in self._db.rows("SELECT name FROM refs ORDER BY name")]
+
     def any_on(self, chain_id: Digest) -> bool:
         """Whether an image has exactly these layers."""
         return self._db.row("SELECT 1 FROM images WHERE chain_id = ?", chain_id) is not None
