@@ -125,9 +125,13 @@ def test_the_command_starts_wherever_pip_puts_it(installed: Path, tmp_path: Path
     assert os.access(kist, os.X_OK)
     if scheme == "target":
         env["PYTHONPATH"] = str(tmp_path)
-    for words in (["--version"], ["oci", "--version"]):
-        done = subprocess.run([kist, *words], capture_output=True, text=True, cwd="/", env=env, check=False, timeout=60)
-        assert done.stdout.partition(" version ")[0] in ("Kist", "kist-runtime"), done.stderr
+    try:
+        for words in (["--version"], ["oci", "--version"]):
+            done = subprocess.run([kist, *words], capture_output=True, text=True, cwd="/", env=env, check=False,
+                                  timeout=60)
+            assert done.stdout.partition(" version ")[0] in ("Kist", "kist-runtime"), done.stderr
+    finally:
+        shutil.rmtree(f"{SEALERS}{tmp_path}", ignore_errors=True)
     done = subprocess.run([kist, "events"], capture_output=True, text=True, cwd="/", check=False, timeout=60,
                           env={**env, "PYTHONVERBOSE": "1", "KIST_HOST": "unix:///nonexistent"})
     assert "kist.cli.commands.events" in done.stderr
