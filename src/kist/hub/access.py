@@ -91,9 +91,14 @@ class AccountAccess(Access):
         if self.level(request, repository) >= NEEDS[action]:
             return
         scope = f"repository:{repository}:{'pull,push' if action is Action.PUSH else action.value}"
-        if self.user(request) is None or self._claims(request) is not None:
-            # A token for something else is no refusal: the client is told what to ask for.
-            raise HubError("UNAUTHORIZED", headers=self._challenge(request, scope))
+        challenge, claims = self._challenge(request, scope), self._claims(request)
+        if claims is not None:
+            # A token for something else is no refusal yet: the client is told what to ask for (RFC 6750, section 3.1).
+            challenge["WWW-Authenticate"] += ',error="insufficient_scope"'
+        if claims is not None and claims.subject:
+            raise HubError("DENIED", status=401, headers=challenge)  # whose words it shows when it has asked in vain
+        if self.user(request) is None or claims is not None:
+            raise HubError("UNAUTHORIZED", headers=challenge)
         raise HubError("DENIED", detail={"name": repository, "action": action.value})
 
     def check_login(self, request: Request) -> None:

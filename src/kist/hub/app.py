@@ -72,11 +72,17 @@ def make_app(hub: Hub) -> Starlette:
             *pages.ROUTES,
         ],
         middleware=middleware,
-        exception_handlers={404: pages.not_found, 405: pages.not_found},
+        exception_handlers={404: _not_found, 405: _not_found},
         lifespan=_lifespan,
     )
     app.state.hub = hub
     return app
+
+
+async def _not_found(request: Request, error: Exception) -> Response:
+    """What no route takes: a method that nobody knows below /v2 gets a registry's answer, all else a page."""
+    answer = v2.wrong_method if request.url.path.startswith("/v2") else pages.not_found
+    return await answer(request, error)
 
 
 async def healthz(request: Request) -> Response:

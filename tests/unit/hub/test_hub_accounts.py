@@ -281,8 +281,12 @@ def test_a_bearer_token_opens_what_it_names_only(secured: Client) -> None:
     assert secured.get("/v2/", **mine).status == 200
     assert secured.get("/v2/alice/app/manifests/v1", **mine).status == 200
     answer = secured("POST", "/v2/alice/app/blobs/uploads/", b"", **mine)
-    assert answer.status == 401
-    assert answer.headers["WWW-Authenticate"].endswith('scope="repository:alice/app:pull,push"')
+    assert (answer.status, answer.code) == (401, "DENIED"), "which clients show when the next token is no better"
+    challenge = answer.headers["WWW-Authenticate"]
+    assert challenge.endswith('scope="repository:alice/app:pull,push",error="insufficient_scope"')
+    nobody = secured.get("/token?scope=repository:alice/app:pull").json["token"]
+    answer = secured.get("/v2/alice/app/manifests/v1", Authorization=f"Bearer {nobody}")
+    assert (answer.status, answer.code) == (401, "UNAUTHORIZED"), "there is more to be had by signing in"
 
 
 def test_our_client_signs_in(secured: Client) -> None:

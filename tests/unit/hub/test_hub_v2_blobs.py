@@ -181,6 +181,25 @@ def test_ranges_of_another_kind_are_ignored(client: Client, header: str) -> None
     assert client.get(blob_path(), Range=header).status == 200
 
 
+@pytest.mark.parametrize(("condition", "status"), [
+    ("{etag}", 206), ('"sha256:another"', 200), ("W/{etag}", 200), ("Tue, 01 Jan 2030 00:00:00 GMT", 200)])
+def test_a_part_only_of_what_the_client_has_begun(client: Client, condition: str, status: int) -> None:
+    """If-Range is compared strongly, and no date was ever told (RFC 9110, 13.1.5)."""
+    push_blob(client, "team/app", BLOB)
+    etag = client.get(blob_path()).headers["ETag"]
+    answer = client.get(blob_path(), Range="bytes=5-", If_Range=condition.format(etag=etag))
+    assert (answer.status, answer.body) == (status, BLOB[5:] if status == 206 else BLOB)
+
+
+@pytest.mark.parametrize(("header", "status"), [
+    ("{etag}", 304), ('"x", {etag}', 304), ("W/{etag}", 304), ("*", 304), ('"x"', 200), ("{bare}", 200), ("", 200)])
+def test_what_the_client_has_is_not_sent_again(client: Client, header: str, status: int) -> None:
+    push_blob(client, "team/app", BLOB)
+    etag = client.get(blob_path()).headers["ETag"]
+    answer = client.get(blob_path(), If_None_Match=header.format(etag=etag, bare=etag.strip('"')))
+    assert (answer.status, answer.body) == (status, b"" if status == 304 else BLOB)
+
+
 @pytest.mark.parametrize("name", ["UPPER", "a//b", "a/", "-a", "a..b", "a" * 256, "a/.hidden", "a%2f..%2fc"])
 def test_bad_names(client: Client, name: str) -> None:
     answer = client("POST", f"/v2/{name}/blobs/uploads/", b"")

@@ -182,6 +182,13 @@ def test_wrong_methods(client: Client, method: str, path: str) -> None:
     assert answer.headers["Allow"]
 
 
+def test_methods_that_nobody_knows(client: Client) -> None:
+    answer = client("BREW", "/v2/app/tags/list")
+    assert (answer.status, answer.code) == (405, "UNSUPPORTED")
+    assert answer.headers["Docker-Distribution-API-Version"] == "registry/2.0"
+    assert client("BREW", "/search").status == 405
+
+
 def test_web_pages_of_other_sites_write_nothing(client: Client) -> None:
     answer = client("POST", "/v2/app/blobs/uploads/", b"", Sec_Fetch_Site="cross-site")
     assert (answer.status, answer.code) == (403, "DENIED")

@@ -11,7 +11,7 @@ from kist.hub import names
 from kist.hub.errors import HubError
 from kist.hub.hub import Hub, hub_of, in_thread
 from kist.hub.upstream import Fetch
-from kist.hub.v2.bodies import BlobResponse, IncomingResponse, requested_range
+from kist.hub.v2.bodies import BlobResponse, IncomingResponse, is_known, requested_range, wanted_range
 from kist.oci.digest import Digest
 
 _FOREVER = "max-age=31536000, immutable"  # a digest's content never changes
@@ -23,12 +23,12 @@ async def get(request: Request, name: str, digest: str) -> Response:
     found = await in_thread(hub.cache.blob, request.scope["kist.names"], wanted, for_push=request.method == "HEAD")
     headers = {"Docker-Content-Digest": wanted, "ETag": f'"{wanted}"', "Accept-Ranges": "bytes",
                "Cache-Control": _caching(request), "Content-Type": "application/octet-stream"}
-    if request.headers.get("if-none-match") == headers["ETag"]:
+    if is_known(request, headers["ETag"]):
         return Response(status_code=304, headers=headers)
     size = found.size if isinstance(found, Fetch) else await in_thread(hub.content.blob_size, found, wanted)
     if request.method == "HEAD":
         return Response(headers={**headers, "Content-Length": str(size)})
-    part = requested_range(request.headers.get("range"), size)
+    part = requested_range(wanted_range(request, headers["ETag"]), size)
     if isinstance(found, Fetch):
         return await _incoming(hub, wanted, found, part, headers)
     return _stored(await in_thread(hub.content.open_blob, found, wanted), size, part, headers)

@@ -107,6 +107,17 @@ class IncomingResponse(Response):
             raise BrokenOff(str(error)) from None
 
 
+def is_known(request: Request, etag: str) -> bool:
+    """Whether the client says that it has this (If-None-Match; RFC 9110, 13.1.2)."""
+    entries = [entry.strip().removeprefix("W/") for entry in request.headers.get("if-none-match", "").split(",")]
+    return etag in entries or entries == ["*"]
+
+
+def wanted_range(request: Request, etag: str) -> str | None:
+    """The Range header, unless it is for another content than this (If-Range; RFC 9110, 13.1.5)."""
+    return request.headers.get("range") if request.headers.get("if-range", etag) == etag else None
+
+
 _RANGE = re.compile(r"bytes=(\d{0,19})-(\d{0,19})")
 
 

@@ -12,7 +12,7 @@ from kist.hub import names
 from kist.hub.content import MAX_MANIFEST
 from kist.hub.errors import HubError
 from kist.hub.hub import Hub, hub_of, in_thread
-from kist.hub.v2.bodies import receive_bounded
+from kist.hub.v2.bodies import is_known, receive_bounded
 from kist.oci.digest import Digest
 from kist.oci.manifest import INDEXES, OCI_INDEX, Descriptor
 
@@ -24,7 +24,7 @@ async def get(request: Request, name: str, reference: str) -> Response:
     hub = hub_of(request)
     where, found = await in_thread(hub.cache.manifest, request.scope["kist.names"], names.tag_or_digest(reference))
     headers = {"Docker-Content-Digest": found.digest, "ETag": f'"{found.digest}"', "Content-Type": found.media_type}
-    if request.headers.get("if-none-match") == headers["ETag"]:
+    if is_known(request, headers["ETag"]):
         return Response(status_code=304, headers=headers)
     if request.method == "HEAD":
         return Response(headers={**headers, "Content-Length": str(len(found.content))})

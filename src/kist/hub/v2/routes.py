@@ -6,18 +6,20 @@ pattern's fixed words counts, as everywhere. Errors become bodies here.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
 from kist.hub import names
 from kist.hub.access import Action
-from kist.hub.errors import HubError
+from kist.hub.errors import BrokenOff, HubError
 from kist.hub.hub import hub_of, in_thread
 from kist.hub.v2 import blobs, lists, manifests, uploads
 
+log = logging.getLogger("kist.hub")
 Handler = Callable[..., Awaitable[Response]]
 _Methods = Mapping[str, tuple[Action, Handler]]
 
@@ -46,6 +48,11 @@ async def dispatch(request: Request) -> Response:
         response = await _dispatched(request, request.path_params.get("path", ""))
     except HubError as error:
         response = JSONResponse(error.body, error.status, error.headers)
+    except (BrokenOff, ClientDisconnect):
+        raise
+    except Exception:  # clients show an error body's words, and try again after a 5xx
+        log.exception("%s %s", request.method, request.url.path)
+        response = JSONResponse(HubError("UNKNOWN", "the registry failed; its log says why").body, 500)
     response.headers.update(API_HEADERS)
     return response
 
@@ -72,6 +79,10 @@ async def _dispatched(request: Request, path: str) -> Response:
         await in_thread(_permit, request, action, params["name"])
         return await handler(request, **params)
     raise HubError("NAME_UNKNOWN", "no such endpoint")
+
+
+async def wrong_method(request: Request, error: Exception) -> Response:
+    return JSONResponse(HubError("UNSUPPORTED").body, 405, API_HEADERS)
 
 
 def _wrong_method(allowed: tuple[str, ...]) -> HubError:
