@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 PY := .venv/bin/python
-.PHONY: help run stop test check fmt bench test-vm clean-root docs setup
+.PHONY: help run stop test check fmt bench test-vm clean-root docs setup screenshots
 
 help:           ## What there is
 	@grep -hE '^[a-z-]+: .*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /  make \1\t/' | expand -t 20
@@ -37,6 +37,10 @@ bench:          ## Every figure, the peers beside them where they are installed
 test-vm:        ## Kernel tests in virtual machines: cgroup v2, systemd, NFS, SELinux, …
 	@scripts/setup vm
 	@tests/vm/run
+
+screenshots:    ## Pictures of every page of the Hub, in both colour schemes, into ./screenshots
+	@scripts/setup test
+	@KIST_SCREENSHOTS=screenshots $(PY) -m pytest -n 0 tests/system/test_hub_gallery.py
 
 docs:           ## Write the generated pages anew
 	@$(PY) scripts/compatibility.py

@@ -132,6 +132,10 @@ class Accounts:
         token = _TOKEN.fullmatch(password)
         if token is not None:
             return self._by_token(name, token.group(1), token.group(2))
+        return self.by_password(name, password, origin)
+
+    def by_password(self, name: str, password: str, origin: str = "") -> User | None:
+        """As `sign_in`, but that no access token will do: what opens the pages, and changes the password."""
         self._check_tries(name, origin)
         found = self._kept.user(name)
         # An unknown name costs as much time as a known one: the answer's time tells nothing.

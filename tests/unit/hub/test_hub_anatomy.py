@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import re
 import tarfile
 from datetime import date
 
@@ -127,6 +128,14 @@ def test_markdown_does_no_harm(text: str) -> None:
     assert ' onmouseover="' not in html
 
 
+@pytest.mark.parametrize(("text", "tags"), [
+    ("# A\n## B\n# C", "343"), ("## A\n### B\n## C", "343"), ("# A\n#### B", "34"), ("### A\n# B\n## C", "334"),
+    ("###### A\nB\n---\n", "33"), ("# 1\n## 2\n### 3\n#### 4\n##### 5\n###### 6", "345666")])
+def test_headings_of_a_description_stand_below_the_pages_own_and_leave_no_level_out(text: str, tags: str) -> None:
+    html = str(markdown.render(text))
+    assert "".join(re.findall(r"<h(\d)>", html)) == "".join(re.findall(r"</h(\d)>", html)) == tags
+
+
 def test_markdown_does_its_work() -> None:
     html = markdown.render("# Title\n\n**bold** [link](https://example.com)\n\n|a|b|\n|-|-|\n|1|2|\n\n![logo](https://x/y.png)")
     assert "<h3>Title</h3>" in html
@@ -166,7 +175,7 @@ def test_numbers() -> None:
 
 def test_commands_read_as_in_the_dockerfile() -> None:
     assert readable_command('/bin/sh -c #(nop)  CMD ["sh"]') == 'CMD ["sh"]'
-    assert readable_command("RUN /bin/sh -c make # buildkit") == "RUN /bin/sh -c make"
+    assert readable_command("RUN /bin/sh -c make # buildkit") == "RUN make"
 
 
 def test_the_largest_come_first() -> None:

@@ -107,6 +107,7 @@ def test_descriptions_run_nothing(text: str) -> None:
 def test_a_description_of_brackets_comes_to_an_end() -> None:
     for text in ("[" * 50_000, "*a " * 50_000, "> " * 20_000, "`" * 50_000, "|" * 50_000, "<" * 50_000):
         assert len(str(markdown.render(text))) < 100 * len(text)
+    assert markdown.render("[" * 10_000_000) == markdown.render("[" * (64 << 10)), "is not read further than this"
 
 
 def test_an_index_that_names_itself_or_a_circle_is_shown(filled: Client, caplog: pytest.LogCaptureFixture) -> None:

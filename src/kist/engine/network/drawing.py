@@ -119,7 +119,7 @@ def _network(sheet: Sheet, network: Json) -> None:
     words = f"{network['Name']}: {network['Driver']}, {network['Outward']} outward"
     sheet.add(f'<path class="l" stroke="{colour}" d="M{x} {start:g}V{end:g}"><title>{escape(words)}</title></path>',
               f'<path class="p" stroke="{colour}" stroke-width="2.5" d="M{x} {y - 7}l7 7l-7 7l-7-7z"/>')
-    sheet.text(sheet.names_x, y, network["Name"], "b", f' style="fill:{colour}"')
+    sheet.text(sheet.names_x, y, network["Name"], "b")  # as legible as all text: line and mark have the colour
     sheet.text(sheet.addresses_x, y, netmap.subnets(network), "m")
     sheet.text(sheet.ports_x, y, netmap.notes(network), "m")
 

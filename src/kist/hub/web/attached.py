@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from urllib.parse import quote
 
 from starlette.requests import Request
@@ -16,8 +17,10 @@ from kist.hub.metadata import StoredManifest
 from kist.hub.v2.bodies import BlobResponse
 from kist.hub.web.read import parsed_manifest, readable
 from kist.hub.web.render import HEADERS
-from kist.oci.manifest import Manifest
+from kist.oci.digest import Digest
+from kist.oci.manifest import Index, Manifest
 
+IN_TOTO = "application/vnd.in-toto+json"
 MOST_ATTACHED, MOST_FILES = 50, 20
 #: What people call the kinds of artifacts; others are shown by their media type.
 KINDS = {
@@ -25,7 +28,7 @@ KINDS = {
     "application/vnd.cyclonedx+json": "Bill of materials (CycloneDX)",
     "application/vnd.dev.cosign.artifact.sig.v1+json": "Signature (cosign)",
     "application/vnd.cncf.notary.signature": "Signature (Notary)",
-    "application/vnd.in-toto+json": "Attestation (in-toto)",
+    IN_TOTO: "Attestation (in-toto)",
 }
 
 
@@ -39,14 +42,25 @@ class Attached:
     files: list[tuple[str, int]]  # name and bytes of each of its blobs
 
 
-def attachments(hub: Hub, name: str, stored: StoredManifest) -> list[Attached]:
+def attachments(
+    hub: Hub, name: str, subjects: Sequence[StoredManifest | None], proofs: Sequence[Digest] = ()
+) -> list[Attached]:
+    """What refers to the ``subjects`` (an image, the index that it is in), and the ``proofs`` that the index has."""
     found = []
-    for one in islice(hub.metadata.referrers(name, stored.digest), MOST_ATTACHED):
+    referring = chain.from_iterable(hub.metadata.referrers(name, one.digest) for one in subjects if one)
+    beside = (hub.metadata.manifest(name, digest) for digest in proofs)
+    for one in islice((one for one in chain(referring, beside) if one), MOST_ATTACHED):
         parsed = parsed_manifest(one)
         files = ([(_file_name(parsed, at, name), entry.size) for at, entry in enumerate(parsed.layers[:MOST_FILES])]
                  if isinstance(parsed, Manifest) else [])
-        found.append(Attached(one.digest, one.artifact_type or one.media_type, one.pushed, files))
+        found.append(Attached(one.digest, _kind(one, parsed), one.pushed, files))
     return found
+
+
+def _kind(stored: StoredManifest, parsed: Manifest | Index | None) -> str:
+    if isinstance(parsed, Manifest) and parsed.subject is None and parsed.layers:
+        return parsed.layers[0].media_type  # an attestation of BuildKit calls itself an image
+    return stored.artifact_type or stored.media_type
 
 
 async def download(request: Request, name: str, digest: str, number: str) -> Response:
@@ -56,7 +70,9 @@ async def download(request: Request, name: str, digest: str, number: str) -> Res
     stored = await in_thread(hub.content.manifest, name, names.digest(digest))
     parsed = parsed_manifest(stored)
     at = int(number) if number.isascii() and number.isdigit() and len(number) < 3 else -1
-    if not isinstance(parsed, Manifest) or parsed.subject is None or not 0 <= at < len(parsed.layers):
+    if not isinstance(parsed, Manifest) or not 0 <= at < len(parsed.layers):
+        raise HubError("BLOB_UNKNOWN")
+    if parsed.subject is None and parsed.layers[at].media_type != IN_TOTO:
         raise HubError("BLOB_UNKNOWN")
     entry = parsed.layers[at]
     size = await in_thread(hub.content.blob_size, name, entry.digest)
@@ -72,5 +88,5 @@ def _file_name(parsed: Manifest, at: int, name: str) -> str:
     if title.strip("."):
         return title[:100]
     kind = entry.media_type.partition("/")[2].partition(";")[0].replace("+", ".")
-    subject = parsed.subject.digest.partition(":")[2][:12] if parsed.subject else ""
-    return f"{name.rpartition('/')[2]}-{subject}.{kind}"
+    subject = "-" + parsed.subject.digest.partition(":")[2][:12] if parsed.subject else ""
+    return f"{name.rpartition('/')[2]}{subject}.{kind}"

@@ -17,13 +17,14 @@ from kist.hub.errors import HubError
 from kist.hub.hub import Hub, hub_of, in_thread
 from kist.hub.metadata import Repository, StoredManifest, Tag
 from kist.hub.search import PAGE, visible
-from kist.hub.web import plot
-from kist.hub.web.read import image_size, parsed_manifest, read_config, readable
+from kist.hub.web import markdown, plot
+from kist.hub.web.read import image_size, images_of, parsed_manifest, read_config, readable
 from kist.hub.web.render import form, moved, page
 from kist.oci.manifest import Index, Manifest
 
 FRONT = 6
 TAGS_PAGE = 50
+MOST_SEARCHED = 20_000  # tags looked through for some that have a word in their name
 PLOT_DAYS = 60
 
 
@@ -59,18 +60,18 @@ class TagRow:
 async def repository(request: Request, name: str) -> Response:
     hub = hub_of(request)
     found = await in_thread(readable, hub, request, name)
-    last = request.query_params.get("last", "")
-    tags = await in_thread(hub.metadata.tags, name, TAGS_PAGE + 1, last)
-    rows = await in_thread(tag_rows, hub, name, tags[:TAGS_PAGE])
+    last, wanted = request.query_params.get("last", ""), request.query_params.get("tag", "").strip()[:128]
+    tags, more = await in_thread(_tags, hub, name, wanted, last)
+    rows = await in_thread(tag_rows, hub, name, tags)
     today = datetime.fromtimestamp(hub.metadata.clock(), UTC).date()
     pulls, total = await in_thread(_pulls, hub, name, today)
     level = await in_thread(hub.access.level, request, name)
     return await page(
-        request, "repository.html", repository=found, rows=rows, first=not last,
-        more=tags[TAGS_PAGE - 1].name if tags[TAGS_PAGE:] else "", pulls=total, days=PLOT_DAYS, counts=pulls,
+        request, "repository.html", repository=found, rows=rows, first=not last, more=more, wanted=wanted, pulls=total,
+        days=PLOT_DAYS, counts=pulls, run=run_line(request.url.netloc, name, rows),
         since=_day(plot.days_until(today, PLOT_DAYS)[0]),
         plot=plot.bars(pulls, today, PLOT_DAYS),
-        may_admin=level >= Level.ADMIN and not hub.cache.upstream_of(name), run=_run_line(request, name, rows))
+        may_admin=level >= Level.ADMIN and not hub.cache.upstream_of(name))
 
 
 def _pulls(hub: Hub, name: str, today: date) -> tuple[dict[str, int], int]:
@@ -84,10 +85,37 @@ def _day(iso: str) -> str:
     return f"{found.day} {found:%b}"
 
 
-def _run_line(request: Request, name: str, rows: list[TagRow]) -> str:
-    tags = [row.tag.name for row in rows]
-    tag = "latest" if "latest" in tags or not tags else tags[-1]
-    return f"kist run {request.url.netloc}/{name}" + ("" if tag == "latest" else f":{tag}")
+def run_line(host: str, name: str, rows: list[TagRow]) -> str:
+    """What to type for it, with the tag "latest" or the last one; nothing where there is no tag to name."""
+    chosen = next((row for row in rows if row.tag.name == "latest"), rows[-1] if rows else None)
+    if chosen is None:
+        return ""
+    does = "oras pull" if chosen.kind == "artifact" else "kist run"
+    plain = chosen.tag.name == "latest" and chosen.kind != "artifact"
+    return f"{does} {host}/{name}" + ("" if plain else f":{chosen.tag.name}")
+
+
+def _tags(hub: Hub, name: str, wanted: str, last: str) -> tuple[list[Tag], str]:
+    """A page of the tags that have ``wanted`` in their name, after ``last``; the page's last name if there are more.
+
+    On the first page "latest" comes first, wherever its place is.
+    """
+    found: list[Tag] = []
+    at, seen = last, 0
+    while len(found) <= TAGS_PAGE and seen < MOST_SEARCHED:
+        step = hub.metadata.tags(name, TAGS_PAGE + 1 if not wanted else 1000, at)
+        found += [tag for tag in step if wanted.lower() in tag.name.lower()]
+        seen += len(step)
+        if not step or not wanted:
+            break
+        at = step[-1].name
+    page, more = found[:TAGS_PAGE], found[TAGS_PAGE - 1].name if found[TAGS_PAGE:] else ""
+    if not last and not wanted:
+        latest = hub.metadata.manifest_of_tag(name, "latest")
+        updated = hub.metadata.tag_updated(name, "latest")
+        if latest is not None and updated is not None:
+            page = [Tag("latest", latest.digest, updated), *(tag for tag in page if tag.name != "latest")]
+    return page, more
 
 
 def tag_rows(hub: Hub, name: str, tags: list[Tag]) -> list[TagRow]:
@@ -99,7 +127,7 @@ def _summary(hub: Hub, name: str, stored: StoredManifest | None) -> tuple[list[s
     if isinstance(parsed, Index):
         children = [parsed_manifest(hub.metadata.manifest(name, entry.digest)) for entry in parsed.manifests]
         sizes = [image_size(child) for child in children if isinstance(child, Manifest)]
-        return [str(entry.platform) for entry in parsed.manifests if entry.platform], max(sizes, default=0), "index"
+        return [str(entry.platform) for entry in images_of(parsed) if entry.platform], max(sizes, default=0), "index"
     if parsed is None or not parsed.is_image:
         return [], image_size(parsed) if parsed else 0, "artifact"
     return [platform] if (platform := _platform(hub, name, parsed)) else [], image_size(parsed), "image"
@@ -142,7 +170,7 @@ def _save(hub: Hub, name: str, fields: Mapping[str, str]) -> str:
         hub.access.accounts.grant(name, fields["user"].strip(), Level.parse(fields.get("level", "")))
         return f"/r/{quote(name)}/-/settings"
     summary = " ".join(fields.get("summary", "").split())[:200]
-    hub.metadata.describe(name, summary=summary, description=fields.get("description", "")[:256 << 10],
+    hub.metadata.describe(name, summary=summary, description=fields.get("description", "")[:markdown.LONGEST],
                           private="private" in fields, immutable="immutable" in fields)
     return f"/r/{quote(name)}"
 

@@ -15,8 +15,9 @@ from kist.hub.errors import HubError
 from kist.hub.hub import Hub, hub_of, in_thread
 from kist.hub.metadata import StoredManifest
 from kist.hub.web.attached import KINDS, attachments
-from kist.hub.web.read import image_size, parsed_manifest, read_config, readable
+from kist.hub.web.read import image_size, images_of, parsed_manifest, read_config, readable, subject_of_proof
 from kist.hub.web.render import page
+from kist.oci.digest import Digest
 from kist.oci.image import ImageConfig
 from kist.oci.manifest import Index, Manifest
 
@@ -58,6 +59,8 @@ class View:
     layers: list[LayerChanges | None]
     platforms: list[tuple[str, str]]  # (platform, digest) of the index that the reference names
     platform: str
+    index: StoredManifest | None  # which the reference names, where it is not the image itself
+    proofs: list[Digest]  # digests of what the index has beside the image: BuildKit's attestations
 
     @property
     def size(self) -> int:
@@ -81,7 +84,7 @@ async def image(request: Request, name: str, reference: str) -> Response:
     view = await hub.in_slow_thread(_view, hub, request, name, reference)
     tags = await in_thread(hub.metadata.tags, name, 200)
     largest = max((entry.size for entry in view.manifest.layers), default=0)
-    attached = await in_thread(attachments, hub, name, view.stored)
+    attached = await in_thread(attachments, hub, name, [view.stored, view.index], view.proofs)
     return await page(request, "image.html", name=name, view=view, steps=steps(view), largest=largest,
                       wasted=worst(view.known)[:WASTED], attached=attached, kinds=KINDS,
                       tags=[tag.name for tag in tags], facts=facts(view.config) if view.config else {})
@@ -122,8 +125,10 @@ def _view(hub: Hub, request: Request, name: str, reference: str) -> View:
     stored = hub.content.manifest(name, names.tag_or_digest(reference))
     parsed = parsed_manifest(stored)
     platforms: list[tuple[str, str]] = []
+    index, entries = None, []
     if isinstance(parsed, Index):
-        platforms = [(str(entry.platform or entry.digest[:19]), entry.digest) for entry in parsed.manifests]
+        index, entries = stored, parsed.manifests
+        platforms = [(str(entry.platform or entry.digest[:19]), entry.digest) for entry in images_of(parsed)]
         wanted = request.query_params.get("platform", "")
         digest = next((digest for label, digest in platforms if label == wanted), platforms[0][1] if platforms else "")
         stored = hub.content.manifest(name, digest)
@@ -133,7 +138,8 @@ def _view(hub: Hub, request: Request, name: str, reference: str) -> View:
     config = read_config(hub, name, parsed)
     own = str(config.platform) if config else ""
     platform = next((label for label, digest in platforms if digest == stored.digest), own)
-    return View(reference, stored, parsed, config, _dissected(hub, name, parsed), platforms, platform)
+    proofs = [entry.digest for entry in entries if subject_of_proof(entry) == stored.digest]
+    return View(reference, stored, parsed, config, _dissected(hub, name, parsed), platforms, platform, index, proofs)
 
 
 def _dissected(hub: Hub, name: str, parsed: Manifest) -> list[LayerChanges | None]:
@@ -173,6 +179,8 @@ def steps(view: View) -> list[Step]:
 def readable_command(text: str) -> str:
     """Without what builders wrap around a Dockerfile's line."""
     text = text.removeprefix("/bin/sh -c ").removeprefix("#(nop)").removesuffix("# buildkit").strip()
+    if text.startswith("RUN /bin/sh -c "):
+        text = "RUN " + text.removeprefix("RUN /bin/sh -c ")
     return " ".join(text.split())[:2000]
 
 

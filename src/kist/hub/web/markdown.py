@@ -7,6 +7,7 @@ were not chosen by us; images become links (a picture from elsewhere would tell 
 from __future__ import annotations
 
 from collections.abc import MutableMapping, Sequence
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,13 +16,25 @@ from markdown_it.renderer import RendererHTML
 from markdown_it.token import Token
 from markupsafe import Markup, escape
 
-LONGEST = 256 << 10
+#: Characters. A text of brackets alone costs a second or two of the parser for so many, once.
+LONGEST = 64 << 10
+LOWEST_HEADING = 3
 _SCHEMES = frozenset({"http", "https", "mailto", ""})
 
 
 def render(text: str) -> Markup:
     """HTML of a description; what is too long is cut."""
-    return Markup(_PARSER.render(text[:LONGEST]))
+    return _rendered(text[:LONGEST])
+
+
+@lru_cache(maxsize=32)
+def _rendered(text: str) -> Markup:
+    tokens = _PARSER.parse(text)
+    _place_headings(tokens)
+    for token in tokens:
+        if token.type in ("bullet_list_open", "ordered_list_open", "blockquote_open"):
+            token.attrSet("dir", "auto")  # which side its marks are on
+    return Markup(_PARSER.renderer.render(tokens, _PARSER.options, {}))
 
 
 def is_harmless(link: str) -> bool:
@@ -38,8 +51,7 @@ def _parser() -> MarkdownIt:
     parser.validateLink = is_harmless  # type: ignore[method-assign,assignment]
     parser.add_render_rule("link_open", _link_open)
     parser.add_render_rule("image", _image)
-    for level in ("heading_open", "heading_close"):
-        parser.add_render_rule(level, _heading)
+    parser.add_render_rule("th_open", _column)
     return parser
 
 
@@ -58,13 +70,22 @@ def _image(
     return f'<a href="{escape(source)}" rel="nofollow ugc noopener">{escape(words)}</a>'
 
 
-def _heading(
+def _column(
     self: RendererHTML, tokens: Sequence[Token], index: int, options: Any, env: MutableMapping[str, Any]
 ) -> str:
-    """Two levels down: the page has its own h1 and h2."""
-    token = tokens[index]
-    token.tag = f"h{min(int(token.tag[1]) + 2, 6)}"
+    tokens[index].attrSet("scope", "col")
     return self.renderToken(tokens, index, options, env)
+
+
+def _place_headings(tokens: Sequence[Token]) -> None:
+    """Below the page's own h2, and no level left out on the way down, whichever ones the author has taken."""
+    headings = [token for token in tokens if token.type in ("heading_open", "heading_close")]
+    used = sorted({token.tag for token in headings})
+    before = LOWEST_HEADING - 1
+    for token in headings:
+        if token.type == "heading_open":
+            before = min(LOWEST_HEADING + used.index(token.tag), before + 1, 6)
+        token.tag = f"h{before}"
 
 
 _PARSER = _parser()

@@ -15,6 +15,7 @@ from kist.hub.hub import hub_of, in_thread
 from kist.hub.web.render import form, moved, page
 
 _DAY = 86400.0
+TOO_MANY = "Too many wrong passwords. Wait some minutes, then try again."
 
 
 def _access(request: Request) -> AccountAccess:
@@ -35,19 +36,27 @@ async def sign_in(request: Request) -> Response:
         return await page(request, "signin.html", problem="", name="", target=target)
     fields = await form(request)
     name, password = fields.get("name", "")[:100], fields.get("password", "")
+    target = _own_path(fields.get("next", target))
+    status, problem = 401, "The name or the password is not right."
     try:
-        user = await in_thread(accounts.sign_in, name, password, request.client.host if request.client else "")
-        problem = "" if user else "The name or the password is not right."
+        user = await in_thread(accounts.by_password, name, password, _origin(request))
     except TooManyTries:
-        user, problem = None, "Too many wrong passwords. Wait some minutes, then try again."
-    if user is None or user.cap is not Level.ADMIN:  # a token that may only read must not open the settings
-        problem = problem or "An access token can't be used here."
-        return await page(request, "signin.html", 401, problem=problem, name=name, target=target)
+        user, status, problem = None, 429, TOO_MANY
+    if user is None:
+        if await in_thread(accounts.by_token, password):
+            problem = "An access token can't be used here: it is for docker login and machines."
+        answer = await page(request, "signin.html", status, problem=problem, name=name, target=target)
+        answer.headers.update({"Retry-After": "300"} if status == 429 else {})
+        return answer
     await in_thread(accounts.close_session, request.cookies.get(SESSION_COOKIE, ""))  # the one before is over
-    answer = moved(_own_path(fields.get("next", target)))
+    answer = moved(target)
     answer.set_cookie(SESSION_COOKIE, await in_thread(accounts.open_session, user), max_age=int(SESSION_LIFE),
                       httponly=True, samesite="lax", secure=request.url.scheme == "https")
     return answer
+
+
+def _origin(request: Request) -> str:
+    return request.client.host if request.client else ""
 
 
 async def sign_out(request: Request) -> Response:
@@ -68,15 +77,17 @@ async def settings(request: Request) -> Response:
     if request.method == "POST":
         fields = await form(request)
         try:
-            secret, done = await in_thread(_change, accounts, user, fields)
+            secret, done = await in_thread(_change, accounts, user, fields, _origin(request))
         except KistError as error:
             problem = str(error)
+        except TooManyTries:
+            problem = TOO_MANY
     return await page(request, "settings.html", 400 if problem else 200, user=user, secret=secret, problem=problem,
                       done=done, tokens=await in_thread(accounts.tokens, user),
                       organisations=await in_thread(accounts.organisations_of, user))
 
 
-def _change(accounts: Accounts, user: User, fields: Mapping[str, str]) -> tuple[str, str]:
+def _change(accounts: Accounts, user: User, fields: Mapping[str, str], origin: str) -> tuple[str, str]:
     """(a new token's secret, what was done)"""
     act = fields.get("act", "")
     if act == "add-token":
@@ -87,7 +98,7 @@ def _change(accounts: Accounts, user: User, fields: Mapping[str, str]) -> tuple[
         accounts.remove_token(user, fields.get("id", ""))
         return "", "The token is gone."
     if act == "password":
-        if accounts.sign_in(user.name, fields.get("old", "")) is None:
+        if accounts.by_password(user.name, fields.get("old", ""), origin) is None:
             raise InvalidParameter("The old password is not right.")
         accounts.set_password(user.name, fields.get("new", ""))
         return "", "The password is changed. Sign in again."

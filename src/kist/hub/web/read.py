@@ -11,7 +11,7 @@ from kist.hub.metadata import Repository, StoredManifest
 from kist.oci import image as images
 from kist.oci import manifest as manifests
 from kist.oci.image import ImageConfig
-from kist.oci.manifest import Index, Manifest
+from kist.oci.manifest import Descriptor, Index, Manifest
 
 
 def readable(hub: Hub, request: Request, name: str) -> Repository:
@@ -24,6 +24,18 @@ def readable(hub: Hub, request: Request, name: str) -> Repository:
 
 def parsed_manifest(stored: StoredManifest | None) -> Manifest | Index | None:
     return manifests.parse(stored.content, stored.media_type) if stored else None
+
+
+def subject_of_proof(entry: Descriptor) -> str:
+    """Of which image of the same index this entry is BuildKit's attestation; "" for an image."""
+    found = entry.annotations or {}
+    is_proof = found.get("vnd.docker.reference.type") == "attestation-manifest"
+    return found.get("vnd.docker.reference.digest", "?") if is_proof else ""
+
+
+def images_of(index: Index) -> list[Descriptor]:
+    """What an index is for: its entries without those that say something about others."""
+    return [entry for entry in index.manifests if not subject_of_proof(entry)]
 
 
 def image_size(parsed: Manifest) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import re
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -23,6 +24,9 @@ from kist.hub.web import markdown
 
 FOLDER = Path(__file__).parent
 MAX_FORM = 512 << 10
+#: Control characters, line separators, marks and overrides of direction, and others without a width; what joins letters
+#: (U+200C, U+200D) is part of words.
+_UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]")
 # Nothing from elsewhere, nothing inline: a description can't run anything even if the renderer had a hole.
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; "
@@ -69,6 +73,11 @@ def mode(bits: int) -> str:
     return "".join(letter if bits >> (8 - place) & 1 else "-" for place, letter in enumerate("rwxrwxrwx"))
 
 
+def plain(text: str) -> str:
+    """Strangers' text with what can't be seen, or turns the line around, written out (``\\x1b``, ``\\u202e``)."""
+    return _UNSEEN.sub(lambda found: found.group().encode("unicode_escape").decode("ascii"), text)
+
+
 def percent(part: float, whole: float) -> str:
     return f"{100 * part / whole:.1f} %" if whole else "0 %"
 
@@ -79,7 +88,7 @@ def percent(part: float, whole: float) -> str:
 def _environment() -> Environment:
     environment = Environment(loader=FileSystemLoader(FOLDER / "templates"), autoescape=True, trim_blocks=True,
                               lstrip_blocks=True, undefined=StrictUndefined)
-    environment.filters.update(size=size, number=number, ago=ago, stamp=stamp, short=short, mode=mode,
+    environment.filters.update(size=size, number=number, ago=ago, stamp=stamp, short=short, mode=mode, plain=plain,
                                markdown=markdown.render, path=lambda text: quote(text, safe="/:"))
     environment.globals.update(percent=percent)
     return environment
@@ -102,10 +111,18 @@ async def page(request: Request, template: str, status: int = 200, **values: Any
 
 async def error_page(request: Request, error: HubError) -> Response:
     """Where somebody could sign in to see more, the page says so."""
-    titles = {401: "Sign in to see this", 403: "Not allowed", 404: "Not found", 405: "Not possible"}
-    words = "It may also be private." if error.status == 404 else error.message
-    return await page(request, "error.html", error.status, title=titles.get(error.status, "That did not work"),
-                      words=words)
+    words = _WORDS.get(error.status, error.message)
+    words = words[:1].upper() + words[1:] + ("" if words.endswith((".", "?", "!")) else ".")
+    answer = await page(request, "error.html", error.status, title=_TITLES.get(error.status, "That did not work"),
+                        words=words, number=error.status)
+    answer.headers.update(error.headers)
+    return answer
+
+
+_TITLES = {401: "Sign in to see this", 403: "Not allowed", 404: "Not found", 405: "Not possible", 413: "Too large",
+           429: "Too many tries", 500: "Something broke", 503: "Not now"}
+_WORDS = {404: "There is nothing here by that name. It may also be private.",
+          500: "This is our fault, not yours. It is in the Hub's log; trying again may help."}
 
 
 def moved(target: str) -> Response:

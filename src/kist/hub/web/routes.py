@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Awaitable, Callable
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from kist.hub import search
-from kist.hub.errors import HubError
+from kist.hub.errors import BrokenOff, HubError
 from kist.hub.web import attached, browse, image, networks, people
 from kist.hub.web.render import FOLDER, error_page
 
+log = logging.getLogger("kist.hub")
 Page = Callable[..., Awaitable[Response]]
 _BOTH = ["GET", "POST"]
 #: Below /r/: pattern → page, and whether it takes forms.
@@ -36,6 +38,11 @@ def guarded(handler: Page) -> Page:
             return await handler(request)
         except HubError as error:
             return await error_page(request, error)
+        except (BrokenOff, ClientDisconnect):
+            raise
+        except Exception:
+            log.exception("%s %s", request.method, request.url.path)
+            return await error_page(request, HubError("UNKNOWN"))
     return run
 
 

@@ -1,4 +1,13 @@
-// Copy buttons are the only thing here: every page works without scripts.
+// Copy buttons, and what scrolls sideways for the keyboard: every page works without scripts.
+function reachable() {
+  for (const one of document.querySelectorAll(".scroll, .prose pre, .prose table, .empty pre")) {
+    if (one.scrollWidth > one.clientWidth + 1) one.tabIndex = 0;
+    else one.removeAttribute("tabindex");
+  }
+}
+reachable();
+addEventListener("resize", reachable);
+addEventListener("load", reachable);  // pictures have their size by then
 for (const button of document.querySelectorAll("button[data-copy]")) {
   if (!navigator.clipboard) continue;
   const label = button.ariaLabel;
