@@ -19,6 +19,9 @@ from support.hub import Hub, fill, free_port
 from support.processes import ENVIRONMENT, PYTHON
 from system.test_cli_run import Terminal
 
+# The hooks of a builder who isn't root, whose files mmdebstrap fetches. They work for root as well.
+_USERS_HOOKS = ("import sys; from kist.hub.library import __main__, debian; "
+                "debian._way = lambda: debian._AS_USER; sys.exit(__main__.main())")
 BIG = ("debian", "nginx", "node", "postgres", "python", "redis")
 
 
@@ -72,13 +75,14 @@ def _until(try_it: Callable[[], bool], words: Callable[[], str], seconds: float 
         time.sleep(0.2)
 
 
-@pytest.mark.parametrize("name", ["redis", "kist/base"])
+@pytest.mark.parametrize(("name", "program"), [("redis", ["-c", _USERS_HOOKS]),
+                                               ("kist/base", ["-m", "kist.hub.library"])])
 def test_built_again_from_the_lock_elsewhere_it_is_the_same_image(
-        full_hub: Hub, shared_folder: Path, tmp_path: Path, name: str) -> None:
+        full_hub: Hub, shared_folder: Path, tmp_path: Path, name: str, program: list[str]) -> None:
     """debian below redis as well; on a machine of another name, place and mask, without asking the mirror."""
     repository = load_all()[name].repository
     where = {**ENVIRONMENT, "TZ": "Pacific/Auckland", "LC_ALL": "C", "HOME": "/nonexistent", "USER": "somebody"}
-    build = [PYTHON, "-m", "kist.hub.library", "build", "--data", str(tmp_path / "data"), "--archives",
+    build = [PYTHON, *program, "build", "--data", str(tmp_path / "data"), "--archives",
              str(shared_folder / "archives"), "--lock", str(shared_folder / "packages.lock"), name]
     elsewhere = ["unshare", "--uts", "--net", "sh", "-c", 'hostname elsewhere; umask 077; exec "$@"', "-"]
     done = subprocess.run([*elsewhere, *build], env=where, cwd="/", capture_output=True, text=True, check=False)

@@ -5,11 +5,13 @@ Nothing of a package is executed on the host (`mmdebstrap` runs the maintainer s
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from kist.errors import EngineFailure, Unavailable
 from kist.hub.library.programs import need, run
@@ -44,6 +46,32 @@ def control(deb: Path) -> str:
 _CACHE = "/var/cache/apt/archives"
 
 
+class _Way(NamedTuple):
+    """Hooks by which files get into the root and out of it: {0} is the source, {1} the target."""
+
+    upload: str
+    unpack: str
+    packages_in: str
+    packages_out: str
+
+
+_DEBS = "-maxdepth 1 -name '*.deb' ! -name '.*'"
+#: A hook of root's opens the files itself.
+_AS_ROOT = _Way(
+    upload='cat {0} >"$1"{1}',
+    unpack='tar --directory "$1" --numeric-owner --xattrs --xattrs-include=\'*\' --extract --file {0}',
+    packages_in=f'find {{0}} {_DEBS} -exec cp --target-directory "$1"{{1}} {{{{}}}} +',
+    packages_out=f'find "$1"{{0}} {_DEBS} -exec mv --target-directory {{1}} {{{{}}}} +',
+)
+#: In a user namespace it can't. mmdebstrap's own words have its parent do it, a round trip for each 4 KiB.
+_AS_USER = _Way(upload="upload {0} {1}", unpack="tar-in {0} /", packages_in="sync-in {0} {1}",
+                packages_out="sync-out {0} {1}")
+
+
+def _way() -> _Way:
+    return _AS_USER if os.geteuid() else _AS_ROOT
+
+
 @dataclass(frozen=True)
 class Supply:
     """What a root is made from: lines of a sources.list, and package files that are ``kept`` for the next build.
@@ -61,7 +89,7 @@ def bootstrap(out: Path, supply: Supply) -> None:
     """Writes a minimal Debian root as a tar."""
     public = out.with_suffix(".public.list")
     public.write_text(_public_sources(supply.suite))
-    after = [f"upload {shlex.quote(str(public))} /etc/apt/sources.list"]
+    after = [_way().upload.format(shlex.quote(str(public)), "/etc/apt/sources.list")]
     _mmdebstrap(out, supply, ("--variant=minbase",), before=[], after=after)
 
 
@@ -81,7 +109,7 @@ def install(
              '-oDPkg::Chroot-Directory="$1" -oAPT::Keep-Downloaded-Packages=true -oDpkg::Use-Pty=0',
              'mv "$1"/etc/apt/sources.list.kept "$1"/etc/apt/sources.list']
     _mmdebstrap(out, supply, ("--variant=custom", "--aptopt=APT::Install-Recommends false"),
-                before=[f"tar-in {shlex.quote(str(base))} /", _script(begin)], after=[_script(after)])
+                before=[_way().unpack.format(shlex.quote(str(base))), _script(begin)], after=[_script(after)])
 
 
 def _add_user(user: User) -> list[str]:
@@ -97,7 +125,6 @@ def _script(lines: Sequence[str]) -> str:
 def _mmdebstrap(
     out: Path, supply: Supply, options: Sequence[str], *, before: Sequence[str], after: Sequence[str]
 ) -> None:
-    """Hooks reach files outside by mmdebstrap's own words only: where it isn't root, they can't open them."""
     listed = out.with_suffix(".sources.list")
     listed.write_text("".join(f"{line}\n" for line in supply.sources))
     setup, customize = [*before, f'mkdir -p "$1"{_CACHE}/partial; true'], [*after]
@@ -106,8 +133,8 @@ def _mmdebstrap(
         # Package files from an earlier build: apt checks their digests before it takes them.
         supply.kept.mkdir(parents=True, exist_ok=True)
         used.mkdir(exist_ok=True)
-        setup.append(f"sync-in {shlex.quote(str(supply.kept))} {_CACHE}")
-        customize.append(f"sync-out {_CACHE} {shlex.quote(str(used))}")
+        setup.append(_way().packages_in.format(shlex.quote(str(supply.kept)), _CACHE))
+        customize.append(_way().packages_out.format(_CACHE, shlex.quote(str(used))))
     forget = ['rm -f "$1"/etc/apt/sources.list.d/0000* "$1"/etc/dpkg/dpkg.cfg.d/99mmdebstrap',
               'rm -f "$1"/etc/apt/apt.conf.d/99mmdebstrap']
     customize.append(_script(forget))
