@@ -102,9 +102,10 @@ def test_the_map_of_the_engines_networks(daemon: Daemon, browser: Browser, tmp_p
         for scheme, width in (("light", 1280), ("dark", 390)):
             browser.look(scheme, width)
             browser.go(f"{hub.url}/networks")
-            assert ["one", "two", "network back"] in browser.script(
+            rows = browser.script(
                 "return [...document.querySelectorAll('tbody tr')].map((row) => [...row.cells].map((c) => c.innerText))"
             )
+            assert ["one", "two", "network back"] in rows, browser.script("return document.documentElement.innerText")
             assert browser.script("return document.querySelector('.map img').naturalWidth") > 300, "it is drawn"
             assert browser.faults() == []
         assert [line for line in browser.complaints() if "404" not in line] == []
