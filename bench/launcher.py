@@ -198,11 +198,13 @@ async def main(reps: int) -> None:
             await soon(lambda: len(children.read_text().split()) >= STOCK)
         show("launcher ready", ready)
         shop = Workshop(place, make_rootfs(place / "rootfs"), launcher)
-        await starts(shop, reps)
-        await execs(shop, reps)
-        await streams(shop)
-        await memory(shop)
-        await shop.close()
+        try:
+            await starts(shop, reps)
+            await execs(shop, reps)
+            await streams(shop)
+            await memory(shop)
+        finally:
+            await shop.close()
         print((place / "launcher.log").read_text(), end="")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import shutil
 import socket
 import time
@@ -13,7 +14,10 @@ from typing import Any
 
 from kist.api.frames import FrameDecoder
 from kist.launcher.client import AttachRequest, Launcher, MonitorLink, StartRequest, cleanup
+from support.processes import kill_and_wait
 
+CGROUPS = Path("/sys/fs/cgroup")
+PARENT = "kist-launcher-"  # then the number of the process whose it is, and more
 BUSYBOX = "/bin/busybox"
 APPLETS = ("cat", "dd", "echo", "false", "head", "kill", "ls", "printf", "seq", "sh", "sleep", "stty", "tail",
            "test", "true", "tty", "wc", "yes")
@@ -36,6 +40,26 @@ def process(*args: str, terminal: bool = False) -> dict[str, Any]:
             **({"consoleSize": {"height": 33, "width": 77}} if terminal else {})}
 
 
+def remove_orphans() -> None:
+    """The control groups of a test process (or a bench) that was killed."""
+    for parent in [*CGROUPS.glob(f"*/{PARENT}*"), *CGROUPS.glob(f"{PARENT}*")]:
+        owner, named, _ = parent.name.removeprefix(PARENT).partition("-")
+        if named and not Path("/proc", owner).exists():
+            remove_group(parent)
+
+
+def remove_group(group: Path) -> None:
+    """With all that is in it, processes too."""
+    try:
+        for child in filter(Path.is_dir, group.iterdir()):
+            remove_group(child)
+        for pid in (group / "cgroup.procs").read_text().split():
+            kill_and_wait(int(pid))
+        group.rmdir()
+    except FileNotFoundError:  # another process of the tests did it
+        pass
+
+
 class House:
     """Makes containers in one place; remembers them, so that none is left."""
 
@@ -44,7 +68,8 @@ class House:
         self.rootfs = rootfs
         self.launcher = launcher
         self.links: list[MonitorLink] = []
-        self.parent = f"/kist-launcher-{uuid.uuid4().hex[:8]}"
+        remove_orphans()
+        self.parent = f"/{PARENT}{os.getpid()}-{uuid.uuid4().hex[:8]}"
 
     def request(self, *args: str, terminal: bool = False, driver: str = "json-file", resources: Any = None,
                 **options: Any) -> StartRequest:
@@ -89,24 +114,25 @@ class House:
 
     def _parents(self) -> list[Path]:
         name = self.parent[1:]
-        return [path for path in [*Path("/sys/fs/cgroup").glob(f"*/{name}"), Path("/sys/fs/cgroup", name)]
-                if path.is_dir()]
+        return [path for path in [*CGROUPS.glob(f"*/{name}"), CGROUPS / name] if path.is_dir()]
 
     async def close(self) -> None:
-        for link in self.links:
-            if not link.exited.done():
-                try:
-                    await link.kill(9)
-                    await asyncio.wait_for(link.exited, 10)
-                except OSError:
-                    pass
-            link.close()
-        for run in (self.place / "run").glob("*/state.json"):
-            cleanup(str(run.parent))
-        await self.launcher.close()
-        assert self.cgroups() == []
-        for path in self._parents():
-            path.rmdir()
+        try:
+            for link in self.links:
+                if not link.exited.done():
+                    try:
+                        await link.kill(9)
+                        await asyncio.wait_for(link.exited, 10)
+                    except OSError:
+                        pass
+                link.close()
+            for run in (self.place / "run").glob("*/state.json"):
+                cleanup(str(run.parent))
+            await self.launcher.close()
+            assert self.cgroups() == []
+        finally:
+            for parent in self._parents():
+                remove_group(parent)
 
 
 class Client:

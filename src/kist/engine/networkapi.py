@@ -13,7 +13,6 @@ from kist.api import bodies
 from kist.api.options import Filters
 from kist.engine import rates, selection, times
 from kist.engine.container import Container
-from kist.engine.network import drawing
 from kist.engine.network.addressing import check_endpoint
 from kist.engine.network.networks import Networks
 from kist.engine.parts import Parts
@@ -46,6 +45,8 @@ class NetworkApi:
         return await self._networks.map(names)
 
     async def map_as_svg(self, names: Iterable[str] = ()) -> str:
+        from kist.engine.network import drawing  # half a megabyte (html's entities), and few ask
+
         return drawing.svg(await self._networks.map(names))
 
     async def create(self, body: bodies.NetworkCreate) -> Json:

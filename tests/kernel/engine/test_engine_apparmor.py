@@ -5,33 +5,17 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from kist.engine import apparmor
-from support.box import import_box
 from support.daemon import Daemon
 
 RUN = ("run", "--rm", "--network", "none")
 CURRENT = ("box", "cat", "/proc/self/attr/current")
 here = pytest.mark.skipif(not Path(apparmor.KERNEL).is_dir() or not shutil.which(apparmor.PARSER, path=apparmor.PLACES),
                           reason="no AppArmor here")
-
-
-@pytest.fixture(scope="module")
-def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    running = Daemon(tmp_path_factory.mktemp("kist"))
-    import_box(running)
-    yield running
-    running.close()
-
-
-@pytest.fixture
-def daemon(machine: Daemon) -> Iterator[Daemon]:
-    yield machine
-    machine.clean()
 
 
 @here

@@ -6,12 +6,10 @@ No network and nothing but busybox is needed. What a limit has become is read fr
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from support.box import import_box
 from support.daemon import Daemon
 from support.groups import V2
 
@@ -27,20 +25,6 @@ LIMITS = [
     ("--cpu-shares=512", "cpu.weight", None, "cpu/cpu.shares", "512"),
     ("--cpuset-cpus=0", "cpuset.cpus", "0", "cpuset/cpuset.cpus", "0"),
 ]
-
-
-@pytest.fixture(scope="module")
-def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    running = Daemon(tmp_path_factory.mktemp("kist"))
-    import_box(running)
-    yield running
-    running.close()
-
-
-@pytest.fixture
-def daemon(machine: Daemon) -> Iterator[Daemon]:
-    yield machine
-    machine.clean()
 
 
 def seen(daemon: Daemon, name: str, v2: str, v1: str) -> str:

@@ -9,21 +9,12 @@ from pathlib import Path
 import pytest
 
 from support import fileservers
-from support.box import import_box
 from support.daemon import Daemon
 from support.groups import MACHINE
 
 SERVED = MACHINE == "files"
 NFS = ("-o", "type=nfs", "-o", "o=addr=localhost,vers=4.2,rw,soft,timeo=50,retrans=1", "-o", "device=:/")
 CIFS = ("-o", "type=cifs", "-o", "o=username=kist,password=secret,vers=3.1.1,uid=1000", "-o", "device=//localhost/box")
-
-
-@pytest.fixture(scope="module")
-def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    running = Daemon(tmp_path_factory.mktemp("kist"))
-    import_box(running)
-    yield running
-    running.close()
 
 
 @pytest.fixture

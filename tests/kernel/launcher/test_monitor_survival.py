@@ -13,7 +13,7 @@ from pathlib import Path
 
 from kist.launcher.client import Launcher, MonitorLink, StartRequest, read_exit
 from kist.launcher.server import STOCK
-from support.monitors import Client, House, alive, process, soon
+from support.monitors import CGROUPS, PARENT, Client, House, alive, process, remove_orphans, soon
 
 SERVER = """
 import asyncio, json, sys
@@ -175,3 +175,19 @@ async def test_a_killed_idle_creator_takes_its_monitor_along_and_both_are_replac
     await soon(lambda: monitor not in pairs() and len(pairs()) == STOCK)
     link = await house.start("sh", "-c", "exit 3")
     assert (await link.exited).status == 3
+
+
+async def test_the_groups_of_a_killed_test_process_go_with_the_next_one(house: House) -> None:
+    """The tests' own, known by their names."""
+    sleeper = subprocess.Popen(["sleep", "100"])
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    hierarchy = next(path for path in (CGROUPS / "pids", CGROUPS) if (path / "cgroup.procs").exists())
+    left = hierarchy / f"{PARENT}{gone.pid}-left/container"
+    left.mkdir(parents=True)
+    (left / "cgroup.procs").write_text(str(sleeper.pid))
+    living = await house.start("sleep", "100")
+    remove_orphans()
+    assert not left.parent.exists()
+    assert sleeper.wait(10) == -signal.SIGKILL
+    assert await living.pids()
