@@ -153,7 +153,8 @@ def _parser() -> argparse.ArgumentParser:
     _verb(repo, "list", _repo_list)
     collect = nouns.add_parser("gc")
     collect.set_defaults(run=_gc)
-    collect.add_argument("--grace", type=float, default=gc.GRACE, metavar="SECONDS")
+    collect.add_argument("--grace", type=float, default=gc.GRACE, metavar="SECONDS",
+                         help="leave what pushes have relied on for so long (3600); with 0 let nobody push meanwhile")
     collect.add_argument("--untagged", action="store_true", help="also manifests without a tag that nothing names")
     copy = nouns.add_parser("backup")
     copy.set_defaults(run=_backup)

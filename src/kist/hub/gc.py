@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kist.hub.content import Content
+from kist.hub.content import RENEW_AFTER, Content
 
 GRACE = 3600.0  # seconds
 
@@ -36,7 +36,8 @@ def collect(content: Content, *, grace: float = GRACE, untagged: bool = False) -
     limit = content.metadata.clock() - grace
     if untagged:
         swept.manifests = _drop_untagged(content, limit)
-    swept.links = content.metadata.drop_links(limit)
+    # A lease is as old as its last renewal, and younger ones than this are not renewed (content.py).
+    swept.links = content.metadata.drop_links(limit - RENEW_AFTER if grace > 0 else limit)
     _remove_doomed(content, swept)
     _remove_strays(content, limit, swept)
     return swept

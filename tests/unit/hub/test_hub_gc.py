@@ -10,7 +10,7 @@ import pytest
 from kist.hub import gc
 from kist.hub.app import open_content
 from kist.hub.blobs import MemoryBlobs
-from kist.hub.content import Content
+from kist.hub.content import RENEW_AFTER, Content
 from kist.hub.memory_metadata import MemoryMetadata
 from kist.oci.digest import Digest
 from unit.hub.images import MANIFEST, Image, sha256
@@ -67,7 +67,7 @@ def test_what_nothing_names_goes_after_the_grace(content: Content, clock: Clock)
     put_image(content, "app", other, "v2")
     content.delete_manifest("app", image.digest)
     assert gc.collect(content) == gc.Swept()
-    clock.now += gc.GRACE + 1
+    clock.now += gc.GRACE + RENEW_AFTER + 1
     swept = gc.collect(content)
     assert (swept.links, swept.blobs, swept.bytes) == (1, 1, len(b"only here"))
     assert not has(content, b"only here")
@@ -80,7 +80,7 @@ def test_another_repository_keeps_it(content: Content, clock: Clock) -> None:
     put_image(content, "one", image, "v1")
     put_image(content, "two", image, "v1")
     content.delete_manifest("one", image.digest)
-    clock.now += gc.GRACE + 1
+    clock.now += gc.GRACE + RENEW_AFTER + 1
     assert gc.collect(content).blobs == 0
     assert content.metadata.linked_size("one", Digest(sha256(image.layers[0]))) is None
     assert content.metadata.linked_size("two", Digest(sha256(image.layers[0]))) is not None
@@ -110,13 +110,28 @@ def test_a_push_in_progress_is_not_eaten(content: Content, clock: Clock, relies:
     assert has(content, image.layers[0])
 
 
+@pytest.mark.parametrize("grace", [60.0, gc.GRACE])
+def test_nor_is_one_that_relies_on_what_was_pushed_a_little_before(
+    content: Content, clock: Clock, grace: float
+) -> None:
+    image = Image()
+    for data in (image.config, *image.layers):
+        put_blob(content, "app", data)
+    clock.now += RENEW_AFTER - 1  # too young a lease to be renewed on disk
+    for data in (image.config, *image.layers):
+        content.blob_size("app", Digest(sha256(data)), for_push=True)
+    clock.now += grace - 1
+    assert gc.collect(content, grace=grace).blobs == 0
+    content.put_manifest("app", "v1", image.manifest, MANIFEST)
+
+
 def test_untagged_manifests_only_if_asked_for(content: Content, clock: Clock) -> None:
     old, new = Image([b"old"]), Image([b"new"])
     put_image(content, "app", old, "v1")
     put_image(content, "app", new, "v1")
     signature = Image([b"signature"], more={"subject": new.descriptor})
     put_image(content, "app", signature, signature.digest)
-    clock.now += gc.GRACE + 1
+    clock.now += gc.GRACE + RENEW_AFTER + 1
     assert gc.collect(content).manifests == 0
     swept = gc.collect(content, untagged=True)
     assert (swept.manifests, swept.blobs) == (1, 1)
