@@ -128,6 +128,7 @@ class Register:
 
     def __init__(self) -> None:
         self.by_id: dict[str, Container] = {}
+        self.linking: dict[str, Container] = {}  # those that were made with links: a start looks at them, not at all
         self._ids: dict[str, str] = {}
 
     def get(self, ref: str) -> Container:
@@ -157,10 +158,13 @@ class Register:
 
     def add(self, container: Container) -> None:
         self.by_id[container.id] = container
+        if container.record.host["Links"]:
+            self.linking[container.id] = container
         self._ids[container.name] = container.id
 
     def discard(self, container: Container) -> None:
         self.by_id.pop(container.id, None)
+        self.linking.pop(container.id, None)
         self.release(container.name, container.id)
 
     def all(self) -> list[Container]:

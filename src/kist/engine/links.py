@@ -80,7 +80,7 @@ def _name(identity: str, register: Register) -> str:
 def names(register: Register) -> dict[str, list[str]]:
     """The further names of all containers: `/web/alias` is one of db's."""
     found: dict[str, list[str]] = {}
-    for parent in register.all():
+    for parent in register.linking.values():
         for identity, alias in _of(parent.record):
             found.setdefault(identity, []).append(f"/{parent.name}/{alias}")
     return found
@@ -134,7 +134,7 @@ def _names(alias: str, child: Container) -> str:
 
 def moved(child: Container, register: Register) -> list[tuple[Container, str, list[str]]]:
     """A container has started: (who runs and is linked to it, the names it has there, its addresses now)."""
-    return [(parent, _names(alias, child), _addresses(child)) for parent in register.all() if parent.alive
+    return [(parent, _names(alias, child), _addresses(child)) for parent in register.linking.values() if parent.alive
             for identity, alias in _of(parent.record) if identity == child.id]
 
 

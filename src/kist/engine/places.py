@@ -22,7 +22,7 @@ import msgspec
 
 from kist.engine.config import Config
 from kist.engine.records import ContainerRecord
-from kist.linux import mount
+from kist.linux import inode_flags, mount
 from kist.store.trash import Trash
 
 Json = dict[str, Any]
@@ -40,6 +40,11 @@ class Places:
             os.makedirs(path, 0o711, exist_ok=True)
         for path in (self.containers, self.runs, self.root, config.volumes_dir):
             os.makedirs(path, 0o711, exist_ok=True)
+        for path in (self.containers, self.runs):
+            # Each container's directory in another part of the disk, as the store's layers are (store/layers.py): ext4
+            # would put all of them into one, where without a journal each new file then steps over all inodes that were
+            # freed there in the last minutes. The last of 500 starts took 1.6 times as long as the first.
+            inode_flags.add(path, inode_flags.FS_TOPDIR_FL)
         self.trash = Trash(os.path.join(config.data, "containers.trash"))
 
     def data_dir(self, container_id: str) -> str:

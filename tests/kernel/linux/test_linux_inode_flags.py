@@ -5,10 +5,13 @@ from __future__ import annotations
 import fcntl
 import os
 import struct
+import tempfile
 from pathlib import Path
 
 import pytest
 
+from kist.engine.config import Config
+from kist.engine.places import Places
 from kist.linux import inode_flags
 from kist.store.store import Store
 
@@ -41,3 +44,17 @@ def test_layers_begin_in_parts_of_the_disk_of_their_own(tmp_path: Path) -> None:
     with Store.open(str(tmp_path / "data")):
         assert flags(tmp_path / "data/staging") & inode_flags.FS_TOPDIR_FL
         assert not flags(tmp_path / "data/layers") & inode_flags.FS_TOPDIR_FL
+
+
+def test_containers_begin_in_parts_of_the_disk_of_their_own(tmp_path: Path) -> None:
+    if not inode_flags.add(str(tmp_path), inode_flags.FS_TOPDIR_FL):
+        pytest.skip("the tests' file system has no such flag")
+    places = Places(Config(data=str(tmp_path / "data"), run=str(tmp_path / "run")))
+    for path in (places.containers, places.runs):
+        assert flags(Path(path)) & inode_flags.FS_TOPDIR_FL
+        assert os.stat(path).st_mode & 0o777 == 0o711
+
+
+def test_a_run_directory_in_memory_takes_no_hint(tmp_path: Path) -> None:
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as memory:
+        Places(Config(data=str(tmp_path / "data"), run=memory))

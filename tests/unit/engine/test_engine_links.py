@@ -107,6 +107,17 @@ def test_hosts_follow_another_address() -> None:
     assert found == "127.0.0.1\tlocalhost\n10.88.0.9\tdata dbhost db\n10.88.0.2\tdata\nfd00::9\tdata dbhost db\n"
 
 
+async def test_who_is_told_of_another_address() -> None:
+    db, other = container("db", ip="10.88.0.9"), container("x", ip="10.88.0.3")
+    web = container("web", ip="10.88.0.2", links_=[f"{db.id}:data", f"{other.id}:more"])
+    known = register(db, other, container("alone", ip="10.88.0.4"), web, container("off", links_=[f"{db.id}:data"]))
+    assert links.moved(db, known) == [(web, "data dbhost db", ["10.88.0.9"])]
+    assert links.moved(web, known) == []
+    known.discard(web)
+    assert links.moved(db, known) == []
+    assert links.names(known) == {db.id: ["/off/data"]}
+
+
 async def test_unlink() -> None:
     web = container("web", links_=["x:data", "y:more"])
     known = register(web)
