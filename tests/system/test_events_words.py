@@ -110,14 +110,16 @@ def test_replay_goes_on_where_another_server_was(make_daemon: Callable[[], Daemo
     """Also what happened while there was none is told, at its own time and in its place."""
     daemon = make_daemon()
     since = time.time()
-    daemon.ok("run", "-d", "--name", "box", "busybox", "sh", "-c", "trap 'exit 7' TERM; while :; do sleep 0.05; done")
+    id = daemon.ok("run", "-d", "--name", "box", "busybox", "sh", "-c",
+                   "trap 'exit 7' TERM; while :; do sleep 0.05; done")
+    recorded = daemon.data / "containers" / id / "exit.json"
     pid = int(daemon.ok("inspect", "-f", "{{.State.Pid}}", "box"))
     before = events(daemon, since)
     daemon.kill()
     ended = time.time()
     os.kill(pid, signal.SIGTERM)
     give_up = time.monotonic() + 20
-    while Path(f"/proc/{pid}").exists() and time.monotonic() < give_up:
+    while not recorded.exists() and time.monotonic() < give_up:
         time.sleep(0.02)
     restarted = time.time()
     daemon.start()
