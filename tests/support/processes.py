@@ -57,8 +57,13 @@ def kill_and_wait(pid: int, timeout: float = 15) -> None:
 
 
 def read_ready(descriptor: int, process: subprocess.Popen[bytes], timeout: float, log: Path) -> None:
-    """Waits for the one byte that a server writes to its ready descriptor."""
+    """Waits for the one byte that a server writes to its ready descriptor. One that doesn't is ended: nobody else would
+    do it, and what it is so busy with may be what keeps the next one from starting."""
     ready, _, _ = select.select([descriptor], [], [], timeout)
     byte = os.read(descriptor, 1) if ready else b""
     os.close(descriptor)
-    assert byte, f"no server within {timeout} s (status {process.poll()}):\n{log.read_text(errors='replace')[-4000:]}"
+    if not byte:
+        status = process.poll()
+        process.kill()
+        process.wait(15)
+        raise AssertionError(f"no server within {timeout} s (status {status}):\n{log.read_text(errors='replace')[-4000:]}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 
 from kist.cli.container_body import BadValue, environment, part
+from kist.cli.labels import labels
 from kist.cli.values import integer, size
 
 TYPE_CHECKING = False
@@ -177,7 +178,7 @@ def device_byte_rates(values: list[str]) -> list[Body]:
 
 
 def csv_fields(text: str) -> list[str]:
-    """One line of comma-separated values; quotes keep commas together."""
+    """One line of comma-separated values; quotes keep commas together. BadValue where a quote isn't closed."""
     fields, field, quoted = [], "", False
     for letter in text:
         if letter == '"':
@@ -187,6 +188,8 @@ def csv_fields(text: str) -> list[str]:
             field = ""
         else:
             field += letter
+    if quoted:
+        raise BadValue(text, f'parse error on line 1, column {len(text) + 1}: extraneous or missing " in quoted-field')
     return [*fields, field]
 
 
@@ -348,10 +351,7 @@ def add_environment(body: Body, args: Arguments, settings: Settings) -> None:
 
 
 def add_labels(body: Body, args: Arguments, _settings: Settings) -> None:
-    for value in args.list("label"):
-        if value.startswith("=") or not value:
-            raise BadValue(value, f"invalid label '{value}': empty name")
-    body["Labels"] = pairs([*read_pairs(args.list("label-file")), *args.list("label")])
+    body["Labels"] = pairs([*read_pairs(args.list("label-file")), *labels(args)])
 
 
 def add_log(body: Body, args: Arguments, _settings: Settings) -> None:
@@ -427,6 +427,8 @@ def add_volumes(body: Body, args: Arguments, _settings: Settings) -> None:
     """`[source:]target[:options]`; without a source it is an anonymous volume."""
     binds = []
     for value in args.list("volume"):
+        if not value:
+            raise ValueError("invalid empty volume spec")
         if not all(value.split(":")):
             raise ValueError(f"invalid spec: {value}: empty section between colons")
         if value.count(":") > 2:

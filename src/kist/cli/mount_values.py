@@ -43,12 +43,17 @@ OPTIONS_OF = {"BindOptions": "bind", "VolumeOptions": "volume", "ImageOptions": 
 # `bind-recursive`: what it means for the entry.
 RECURSIVE: dict[str, Body] = {"enabled": {}, "disabled": {"NonRecursive": True},
                               "writable": {"ReadOnlyNonRecursive": True}, "readonly": {"ReadOnlyForceRecursive": True}}
+# strconv.ParseBool's
+BOOLEANS = {**dict.fromkeys(("1", "t", "T", "true", "TRUE", "True"), True),
+            **dict.fromkeys(("0", "f", "F", "false", "FALSE", "False"), False)}
 SWITCHES = ("readonly", "ro", "volume-nocopy", "bind-nonrecursive", "idmap")
 
 
 def mount(value: str) -> Body:
     """One mount; BadValue as Docker words it."""
     entry: Body = {"Type": "volume"}
+    if not value:
+        raise BadValue(value, "EOF")
     for field in csv_fields(value):
         key, mark, text = field.partition("=")
         key = key.lower()
@@ -71,8 +76,11 @@ def mount(value: str) -> Body:
 
 def _set(entry: Body, key: str, text: str, value: str) -> None:
     where, name, kind = FIELDS[key]
+    body = entry
     for step in [where] * bool(where) + name.split(".")[:-1]:
         entry = entry.setdefault(step, {})
+    if where == "VolumeOptions":
+        body["VolumeOptions"].setdefault("DriverConfig", {})  # always there in what Docker's client sends
     name = name.rpartition(".")[2]
     if kind == "idmap":
         entry[name] = "owner" if text.lower() == "true" else text
@@ -86,10 +94,12 @@ def _set(entry: Body, key: str, text: str, value: str) -> None:
 def _converted(key: str, kind: str, text: str, value: str) -> str | bool | int:
     try:
         if kind == "bool":
-            return {"true": True, "1": True, "false": False, "0": False}[text.lower()]
+            return BOOLEANS[text]
         if kind == "size":
             return size(text)
         if kind == "octal":
+            if not text.isdecimal() or int(text, 8) >= 1 << 32:
+                raise ValueError(text)
             return int(text, 8)
     except (KeyError, ValueError):
         raise BadValue(value, f"invalid value for {key}: {text}") from None
@@ -97,6 +107,8 @@ def _converted(key: str, kind: str, text: str, value: str) -> str | bool | int:
 
 
 def _check(entry: Body, value: str) -> None:
+    if not entry["Type"]:
+        raise BadValue(value, "type is required")
     if not entry.get("Target"):
         raise BadValue(value, "target is required")
     for options, kind in OPTIONS_OF.items():

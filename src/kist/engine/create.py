@@ -52,9 +52,10 @@ class Create:
             if writable_below:
                 mountpoints.leave_below_writable(record.mounts)
             container = Container(record)
-            await self._storage(container, image, undo)
-            await self._parts.records.save(record)
-            register.add(container)
+            with self._volumes.claimed(record, record.mounts):
+                await self._storage(container, image, undo)
+                await self._parts.records.save(record)
+                register.add(container)
             undo.pop_all()
         self._parts.events.publish("container", "create", container_id, container.attributes())
         return {"Id": container_id, "Warnings": warnings}
@@ -140,7 +141,7 @@ class Create:
             except NotFound as error:  # 404 would tell clients to pull the image
                 raise InvalidParameter(error.message) from None
             for mount in donor.mounts:
-                copy = msgspec.structs.replace(mount)
+                copy = msgspec.structs.replace(mount, mode="", nocopy=True)  # moby: CopyData: false
                 copy.rw = mount.rw if writable is None else writable and mount.rw
                 found.append(copy)
         return found

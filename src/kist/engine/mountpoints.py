@@ -86,7 +86,7 @@ def parse_bind(text: str, new_name: Callable[[], str]) -> Mount:
     mount = Mount(type="bind", target=_target(parts[1], "bind" if is_bind else "volume", text),
                   rw=not modes & {"ro", "rro"}, mode=parts[2] if len(parts) == 3 else "",
                   propagation=next(iter(modes & _PROPAGATIONS), ""), idmap=_idmap_word(words),
-                  recursion="readonly" if "rro" in modes else "")
+                  recursion="readonly" if "rro" in modes else "", nocopy="nocopy" in modes)
     if is_bind:
         mount.source, mount.create_source = posixpath.normpath(parts[0]), True
         return mount
@@ -206,8 +206,7 @@ def _volume_mount(mount: Mount, entry: Json, new_name: Callable[[], str]) -> Non
     mount.subpath = _subpath(mount.type, options)
     if mount.subpath and not source:
         raise InvalidParameter(_INVALID.format("volume") + "must not set Subpath when using anonymous volumes")
-    if options.get("NoCopy"):
-        mount.mode = "z,nocopy"
+    mount.nocopy = bool(options.get("NoCopy"))
     mount.volume_labels, mount.volume_options = options.get("Labels") or None, chosen.get("Options") or None
 
 

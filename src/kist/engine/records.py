@@ -41,6 +41,7 @@ class Mount(msgspec.Struct, omit_defaults=True):
     rw: bool = True
     mode: str = ""
     propagation: str = ""
+    nocopy: bool = False  # a new volume isn't filled from the image
     anonymous: bool = False
     options: list[str] = []  # mount options, tmpfs only
     create_source: bool = False  # `-v /host:/x` makes a missing directory, `--mount` refuses

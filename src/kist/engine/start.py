@@ -35,6 +35,10 @@ _USERS_STEPS = ("set sysctl ", "make the working directory ", "change to ")
 _NO_FOLDER = "make the working directory "
 _FRAME = "failed to create task for container: failed to create shim task: OCI runtime create failed: " \
          "kist: container init: {}: unknown"
+# A folder onto a file is ENOTDIR, a file onto a folder EISDIR or EINVAL (move_mount(2)): a step's first word, its end.
+_KINDS_DIFFER = {("bind", "ENOTDIR"), ("bind", "EISDIR"), ("bind", "EINVAL"), ("mount", "ENOTDIR")}
+_HINT = ": Are you trying to mount a directory onto a file (or vice-versa)? Check if the specified host path exists " \
+        "and is the expected type"
 
 
 class Start:
@@ -206,4 +210,6 @@ def failure_words(said: str) -> str:
     """The runtime's words in the frame by which docker knows them (and derives 126 and 127)."""
     if said.startswith(_NO_FOLDER) and said.endswith(": ENOTDIR"):  # Docker looks before it starts the runtime
         return f"Cannot mkdir: {said.removeprefix(_NO_FOLDER).removesuffix(': ENOTDIR')} is not a directory"
-    return _FRAME.format(said)
+    step, _, why = said.rpartition(": ")
+    differ = (step.partition(" ")[0], why) in _KINDS_DIFFER
+    return _FRAME.format(said) + (_HINT if differ else "")

@@ -90,9 +90,10 @@ class Update:
         record = container.record
         old = {name: getattr(record, name) for name in _REPLACED}
         async with AsyncExitStack() as undo:
-            await self._volumes.attach(record, new, undo)
-            await self._ports(container, after, undo)
-            _settle(record, after, alive=container.alive)
+            with self._volumes.claimed(record, new):
+                await self._volumes.attach(record, new, undo)
+                await self._ports(container, after, undo)
+                _settle(record, after, alive=container.alive)
             undo.callback(_restore, record, old)
             limited = container.link is not None and any(
                 record.host[name] != old["host"][name] for name in (*LIMITS, *DEVICE_LIMITS))

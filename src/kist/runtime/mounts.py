@@ -14,8 +14,9 @@ import stat
 from kist.linux import mount as m
 from kist.linux.namespaces import CLONE_NEWUSER, clone3, ns_path
 from kist.linux.openat2 import RESOLVE_IN_ROOT, RESOLVE_NO_SYMLINKS, Root, openat2
+from kist.linux.statfs import PROC_SUPER_MAGIC, magic
 from kist.runtime.copyup import copy_up
-from kist.runtime.errors import SpecError
+from kist.runtime.errors import SpecError, StepError
 from kist.runtime.options import SUPERBLOCK, Options, parse
 from kist.runtime.root import open_outside
 from kist.runtime.step import Context, Step
@@ -45,7 +46,7 @@ def normal(path: str) -> str:
 class Mount(Step):
     """A new file system: proc, sysfs, tmpfs, devpts, mqueue, or any that the kernel knows."""
 
-    __slots__ = ("destination", "label", "options", "source", "type")
+    __slots__ = ("destination", "label", "late", "options", "source", "type")
     syscall = "fsopen(2), fsconfig(2), fsmount(2), move_mount(2)"
     why = "asked for by the specification's mounts"
 
@@ -54,8 +55,11 @@ class Mount(Step):
         self.type: str = mount.get("type") or ""
         if not self.type or self.type == "none":
             raise SpecError(f"mount {self.destination}: no type given")
+        if self.destination == "/proc" and self.type != "proc":
+            raise SpecError(f"mount {self.type} on /proc: it is not procfs")
         self.source: str = mount.get("source") or self.type
         self.options = options
+        self.late = False  # it becomes read-only by a step of its own
         self.label = "" if self.type in _UNLABELLED else label
 
     def describe(self) -> str:
@@ -66,7 +70,7 @@ class Mount(Step):
         tree = m.detached(self.type, self._words(), self._attributes())
         if self.options.copy_up:
             copy_up(target, tree)
-            if self.options.set & m.MOUNT_ATTR_RDONLY:
+            if self.readonly and not self.late:
                 m.mount_setattr(tree, set=m.MOUNT_ATTR_RDONLY)
         m.move_mount(tree, target)
         finish(tree, self.options)
@@ -79,17 +83,28 @@ class Mount(Step):
             os.close(target)  # it exists now; a link on the way would put the kernel's files elsewhere
             target = openat2(ctx.root.fd, self.destination, os.O_PATH | os.O_DIRECTORY, 0,
                              RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS)
+        check_place(self.source, self.destination, target)
         return target
 
     def _words(self) -> list[str]:
         context = [f"context={self.label}"] if self.label else []
         return [f"source={self.source}", *context, *self.options.data]
 
+    @property
+    def readonly(self) -> bool:
+        return bool(self.options.set & m.MOUNT_ATTR_RDONLY)
+
     def _attributes(self) -> int:
-        """/dev stays writable until its nodes are made; so does a tmpfs that is to be filled."""
-        if self.destination == "/dev" or self.options.copy_up:
+        """/dev stays writable until its nodes are made; so does a tmpfs that is to be filled, or mounted in."""
+        if self.destination == "/dev" or self.options.copy_up or self.late:
             return self.options.set & ~m.MOUNT_ATTR_RDONLY
         return self.options.set
+
+
+def check_place(source: str, destination: str, target: int) -> None:
+    """What the destination leads to, by a link of the image's."""
+    if magic(target) == PROC_SUPER_MAGIC:
+        raise StepError(f"mount {source} on {destination}: nothing may be mounted inside /proc")
 
 
 def finish(tree: int, options: Options) -> None:
@@ -151,10 +166,19 @@ class Bind(Step):
             target = ctx.root.mkdirs(self.destination)
         else:
             target = ctx.root.create_file(self.destination)
+        self._check_proc(tree, target)
         m.move_mount(tree, target)
         finish(tree, self.options)
         os.close(target)
         os.close(tree)
+
+    def _check_proc(self, tree: int, target: int) -> None:
+        """Only procfs goes to /proc, and nothing into it, by a link of the image's neither."""
+        if self.destination == "/proc":
+            if magic(tree) != PROC_SUPER_MAGIC:
+                raise StepError(f"mount {self.source} on /proc: it is not procfs")
+        elif self.destination not in PROC_FILES:
+            check_place(self.source, self.destination, target)
 
     def open_source(self) -> int:
         """A clone of the tree. Kist's own ``kist.subpath`` is looked up inside of the source as if that were "/":

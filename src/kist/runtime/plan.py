@@ -16,7 +16,7 @@ from kist.runtime import kernel, process, root, scheduling
 from kist.runtime.cgroup.mounts import CgroupMounts
 from kist.runtime.devices import Devices, Links
 from kist.runtime.errors import SpecError
-from kist.runtime.mounts import Bind, RemountReadonly, normal, steps_for
+from kist.runtime.mounts import Bind, Mount, RemountReadonly, normal, steps_for
 from kist.runtime.namespaces import Namespaces
 from kist.runtime.paths import MaskedPaths, ReadonlyPaths
 from kist.runtime.step import Step
@@ -130,6 +130,18 @@ def _mounts(made: Plan, spec: dict[str, Any], namespaces: Namespaces, bundle: st
     made.setup += [root.EmptyFile(path) for path in (spec.get("kist") or {}).get("files") or []]
     for index, mount in enumerate(spec.get("mounts") or []):
         made.setup += steps_for(mount, bundle, index, cgroup_steps, label)
+    made.setup += _readonly_late(made.setup)
+
+
+def _readonly_late(steps: list[Step]) -> list[Step]:
+    """Of a read-only tmpfs with mounts below it: their places have to be made in it first."""
+    found: list[Step] = []
+    for index, step in enumerate(steps):
+        if isinstance(step, Mount) and step.type == "tmpfs" and step.readonly and step.destination != "/dev":
+            below = step.destination.rstrip("/") + "/"
+            step.late = any(getattr(later, "destination", "").startswith(below) for later in steps[index + 1:])
+            found += [RemountReadonly(step.destination)] if step.late else []
+    return found
 
 
 def _dev(made: Plan, spec: dict[str, Any], linux: dict[str, Any], namespaces: Namespaces) -> None:

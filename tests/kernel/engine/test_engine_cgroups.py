@@ -48,6 +48,28 @@ def test_update_of_a_running_one_is_the_kernels_too(daemon: Daemon) -> None:
     assert seen(daemon, "updated", "pids.max", "pids/pids.max") == "33"
 
 
+ALL = [(v2, v1) for _, v2, _, v1, _ in LIMITS] + [("memory.swap.max", "memory/memory.memsw.limit_in_bytes")]
+
+
+def test_limits_are_taken_away_while_it_runs_and_stay_away(daemon: Daemon) -> None:
+    """`update --limit-rm`: each file says what it says in a container without limits, also after its next start."""
+    def all_of(name: str) -> list[str]:
+        return [seen(daemon, name, *files) if daemon.kist("exec", name, "test", "-e", (
+            f"/sys/fs/cgroup/{files[0] if V2 else files[1]}")).returncode == 0 else "-" for files in ALL]
+
+    daemon.ok(*RUN, "-d", "--name", "free", *ASLEEP)
+    daemon.ok(*RUN, "-d", "--name", "bound", *(option for option, *_ in LIMITS), *ASLEEP)
+    free, bound = all_of("free"), all_of("bound")
+    assert all(one != other or one == "-" for one, other in zip(free, bound, strict=True)), bound
+    words = [f"--limit-rm={option.removeprefix('--').partition('=')[0]}" for option, *_ in LIMITS]
+    assert len(daemon.ok("update", "--dry-run", *words, "bound").splitlines()) >= len(words)
+    assert all_of("bound") == bound
+    daemon.ok("update", *words, "bound")
+    assert all_of("bound") == free
+    daemon.ok("restart", "-t", "0", "bound")
+    assert all_of("bound") == free
+
+
 def test_memory_that_runs_out_is_told(daemon: Daemon) -> None:
     done = daemon.kist(*RUN, "--name", "hungry", "-m", "16m", "--memory-swap", "16m", "box", "tail", "/dev/zero")
     assert done.returncode == 137

@@ -156,6 +156,16 @@ def test_a_tmpfs_over_proc_is_refused(spec: dict[str, Any], run: Any) -> None:
     assert "nothing may be mounted inside /proc" in run(spec).get("error", "")
 
 
+def test_a_link_to_proc_is_no_way_into_it(spec: dict[str, Any], run: Any, rootfs: Path, tmp_path: Path) -> None:
+    """CVE-2019-19921: the destination's name is harmless, and the image has a link there."""
+    (rootfs / "way").symlink_to("/proc")
+    for destination in ("/way", "/way/self/attr", "/way/sys"):
+        for mount in ({"type": "tmpfs", "source": "tmpfs"},
+                      {"type": "bind", "options": ["rbind"], "source": str(tmp_path)}):
+            trial = {**spec, "mounts": [*spec["mounts"], {"destination": destination, **mount}]}
+            assert "nothing may be mounted inside /proc" in run(trial).get("error", "")
+
+
 def test_sysctl_goes_to_the_kernel(spec: dict[str, Any], run: Any, rootfs: Path) -> None:
     """CVE-2025-52881: with a /proc of the image that is not procfs the value must not land in its files."""
     (rootfs / "proc" / "sys" / "net" / "ipv4").mkdir(parents=True)
@@ -312,6 +322,7 @@ def take_terminal(""")
 ANY_PTMX: Change = ("runtime/console.py", "if magic(master) != DEVPTS_SUPER_MAGIC or", "if False and")
 INSIDE_PROC: Change = ("runtime/mounts.py", 'if destination.startswith("/proc/") and destination not in PROC_FILES:',
                        "if False:")
+BEHIND_A_LINK: Change = ("runtime/mounts.py", "if magic(target) == PROC_SUPER_MAGIC:", "if False:")
 THEIR_PROC: Change = ("runtime/kernel.py", """        fd = openat2(ctx.proc.fd, self.path, os.O_WRONLY, 0,
                      RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS)
         try:
@@ -345,8 +356,9 @@ ANY_IMPORT: Change = ("runtime/init.py", "    trust_no_files()\n", "")
     (test_masked_path_shows_nothing_of_the_image, (NO_MASK,)),
     (test_console_that_is_a_link, (CONSOLE_BY_PATH,)),
     (test_ptmx_that_is_none, (ANY_PTMX,)),
-    (test_procfs_writes_are_redirected_nowhere, (INSIDE_PROC,)),
-    (test_a_tmpfs_over_proc_is_refused, (INSIDE_PROC,)),
+    (test_procfs_writes_are_redirected_nowhere, (INSIDE_PROC, BEHIND_A_LINK)),
+    (test_a_tmpfs_over_proc_is_refused, (INSIDE_PROC, BEHIND_A_LINK)),
+    (test_a_link_to_proc_is_no_way_into_it, (BEHIND_A_LINK,)),
     (test_sysctl_goes_to_the_kernel, (THEIR_PROC,)),
     (test_proc_on_a_link, (PROC_BY_LINK,)),
     (test_dev_is_a_link_out, BY_PATH),

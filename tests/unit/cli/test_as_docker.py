@@ -92,6 +92,15 @@ busybox a -b --rm
 --mount type=bind,source=/a,target=/d,readonly --mount type=bind,src=/a,dst=/e,bind-propagation=rslave busybox
 --mount type=bind,source=/a,target=/d,bind-recursive=disabled,ro=false busybox
 --mount type=tmpfs,target=/t,tmpfs-size=1m,tmpfs-mode=1777 busybox
+--mount TYPE=BIND,SRC=/a,Destination=/d,ReadOnly=T,bind-recursive=enabled,consistency=CACHED busybox
+--mount type=bind,src=./a,dst=/d,readonly=0 --mount type=bind,src=../a,dst=/e,ro=F,bind-propagation=RSHARED busybox
+--mount type=bind,src=.a,dst=/d,readonly=TRUE,bind-nonrecursive --mount src=v,dst=/e,ro=1 busybox
+--mount src=/a,dst=/d --mount type=volume,dst=/e,volume-label=a,volume-nocopy=false,readonly=False busybox
+--mount type=tmpfs,dst=/t,tmpfs-size=1.5GiB,tmpfs-mode=0700,ro --mount type=tmpfs,dst=/u,tmpfs-size=65536 busybox
+--mount src=v,dst=/v,volume-opt=type=tmpfs,"volume-opt=o=size=1m,uid=7",volume-opt=device=tmpfs busybox
+--mount type=bind,src=/a,dst=/d,ro,bind-recursive=writable busybox
+--mount type=bind,src=/a,dst=/d,ro,bind-recursive=readonly,bind-propagation=rprivate busybox
+--mount type=foo,dst=/d --mount type=npipe,src=a,dst=/e busybox
 --mount type=volume,source=v,target=/v,volume-nocopy,volume-driver=d,volume-opt=a=b,volume-label=c=d busybox
 --mount source=v,target=/v,volume-subpath=x busybox
 --mount type=image,source=i,target=/v,image-subpath=x busybox
@@ -187,6 +196,35 @@ run --mount foo busybox
 run --mount type=bind,foo=1,target=/x busybox
 run --mount type=bind,tmpfs-size=1,target=/x busybox
 run --mount type=tmpfs,tmpfs-size=x,target=/x busybox
+run --mount type=tmpfs,tmpfs-size=50%,target=/x busybox
+run --mount type=tmpfs,tmpfs-mode=888,target=/x busybox
+run --mount type=tmpfs,tmpfs-mode=0o700,target=/x busybox
+run --mount type=tmpfs,tmpfs-mode=-1,target=/x busybox
+run --mount type=tmpfs,tmpfs-mode=777777777777,target=/x busybox
+run --mount type=,target=/x busybox
+run --mount type=bind,src=/a,target=/x, busybox
+run --mount type=bind,src=/a,target=/x,readonly=yes busybox
+run --mount type=bind,src=/a,target=/x,readonly=tRuE busybox
+run --mount type=bind,src=/a,target=/x,readonly= busybox
+run --mount type=bind,src=/a,target=/x,bind-recursive=true busybox
+run --mount type=bind,src=/a,target=/x,bind-recursive busybox
+run --mount type=bind,src=/a,target=/x,bind-recursive=writable busybox
+run --mount type=bind,src=/a,target=/x,bind-recursive=readonly,ro busybox
+run --mount src=v,target=/x,bind-propagation=rslave busybox
+run --mount src=v,target=/x,volume-nocopy=maybe busybox
+run --mount src=v,target=/x,volume-opt busybox
+run -v /a:/b:ro:rw busybox
+run -v :/b busybox
+run -v /a: busybox
+volume create --label =x v
+volume create --name a b
+volume ls --filter name
+volume ls x
+volume rm
+volume inspect
+volume prune -f --filter foo
+volume prune -af --filter all=true
+network create --label =x n
 run -p 99999:80 busybox
 run -p x:y:z busybox
 run -p 80:80/foo busybox

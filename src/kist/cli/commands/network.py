@@ -42,6 +42,8 @@ def _ls(args: Arguments, session: Session) -> int:
 
 
 def _create(args: Arguments, session: Session) -> int:
+    from kist.cli.labels import labels
+
     body: JSON = {"Name": args.words[0], "Driver": args.text("driver")}
     for option, field in (("internal", "Internal"), ("attachable", "Attachable"), ("ingress", "Ingress"),
                           ("config-only", "ConfigOnly"), ("ipv4", "EnableIPv4"), ("ipv6", "EnableIPv6")):
@@ -52,7 +54,7 @@ def _create(args: Arguments, session: Session) -> int:
     if args.text("config-from"):
         body["ConfigFrom"] = {"Network": args.text("config-from")}
     if args.given("label"):
-        body["Labels"] = _pairs(args.list("label"))
+        body["Labels"] = _pairs(labels(args))
     if args.given("opt"):
         body["Options"] = _pairs(args.list("opt"))
     if args.given("network-rate"):

@@ -62,7 +62,7 @@ def _pruner(kind: str) -> Callable[[Arguments, Session], int]:
         wanted = filters(args) or {}
         what = TEXTS[kind][0]
         if kind == "volume" and args.flag("all") and "all" in wanted:
-            raise CliError(f"conflicting options: cannot specify both --all and --filter all={wanted['all'][0]}")
+            raise CliError("conflicting options: cannot specify both --all and --filter all=1")
         if kind in ("image", "volume") and args.flag("all"):
             wanted["dangling" if kind == "image" else "all"] = ["false" if kind == "image" else "true"]
             what = ("all images without at least one container associated to them" if kind == "image"

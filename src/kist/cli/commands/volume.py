@@ -58,6 +58,8 @@ def _ls(args: Arguments, session: Session) -> int:
 
 
 def _create(args: Arguments, session: Session) -> int:
+    from kist.cli.labels import labels
+
     for row in CLUSTER:
         if args.given(row[0]):
             raise CliError(f"--{row[0]} is not supported: Kist has no swarm mode")
@@ -70,7 +72,8 @@ def _create(args: Arguments, session: Session) -> int:
         body["Name"] = name
     for option, field in (("label", "Labels"), ("opt", "DriverOpts")):
         if args.given(option):
-            body[field] = {key: value for key, _, value in (word.partition("=") for word in args.list(option))}
+            words = labels(args) if option == "label" else args.list(option)
+            body[field] = {key: value for key, _, value in (word.partition("=") for word in words)}
     session.out(session.client.volumes.create(body)["Name"])
     return 0
 

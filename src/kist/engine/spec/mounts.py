@@ -1,7 +1,8 @@
-"""The list of mounts: Docker's own, the generated /etc files, then binds, volumes and tmpfs of the user.
+"""The list of mounts: Docker's own, then the generated /etc files with binds, volumes and tmpfs of the user.
 
 A user's mount replaces a default one of the same destination. Parents come before children (stable sort by
-depth), so `-v /a:/x -v /b:/x/y` gives what one expects in either order.
+depth), so `-v /a:/x -v /b:/x/y` gives what one expects in either order, and who mounts something on /etc still has
+the generated files in it (as Docker's).
 """
 
 from __future__ import annotations
@@ -23,13 +24,18 @@ def mounts(host: Json, user: Iterable[Mount], *, etc: dict[str, str], shm: str |
            images: Mapping[str, str] | None = None, owners: Mapping[str, Json] | None = None) -> list[Json]:
     """`etc`: file name → host path of the generated file; `shm`: host path of a shared /dev/shm, or None; `images`:
     target → where an image's files are mounted before the root is; `owners`: target → its id mappings."""
-    asked = sorted(user, key=lambda mount: mount.target.rstrip("/").count("/"))
-    taken = {mount.target.rstrip("/") or "/" for mount in asked}
+    asked = [_asked(mount, images or {}, owners or {}) for mount in user]
+    taken = {mount["destination"].rstrip("/") or "/" for mount in asked}
     found = [_default(*entry, host=host, shm=shm) for entry in MOUNTS
              if entry[0] not in taken and not _left_out(entry[0], host)]
-    found += [{"destination": f"/etc/{name}", "type": "bind", "source": path, "options": ["rbind", "rprivate"]}
-              for name, path in etc.items() if f"/etc/{name}" not in taken]
-    return found + [_asked(mount, images or {}, owners or {}) for mount in asked]
+    generated = [_generated(name, path, host) for name, path in etc.items() if f"/etc/{name}" not in taken]
+    return found + sorted([*generated, *asked], key=lambda mount: mount["destination"].rstrip("/").count("/"))
+
+
+def _generated(name: str, path: str, host: Json) -> Json:
+    """Read-only where the root is (moby: networkMounts)."""
+    options = ["rbind", "rprivate", "ro"] if host["ReadonlyRootfs"] else ["rbind", "rprivate"]
+    return {"destination": f"/etc/{name}", "type": "bind", "source": path, "options": options}
 
 
 def _left_out(target: str, host: Json) -> bool:

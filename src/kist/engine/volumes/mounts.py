@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Iterable
-from contextlib import AsyncExitStack
+from contextlib import AbstractContextManager, AsyncExitStack
 
 from kist.engine import times
 from kist.engine.parts import Parts
@@ -17,7 +17,6 @@ from kist.engine.volumes.table import VolumeTable
 from kist.errors import EngineFailure, InvalidParameter, NotFound
 from kist.linux.openat2 import Root
 from kist.oci.digest import Digest
-from kist.store.trash import remove_tree
 
 ANONYMOUS = "com.docker.volume.anonymous"  # the label by which clients tell them
 
@@ -32,6 +31,10 @@ class VolumeMounts:
 
     # At create
 
+    def claimed(self, record: ContainerRecord, mounts: Iterable[Mount]) -> AbstractContextManager[None]:
+        """Around `attach`, until the container is on record with these mounts."""
+        return self._table.use.claimed((mount.name for mount in mounts if mount.type == "volume"), record.id)
+
     async def attach(self, record: ContainerRecord, mounts: Iterable[Mount], undo: AsyncExitStack) -> None:
         """Resolve mounts that a container gets; new volumes are filled from its image."""
         for mount in mounts:
@@ -45,21 +48,22 @@ class VolumeMounts:
                 await asyncio.to_thread(self._attach_image, key, mount)
 
     async def _attach_volume(self, record: ContainerRecord, mount: Mount, undo: AsyncExitStack) -> None:
-        if self._table.find(mount.name) is None:
-            labels = {ANONYMOUS: ""} if mount.anonymous else {}
-            labels |= mount.volume_labels or {}
+        labels = {ANONYMOUS: ""} if mount.anonymous else {}
+        labels |= mount.volume_labels or {}
+        wanted = VolumeRecord(name=mount.name, created=times.now(), labels=labels or None,
+                              options=mount.volume_options, anonymous=mount.anonymous)
+        if self._table.find(mount.name) is None:  # of one that is there nothing is changed, and no option looked at
             driver.check(mount.name, mount.volume_options or {})
-            made = await self._table.ensure(VolumeRecord(name=mount.name, created=times.now(), labels=labels or None,
-                                                         options=mount.volume_options, anonymous=mount.anonymous))
-            undo.push_async_callback(self._table.delete, made)
-        volume = self._table.get(mount.name)
+        volume = await self._table.ensure(wanted)
+        if volume is wanted:
+            undo.push_async_callback(self._table.delete, volume)
         mount.source = self.path(mount.name)
-        if "nocopy" in mount.mode.split(",") or mount.subpath:
+        if mount.nocopy or mount.subpath:
             return
         if driver.is_mounted_for_use(volume.options) and not await asyncio.to_thread(
                 self._has, record.chain_id, mount.target):
             return  # nothing to copy: what can't be mounted is told at start
-        async with self._table.use.using(volume):
+        async with self._table.use.claim(mount.name).filling, self._table.use.using(volume):
             await asyncio.to_thread(self._fill, mount, record.chain_id)
 
     def _has(self, chain_id: str, path: str) -> bool:
@@ -68,11 +72,9 @@ class VolumeMounts:
             return root.exists(path)
 
     def _fill(self, mount: Mount, chain_id: str) -> None:
-        marker = self._table.use.filling(mount.name)
-        if os.path.exists(marker) and not self._table.running(mount.name):
-            empty(mount.source)  # what is there is the part that a killed server got to
-        elif os.listdir(mount.source):
+        if os.listdir(mount.source):
             return
+        marker = self._table.use.filling(mount.name)
         try:
             with self._parts.store.snapshots.view_image(Digest(chain_id) if chain_id else None) as fd, \
                     Root(os.dup(fd)) as root:
@@ -81,6 +83,7 @@ class VolumeMounts:
                 copy_up(root, mount.target, mount.source)
                 os.unlink(marker)
         except OSError as error:
+            self._table.use.undo_filling(self._table.get(mount.name))
             raise EngineFailure(f"failed to copy the image's {mount.target} into volume {mount.name}: "
                                 f"{error.strerror or error}") from error
 
@@ -143,13 +146,3 @@ def _check_subpath(mount: Mount) -> None:
     except OSError as error:
         path = os.path.join(mount.source, mount.subpath)
         raise InvalidParameter(f"cannot access path {path}: lstat {path}: {(error.strerror or '').lower()}") from None
-
-
-def empty(path: str) -> None:
-    """Everything in the directory goes."""
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
-        for name in os.listdir(fd):
-            remove_tree(name, dir_fd=fd)
-    finally:
-        os.close(fd)

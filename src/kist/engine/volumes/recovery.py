@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 
 import msgspec
 
@@ -14,7 +14,7 @@ from kist.engine.container import Container
 from kist.engine.parts import Parts
 from kist.engine.records import VolumeRecord
 from kist.engine.volumes import driver
-from kist.engine.volumes.mounts import VolumeMounts, empty
+from kist.engine.volumes.mounts import VolumeMounts
 from kist.engine.volumes.table import VolumeTable
 from kist.errors import KistError
 
@@ -65,11 +65,12 @@ def _unknown(parts: Parts, table: VolumeTable) -> list[VolumeRecord]:
 
 
 def _mend(table: VolumeTable) -> None:
-    """A copy-up that was cut short is undone, for who comes next to do it anew."""
+    """A copy-up that was cut short is undone: at once, or when the volume is mounted. Where somebody runs, what is
+    there stays."""
     for record in table.all():
         os.makedirs(table.path(record.name), 0o755, exist_ok=True)
-        marker = table.use.filling(record.name)
-        if os.path.exists(marker) and not driver.is_mounted_for_use(record.options):
-            if not table.running(record.name):
-                empty(table.path(record.name))
-            os.unlink(marker)
+        if table.running(record.name):
+            with suppress(FileNotFoundError):
+                os.unlink(table.use.filling(record.name))
+        elif not driver.is_mounted_for_use(record.options):
+            table.use.undo_filling(record)

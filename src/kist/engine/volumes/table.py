@@ -52,8 +52,9 @@ class VolumeTable:
                 if any(mount.type == "volume" and mount.name == name for mount in container.record.all_mounts)]
 
     def users(self, name: str) -> list[str]:
-        """Ids of the containers that have the volume."""
-        return [container.id for container in self.containers(name)]
+        """Ids of the containers that have the volume, or get it right now."""
+        found = [container.id for container in self.containers(name)]
+        return found + sorted(self.use.claimants(name) - set(found))
 
     def running(self, name: str) -> list[Container]:
         return [container for container in self.containers(name) if container.alive]
@@ -102,16 +103,18 @@ class VolumeTable:
         self._all[record.name] = record
         self._parts.events.publish("volume", "create", record.name, {"driver": "local"})
 
-    async def delete(self, record: VolumeRecord) -> None:
-        """On record first: a server that dies in the midst goes on with it at the next start."""
+    async def delete(self, record: VolumeRecord) -> bool:
+        """Unless a container has it meanwhile. On record first: a server that dies in the midst goes on with it at the
+        next start."""
         async with self._lock:
-            if self._all.get(record.name) is not record:
-                return
+            if self._all.get(record.name) is not record or self.users(record.name):
+                return False
             await self._parts.records.save_volume(msgspec.structs.replace(record, removing=True))
             await asyncio.to_thread(self._throw, record)
             del self._all[record.name]
             await self._parts.records.forget_volume(record.name)
         self._parts.events.publish("volume", "destroy", record.name, {"driver": "local"})
+        return True
 
     def _throw(self, record: VolumeRecord) -> None:
         """What is mounted there is somebody else's: off with it before anything is deleted."""

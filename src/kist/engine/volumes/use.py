@@ -4,7 +4,7 @@
 
     <data>/volumes/<name>/_data       what containers see; a mount while the volume's options ask for one
     <data>/volumes/<name>/quota.img   of a volume with a size: its file system
-    <data>/volumes/<name>/filling     there while the image's content is copied in; found at a start, that was cut short
+    <data>/volumes/<name>/filling     there while the image's content is copied in; found later, that was cut short
     <data>/volumes.new/<random>/      a volume that is being made; the same files
 """
 
@@ -19,8 +19,17 @@ from contextlib import asynccontextmanager, contextmanager
 from kist.engine.records import VolumeRecord
 from kist.engine.volumes import driver
 from kist.errors import Conflict
+from kist.store.trash import remove_tree
 
 Users = set[str]
+
+
+class Claim:
+    """Containers that are being made, and want the volume; one at a time fills it."""
+
+    def __init__(self) -> None:
+        self.users: Users = set()
+        self.filling = asyncio.Lock()
 
 
 class VolumeUse:
@@ -31,6 +40,7 @@ class VolumeUse:
         self.staging = os.path.join(data, "volumes.new")
         os.makedirs(self.staging, 0o700, exist_ok=True)
         self._users: dict[str, Users] = {}
+        self._claims: dict[str, Claim] = {}
         self._locks: dict[str, asyncio.Lock] = {}
         self._closed: dict[str, str] = {}  # volumes that nobody may use now → why
 
@@ -49,6 +59,30 @@ class VolumeUse:
     def users(self, name: str) -> Users:
         return self._users.get(name, set())
 
+    @contextmanager
+    def claimed(self, names: Iterable[str], user: str) -> Iterator[None]:
+        """None of them goes, nor is exchanged, before the container that is being made is on record with them."""
+        wanted = set(names)
+        for name in wanted:
+            self.check_open(name)
+        for name in wanted:
+            self._claims.setdefault(name, Claim()).users.add(user)
+        try:
+            yield
+        finally:
+            for name in wanted:
+                claim = self._claims[name]
+                claim.users.discard(user)
+                if not claim.users:
+                    del self._claims[name]
+
+    def claim(self, name: str) -> Claim:
+        """Of a volume that the caller has claimed."""
+        return self._claims[name]
+
+    def claimants(self, name: str) -> Users:
+        return self._claims[name].users if name in self._claims else set()
+
     def check_open(self, name: str) -> None:
         if name in self._closed:
             raise Conflict(f"volume {name} is being {self._closed[name]}")
@@ -57,7 +91,7 @@ class VolumeUse:
     def closed(self, name: str, why: str) -> Iterator[None]:
         """Nobody begins to use it meanwhile."""
         self.check_open(name)
-        if self.users(name):
+        if self.users(name) or self.claimants(name):
             raise Conflict(f"volume is in use: {name}")
         self._closed[name] = why
         try:
@@ -99,6 +133,16 @@ class VolumeUse:
         path = self.data(record.name)
         if record.options and not driver.is_mount(path):
             driver.mount(path, self.image(record.name), record.options)
+            self.undo_filling(record)
+
+    def undo_filling(self, record: VolumeRecord) -> None:
+        """A copy-up that was cut short is undone, for who comes next to do it anew. Where the volume lies elsewhere,
+        somebody else may have put files there meanwhile: nothing is deleted. Blocking."""
+        marker = self.filling(record.name)
+        if os.path.exists(marker):
+            if not driver.is_elsewhere(record.options):
+                _empty(self.data(record.name))
+            os.unlink(marker)
 
     # At the server's start. Blocking.
 
@@ -107,3 +151,13 @@ class VolumeUse:
         for record in records:
             if driver.is_mounted_for_use(record.options) and not self._users.get(record.name):
                 driver.unmount(self.data(record.name))
+
+
+def _empty(path: str) -> None:
+    """Everything in the directory goes."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        for name in os.listdir(fd):
+            remove_tree(name, dir_fd=fd)
+    finally:
+        os.close(fd)

@@ -58,6 +58,7 @@ class Volumes:
             raise no_driver(name, body.Driver)
         if self._table.find(name) is None:  # of one that is there nothing is changed, and no option looked at
             driver.check(name, body.DriverOpts or {})
+            self._use.check_open(name)
         labels = body.Labels
         if not body.Name:
             labels = {**(labels or {}), ANONYMOUS: ""}
@@ -73,7 +74,8 @@ class Volumes:
         if users:
             raise Conflict(f"remove {name}: volume is in use - [{', '.join(users)}]")
         self._check_idle(record)
-        await self._table.delete(record)
+        if not await self._table.delete(record) and self._table.find(name) is record:
+            raise Conflict(f"remove {name}: volume is in use - [{', '.join(self._table.users(name))}]")
 
     async def prune(self, filters: Filters) -> Json:
         """Anonymous ones that no container has, or all such; what lies elsewhere is for `rm` (as Docker)."""
@@ -86,9 +88,10 @@ class Volumes:
             wanted = (everything or record.anonymous) and self._matches(record, rest)
             if not wanted or driver.is_elsewhere(record.options) or self._is_used(record.name):
                 continue
-            freed += await asyncio.to_thread(self._table.size, record)
-            await self._table.delete(record)
-            gone.append(record.name)
+            size = await asyncio.to_thread(self._table.size, record)
+            if await self._table.delete(record):
+                freed += size
+                gone.append(record.name)
         self._parts.events.publish("volume", "prune", "", {"reclaimed": str(freed)})
         return {"VolumesDeleted": gone, "SpaceReclaimed": freed}
 
