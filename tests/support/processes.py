@@ -66,4 +66,5 @@ def read_ready(descriptor: int, process: subprocess.Popen[bytes], timeout: float
         status = process.poll()
         process.kill()
         process.wait(15)
-        raise AssertionError(f"no server within {timeout} s (status {status}):\n{log.read_text(errors='replace')[-4000:]}")
+        said = log.read_text(errors="replace")[-4000:]
+        raise AssertionError(f"no server within {timeout} s (status {status}):\n{said}")
