@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import socket
+import subprocess
 from collections.abc import Iterator
 
 import pytest
 
 from support.daemon import Daemon
+from support.processes import ENVIRONMENT, PYTHON
 
 NAMESPACES = ("mnt", "pid", "ipc", "uts", "net", "cgroup")
 
@@ -91,3 +93,69 @@ def test_limits_and_what_is_counted(two: Daemon) -> None:
            "busybox", "sleep", "1000")
     do(two, "mounter", "mount -t tmpfs mark /mnt 2>/dev/null || { mkdir -p /mnt; mount -t tmpfs mark /mnt; }")
     assert "mark" not in do(two, "two", "cat /proc/mounts")
+
+
+# In the namespaces of a container: one of each of System V's objects with the same key, and an abstract socket. It says
+# whether any was there already, then waits for the end of its standard input.
+MAKE = """
+import ctypes, os, socket, sys
+from kist.linux.namespaces import setns
+for kind in ("ipc", "net"):
+    fd = os.open(f"/proc/{sys.argv[1]}/ns/{kind}", os.O_RDONLY)
+    setns(fd)
+    os.close(fd)
+libc, KEY, NEW = ctypes.CDLL(None, use_errno=True), 0x5EC2E7, 0o3600
+made = [libc.msgget(KEY, NEW), libc.semget(KEY, 1, NEW), libc.shmget(KEY, 4096, NEW)]
+listener = socket.socket(socket.AF_UNIX)
+listener.bind("\\0secret-name")
+print("there" if -1 in made else "fresh", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_system_v_objects_and_abstract_sockets(two: Daemon) -> None:
+    """Made in both with the same key and name, and each sees its own alone; nor does the host see any of them."""
+    makers = [subprocess.Popen([PYTHON, "-c", MAKE, two.ok("inspect", "-f", "{{.State.Pid}}", name)], text=True,
+                               stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=ENVIRONMENT)
+              for name in ("one", "two")]
+    try:
+        assert [maker.stdout.readline() for maker in makers if maker.stdout] == ["fresh\n", "fresh\n"]
+        key = str(0x5EC2E7)
+        for kind in ("msg", "sem", "shm"):
+            rows = [do(two, name, f"cat /proc/sysvipc/{kind}").splitlines()[1:] for name in ("one", "two")]
+            assert [[row.split()[0] for row in found] for found in rows] == [[key], [key]], kind
+            assert key not in two.command("cat", f"/proc/sysvipc/{kind}").stdout
+        for name in ("one", "two"):
+            assert do(two, name, "grep -c '@secret-name' /proc/net/unix") == "1"
+        assert "@secret-name" not in two.command("cat", "/proc/net/unix").stdout
+    finally:
+        for maker in makers:
+            maker.communicate()
+
+
+def test_terminals_keys_and_groups(two: Daemon) -> None:
+    """Each has terminals of its own; the kernel's list of keys is hidden, and each session has a keyring of its own;
+    control groups are seen from the container's own as the root."""
+    two.ok("run", "-dt", "--name", "tty", "busybox", "sleep", "1000")
+    two.ok("run", "-dt", "--name", "tty2", "busybox", "sleep", "1000")
+    assert do(two, "tty", "ls /dev/pts").split() == do(two, "tty2", "ls /dev/pts").split() == ["0", "ptmx"]
+    assert do(two, "one", "ls /dev/pts") == "ptmx"
+    assert len(set(do(two, "tty", "stat -c %d /dev/pts").split() + do(two, "tty2", "stat -c %d /dev/pts").split())) == 2
+    assert do(two, "one", "cat /proc/keys") == ""
+    ids = [two.ok("inspect", "-f", "{{.Id}}", name) for name in ("one", "two")]
+    with open("/proc/keys", encoding="ascii") as file:
+        rings = [line.split() for line in file if any(f"_ses.{id}:" in line for id in ids)]
+    assert len({row[0] for row in rings}) == 2, rings
+    for name in ("one", "two"):
+        lines = do(two, name, "cat /proc/self/cgroup").splitlines()
+        assert lines and all(line.endswith(":/") for line in lines)
+
+
+def test_what_they_share_of_an_image_is_never_written(two: Daemon) -> None:
+    """The same file of the same layer in both: a write, a truncation, a new mode and a removal are one's own."""
+    see = "md5sum < /etc/passwd; stat -c '%a %Y %s' /etc/passwd /bin/busybox"
+    before = do(two, "two", see)
+    do(two, "one", "chmod 700 /etc/passwd /bin/busybox; touch /bin/busybox; echo x >> /etc/passwd; : > /etc/passwd; "
+                   "rm /etc/passwd; test ! -e /etc/passwd")
+    assert do(two, "two", see) == before
+    assert two.ok("run", "--rm", "busybox", "sh", "-c", see) == before
