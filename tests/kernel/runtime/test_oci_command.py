@@ -443,3 +443,42 @@ def test_descriptors_are_preserved(oci: Oci) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout.split()[:4] == ["0", "1", "2", "3"]
     assert "through" in done.stdout
+
+
+@pytest.mark.parametrize("words", [
+    ["features", "more"], ["list", "more"], ["spec", "more"], ["features", "--frob"], ["start", "--frob"],
+    ["state", "--frob"], ["pause", "--frob"], ["resume", "--frob"], ["events", "--interval", "x", "none"],
+    ["events", "--interval", "-1s", "none"],
+])
+def test_no_word_is_ignored(oci: Oci, words: list[str]) -> None:
+    done = oci(*words)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert re.search("flag provided but not defined: -frob|expected, got 1|duration", done.stderr), done.stderr
+
+
+@pytest.mark.parametrize(("words", "said"), [
+    (["-e", "novalue", "true"], "invalid environment variable"),
+    (["-t", "-d", "true"], "cannot allocate tty"),
+    (["--console-socket", "/nowhere", "true"], "cannot use console socket"),
+])
+def test_an_exec_that_makes_no_sense(oci: Oci, words: list[str], said: str) -> None:
+    oci.background("create", "start")
+    options, command = words[:-1], words[-1:]
+    done = oci("exec", *options, oci.id, *command)
+    assert done.returncode == 255
+    assert said in done.stderr
+
+
+@pytest.mark.parametrize(("text", "said"), [
+    ("{bad", "not JSON"), ("[]", "no process"), ('{"args": [], "cwd": "/"}', "process.args"),
+    ('{"args": "true", "cwd": "/"}', "process.args"), ('{"args": ["true"]}', "process.cwd"),
+    ('{"args": ["true"], "cwd": "/", "env": [1]}', "process.env"),
+])
+def test_a_process_file_is_checked(oci: Oci, tmp_path: Path, text: str, said: str) -> None:
+    oci.background("create", "start")
+    file = tmp_path / "process.json"
+    file.write_text(text)
+    done = oci("exec", "--process", str(file), oci.id)
+    assert done.returncode == 255
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr

@@ -49,6 +49,19 @@ def one(options: Parsed, words: list[str], *, most: int = 1) -> Container:
     return Container.load(root(options), words[0])
 
 
+def none_left(own: Parsed) -> None:
+    if own.rest:
+        raise Usage(f"exactly 0 argument(s) expected, got {len(own.rest)}")
+
+
+def check_terminal(own: Parsed, *, terminal: bool, detached: bool) -> None:
+    """A terminal needs somebody who holds it; a console's socket needs a terminal."""
+    if own.string("console-socket") and not terminal:
+        raise SpecError("cannot use console socket if runtime will not detach or allocate tty")
+    if terminal and detached and not own.string("console-socket"):
+        raise SpecError("cannot allocate tty if runtime will detach without setting console socket")
+
+
 def preserved(count: int) -> int:
     """``--preserve-fds N``: the descriptors 3 to 2+N, each of which the caller must have given. One that is closed
     on exec is our own."""

@@ -9,7 +9,7 @@ import time
 
 from kist.runtime import jsons
 from kist.runtime.cgroup import open_cgroup
-from kist.runtime.cli.common import preserved, root, rootless, warn_of_capabilities, write_pid_file
+from kist.runtime.cli.common import check_terminal, preserved, root, rootless, warn_of_capabilities, write_pid_file
 from kist.runtime.cli.options import FLAG, NUMBER, STRING, Option
 from kist.runtime.cli.sending import send_console, send_fd, send_listener
 from kist.runtime.create import Created, create
@@ -51,9 +51,7 @@ def create_container(options: Parsed, own: Parsed, container_id: str, log: Log) 
     if not spec.get("process"):
         raise SpecError("process: it is required to start a container")
     terminal = bool(spec["process"].get("terminal"))
-    if terminal != bool(own.string("console-socket")) and own.given.get("detached", True):
-        raise SpecError("cannot allocate tty if runtime will detach without setting console socket" if terminal
-                        else "cannot use console socket if runtime will not detach or allocate tty")
+    check_terminal(own, terminal=terminal, detached=bool(own.given.get("detached", True)))
     warn_of_capabilities(spec["process"], log)
     container = Container.make(root(options), container_id)
     try:

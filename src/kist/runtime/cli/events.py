@@ -21,12 +21,13 @@ _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 def main(options: Parsed, words: list[str], log: Log) -> int:
     own = parse({"stats": Option("", FLAG), "interval": Option("", STRING)}, words)
+    interval = duration(own.string("interval") or "5s")
     container = one(options, own.rest)
     container.may("events")
     if own.flag("stats"):
         _print("stats", container, figures(container.cgroup().stats()))
         return 0
-    _follow(container, duration(own.string("interval") or "5s"))
+    _follow(container, interval)
     return 0
 
 
@@ -36,9 +37,12 @@ def duration(text: str) -> float:
         number = text.removesuffix(unit)
         if number != text:
             try:
-                return float(number) * _SECONDS[unit]
+                seconds = float(number) * _SECONDS[unit]
             except ValueError:
                 break
+            if not 0 < seconds < float("inf"):
+                raise Usage("duration interval must be greater than 0")
+            return seconds
     raise Usage(f"invalid duration {text!r}")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kist.runtime import jsons
-from kist.runtime.cli.common import one, preserved, warn_of_capabilities, write_pid_file
+from kist.runtime.cli.common import check_terminal, one, preserved, warn_of_capabilities, write_pid_file
 from kist.runtime.cli.options import FLAG, LIST, NUMBER, STRING, Option, Usage, parse
 from kist.runtime.cli.relay import Foreground
 from kist.runtime.cli.sending import send_console, send_fd, send_listener
@@ -40,6 +40,7 @@ def main(options: Parsed, words: list[str], log: Log) -> int:
         container.may("exec")
     spec = container.spec()
     process = _process(own, spec, own.rest[1:])
+    check_terminal(own, terminal=bool(process.get("terminal")), detached=own.flag("detach"))
     foreground = None if own.flag("detach") else Foreground()
     warn_of_capabilities(process, log)
     execed = exec_process(container.pid, process, spec, stdio=None, cgroup=_cgroup(own, container),
@@ -53,13 +54,13 @@ def main(options: Parsed, words: list[str], log: Log) -> int:
 def _process(own: Parsed, spec: dict[str, Any], args: list[str]) -> dict[str, Any]:
     """From the file, or the container's own process with what the options change."""
     if own.string("process"):
-        given: dict[str, Any] = jsons.load(own.string("process"))
-        if not given.get("args"):
-            raise SpecError("process.args: it must not be empty")
-        return given
+        return _read(own.string("process"))
     process: dict[str, Any] = spec["process"]
     process.update(args=args, terminal=own.flag("tty"))
-    process.setdefault("env", []).extend(own.list("env"))
+    for variable in own.list("env"):
+        if "=" not in variable:
+            raise SpecError(f'invalid environment variable: "{variable}"')
+        process.setdefault("env", []).append(variable)
     if own.string("cwd"):
         process["cwd"] = own.string("cwd")
     if own.string("process-label"):
@@ -76,6 +77,24 @@ def _process(own: Parsed, spec: dict[str, Any], args: list[str]) -> dict[str, An
         for kind in ("bounding", "effective", "permitted"):
             process.setdefault("capabilities", {}).setdefault(kind, []).append(name)
     return process
+
+
+def _read(path: str) -> dict[str, Any]:
+    try:
+        given = jsons.load(path)
+    except ValueError as error:
+        raise SpecError(f"{path}: {error}") from None
+    if not isinstance(given, dict):
+        raise SpecError(f"{path}: it is no process")
+    for name in ("args", "env"):
+        words = given.get(name) or []
+        if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+            raise SpecError(f"process.{name}: it must be a list of strings")
+    if not given.get("args"):
+        raise SpecError("process.args: it must not be empty")
+    if not str(given.get("cwd")).startswith("/"):
+        raise SpecError("process.cwd: it must be an absolute path")
+    return given
 
 
 def _user(process: dict[str, Any], text: str) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from kist.linux import capabilities, seccomp
 from kist.linux.namespaces import FLAG
-from kist.runtime.cli.common import show
+from kist.runtime.cli.common import none_left, show
+from kist.runtime.cli.options import parse
 from kist.runtime.options import known_words
 
 TYPE_CHECKING = False
@@ -18,6 +19,7 @@ HOOKS = ["prestart", "createRuntime", "createContainer", "startContainer", "post
 
 
 def main(options: Parsed, words: list[str], log: Log) -> int:
+    none_left(parse({}, words))
     show(features())
     return 0
 

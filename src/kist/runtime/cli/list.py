@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kist.runtime import jsons
-from kist.runtime.cli.common import root
+from kist.runtime.cli.common import none_left, root
 from kist.runtime.cli.options import FLAG, STRING, Option, Usage, parse
 from kist.runtime.cli.state import created
 from kist.runtime.state import STOPPED, Container, all_containers
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 def main(options: Parsed, words: list[str], log: Log) -> int:
     own = parse({"format": Option("f", STRING), "quiet": Option("q", FLAG), "help": Option("h", FLAG)}, words)
+    none_left(own)
     form = own.string("format") or "table"
     if form not in ("table", "json"):
         raise Usage(f"invalid format option {form!r}")

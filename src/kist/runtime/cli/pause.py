@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from kist.runtime.cli.common import one
+from kist.runtime.cli.options import parse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def main(options: Parsed, words: list[str], log: Log) -> int:
-    container = one(options, words)
+    container = one(options, parse({}, words).rest)
     container.lock()
     container.may("pause")
     container.cgroup().freeze()

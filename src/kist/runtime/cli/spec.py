@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from kist.runtime import jsons
+from kist.runtime.cli.common import none_left
 from kist.runtime.cli.options import FLAG, STRING, Option, parse
 from kist.runtime.errors import RuntimeFailure
 
@@ -23,6 +24,7 @@ _READONLY = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-tri
 
 def main(options: Parsed, words: list[str], log: Log) -> int:
     own = parse({"bundle": Option("b", STRING), "rootless": Option("", FLAG)}, words)
+    none_left(own)
     path = os.path.join(own.string("bundle") or ".", "config.json")
     try:
         with open(path, "x", encoding="utf-8") as file:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from kist.runtime.cli.common import one
 from kist.runtime.cli.lifecycle import start_container
+from kist.runtime.cli.options import parse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -12,5 +13,5 @@ if TYPE_CHECKING:
 
 
 def main(options: Parsed, words: list[str], log: Log) -> int:
-    start_container(one(options, words), log)
+    start_container(one(options, parse({}, words).rest), log)
     return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from kist.runtime.cli.common import one, show
+from kist.runtime.cli.options import parse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def main(options: Parsed, words: list[str], log: Log) -> int:
-    container = one(options, words)
+    container = one(options, parse({}, words).rest)
     show({**container.state(), "rootfs": container.record.get("rootfs", ""),
           "created": created(container.record.get("created", 0.0))})
     return 0
