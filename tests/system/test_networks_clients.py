@@ -7,6 +7,8 @@ import re
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import partial
 
 import pytest
 
@@ -118,7 +120,7 @@ def test_the_map(daemon: Daemon, net: str) -> None:
     daemon.ok("run", "-d", "--name", "old", "busybox", "sleep", "600")
     port = daemon.docker("port", "web", "80/tcp").stdout.strip()
     lines = daemon.ok("network", "map").splitlines()
-    assert any(line.startswith(" ━┷━┯━") and " host " in line for line in lines)
+    assert any(line.startswith(" ━┷━┯━") and "  host" in line for line in lines)  # and its addresses, if any
     assert any("●" in line and " web " in line and f"{port} → 80/tcp" in line for line in lines)
     found = json.loads(daemon.ok("network", "map", "--json", net))
     assert [one["Name"] for one in found["Containers"]] == ["web"]
@@ -238,3 +240,53 @@ def test_host_gateway_is_where_the_host_answers(daemon: Daemon, net: str) -> Non
                                    str(listening.getsockname()[1])], env=daemon.env, stdin=subprocess.DEVNULL) as run:
                 listening.accept()[0].close()
             assert run.returncode == 0, mode
+
+
+def test_ranges_and_exposed_ports(daemon: Daemon) -> None:
+    """`-p` with as many ports on either side, one of several, and `-P` for a range of `--expose`."""
+    serve = "for n in 80 81 82; do mkdir /$n; echo $n >/$n/index.html; httpd -p $n -h /$n; done; sleep 600"
+    first = free_range(4)
+    done = daemon.docker("run", "-d", "--name", "web", "-P", "--expose", "82-83", "-p", f"{first}-{first + 1}:80-81",
+                         "-p", f"127.0.0.1:{first}-{first + 3}:82", "busybox", "sh", "-c", serve)
+    assert done.returncode == 0, done.stderr
+
+    def places(port: str) -> list[str]:
+        return daemon.docker("port", "web", port).stdout.split()
+
+    assert (places("80"), places("81")) == ([f"0.0.0.0:{first}"], [f"0.0.0.0:{first + 1}"])
+    assert places("82") == [f"127.0.0.1:{first + 2}"]  # the first one of the range that the others leave
+    assert re.fullmatch(r"0\.0\.0\.0:\d+", "".join(places("83")))
+    for number in range(3):
+        assert eventually(partial(serves, first + number, str(80 + number)))
+    wrong = daemon.docker("run", "--rm", "-p", "8000-8005:9000-9003", "busybox", "true")
+    assert "invalid ranges specified for container and host Ports: 9000-9003 and 8000-8005" in wrong.stderr
+
+
+def serves(port: int, text: str) -> bool:
+    return curl(str(port)) == text
+
+
+def free_range(length: int) -> int:
+    """The first of so many ports in a row that nobody has now."""
+    for first in range(20000, 30000, length):
+        with ExitStack() as stack:
+            try:
+                for number in range(first, first + length):
+                    stack.enter_context(socket.create_server(("0.0.0.0", number)))
+            except OSError:
+                continue
+            return first
+    raise AssertionError("no free ports")
+
+
+def test_addresses_and_resolver_options(daemon: Daemon) -> None:
+    made = daemon.docker("network", "create", "--ipv6", "--subnet", "fd00:77::/64", "--subnet", "10.77.9.0/24", "dual")
+    assert made.returncode == 0, made.stderr
+    done = daemon.docker(
+        "run", "--rm", "--network", "dual", "--ip", "10.77.9.9", "--ip6", "fd00:77::9", "--mac-address",
+        "02:00:00:00:00:77", "--dns", "192.0.2.53", "--dns-search", "corp.test", "--dns-opt", "ndots:3", "busybox",
+        "sh", "-c", "ip -o addr show eth0; ip -o link show eth0; cat /etc/resolv.conf")
+    for word in ("inet 10.77.9.9/24", "inet6 fd00:77::9/64", "02:00:00:00:00:77", "nameserver 127.0.0.11\n",
+                 "search corp.test\n", "options ndots:3\n"):
+        assert word in done.stdout, done.stdout + done.stderr
+    daemon.clean()

@@ -14,7 +14,7 @@ import pytest
 from kist.engine.network import Endpoint, Networks
 from kist.engine.network.dns import wire
 from kist.linux.netlink import Netlink
-from support.network import World, container_id, eventually, netns
+from support.network import HOST4, World, container_id, eventually, netns
 
 LOOKUP = """
 import socket, struct, sys
@@ -120,6 +120,33 @@ async def test_dig_and_forty_containers_of_one_name(world: World, networks: Netw
     assert len(starts) == 5  # another one first each time
     assert dig(world, made[0], "-x", made[7].ip, "+short").strip() == "c7.front."
     assert "status: NOERROR" in dig(world, made[0], "app", "MX")
+
+
+async def test_dig_and_names_as_people_write_them(world: World, networks: Networks) -> None:
+    """Case doesn't matter and is kept; a name without an address of the family exists (NOERROR: no search goes on)."""
+    await networks.create({"Name": "Front", "EnableIPv6": True})
+    await networks.create({"Name": "four"})
+    both: dict[str, dict[str, str] | None] = {"Front": {}, "four": {}}
+    one = await networks.connect(container_id(), "Front", name="Web_App", endpoints=both)
+    other = await networks.connect(container_id(), "four", name="v4", endpoints={"four": {"Links": ["Web_App:DB_1"]}})
+    six = next(place.ip6 for place in one.attachments if place.ip6)
+    for name in ("web_app", "Web_App", "WEB_APP.front", "web_app.four"):
+        assert dig(world, one, "+short", name, "A").split() != []
+    assert dig(world, one, "+short", "WEB_app.FRONT", "AAAA").split() == [six]
+    assert dig(world, one, "+short", "-x", six).split() == ["Web_App.Front."]
+    assert dig(world, other, "+short", "db_1").split() == [one.attachments[1].ip]
+    nothing = dig(world, one, "v4", "AAAA")
+    assert "status: NOERROR" in nothing
+    assert "ANSWER: 0" in nothing
+
+
+async def test_servers_that_say_nothing_are_given_up(world: World, networks: Networks) -> None:
+    """SERVFAIL, before dig's own five seconds are over."""
+    await networks.create({"Name": "front"})
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:  # the host's: the resolver asks from there
+        silent.bind((HOST4, 53))
+        one = await networks.connect(container_id(), "front", upstreams=[HOST4])
+        assert "status: SERVFAIL" in dig(world, one, "example.org")
 
 
 async def test_the_default_network_has_no_names(networks: Networks) -> None:

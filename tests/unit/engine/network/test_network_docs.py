@@ -55,3 +55,17 @@ def test_the_page_gives_a_reason_for_each() -> None:
     rows = [match for line in PAGE.read_text().partition("## The rules")[2].splitlines() if (match := ROW.match(line))]
     assert len(rows) == sum(len(rules) for chains in documented().values() for rules in chains.values()) >= 40
     assert all(len(row[3]) > 3 for row in rows)
+
+
+def test_what_holds_each_promise_is_there() -> None:
+    """The table of tests names files and functions that are."""
+    table = PAGE.read_text().partition("## What each promise is held by")[2]
+    rows = [line.split(" | ") for line in table.splitlines() if line.startswith("| ") and not line.startswith("| what")]
+    named = [re.findall(r"`(tests/\S+?\.py)`: ((?:`test_\w+`(?:, )?)+)", row[-1]) for row in rows]
+    assert len(rows) > 20
+    assert all(named)
+    for file, names in (one for row in named for one in row):
+        there = re.findall(r"^(?:async )?def (test_\w+)\(", (PAGE.parents[1] / file).read_text(), re.MULTILINE)
+        assert set(re.findall(r"test_\w+", names)) <= set(there), file
+    assert sum(len(row[-1].split("`test_")) - 1 for row in rows) == sum(
+        names.count("`test_") for row in named for _, names in row)

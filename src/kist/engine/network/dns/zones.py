@@ -16,12 +16,13 @@ if TYPE_CHECKING:
 class Place:
     """A container's place on one network."""
 
-    __slots__ = ("ip", "ip6", "links", "names", "network", "network_name")
+    __slots__ = ("ip", "ip6", "links", "names", "network", "network_name", "pointer")
 
     def __init__(self, words: dict[str, Any]) -> None:
         self.network: str = words["network"]
         self.network_name: str = words["network_name"].lower()
         self.names: list[str] = [name.lower() for name in words["names"]]
+        self.pointer = f"{words['names'][0]}.{words['network_name']}" if self.names else ""  # for reverse look-ups
         self.ip: str = words.get("ip", "")
         self.ip6: str = words.get("ip6", "")
         self.links: dict[str, str] = {alias.lower(): target.lower() for alias, target in words["links"].items()}
@@ -97,6 +98,6 @@ class Zones:
         address = wire.reverse_address(question.name)
         for mine in self._places.get(container, ()):
             place = self._addressed.get(mine.network, {}).get(address)
-            if place is not None and place.names:
-                return wire.answer(question, [wire.pointer_record(f"{place.names[0]}.{place.network_name}")])
+            if place is not None and place.pointer:
+                return wire.answer(question, [wire.pointer_record(place.pointer)])
         return None
