@@ -61,7 +61,11 @@ class Daemon:
                  *self.options],
                 stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=ENVIRONMENT, pass_fds=[writer])
         os.close(writer)
-        read_ready(reader, self.process, 30, self.log)
+        try:
+            read_ready(reader, self.process, 30, self.log)
+        except AssertionError:  # nobody gets this object, who could end it
+            self.kill()
+            raise
 
     def kill(self) -> None:
         """What a crash does: SIGKILL, nothing said to anybody."""
