@@ -239,6 +239,10 @@ class Content:
                 self.metadata.tag(number, reference, digest)
         return stored
 
+    def rely_on_manifest(self, repository: str, digest: Digest) -> None:
+        """Somebody has asked whether the manifest is there, as a push does that leaves out what is: renew its lease."""
+        self.metadata.renew_manifest(repository, digest, RENEW_AFTER)
+
     def _check_present(self, repository: str, parsed: Manifest | Index) -> None:
         """What the manifest names must be there already (an index's images, an image's blobs)."""
         have: Callable[[Digest], bool]

@@ -82,6 +82,9 @@ MIGRATIONS = (
         digest TEXT PRIMARY KEY REFERENCES blobs ON DELETE CASCADE, files BLOB NOT NULL
     );
     """,
+    """
+    ALTER TABLE manifests ADD COLUMN used REAL NOT NULL DEFAULT 0;   -- the last push that relied on it
+    """,
 )
 
 

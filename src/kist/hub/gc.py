@@ -1,14 +1,15 @@
 """Garbage collection while the Hub runs: blobs that no manifest names, and, if asked for, untagged manifests.
 
-    manifest without tag, parent or subject, older than the grace   → deleted (only with ``untagged``)
+    manifest without tag, parent or subject, that no push has
+      brought or relied on within the grace                        → deleted (only with ``untagged``)
     link (a repository has a blob) that no manifest there names,
       and that no push has relied on within the grace              → deleted
     blob without any link                                          → doomed → file removed → row removed
     file without a row, older than the grace                       → removed
 
-A push in progress is never eaten: each HEAD, mount and upload renews the link's lease, and everything that
-makes a blob visible happens in a write transaction, as do the two steps that take it away. A kill between
-them leaves a doomed row, which counts as absent, and is finished by the next run.
+A push in progress is never eaten: each HEAD, mount and upload renews the lease of the link or manifest, and everything
+that makes a blob visible happens in a write transaction, as do the two steps that take it away. A kill between them
+leaves a doomed row, which counts as absent, and is finished by the next run.
 """
 
 from __future__ import annotations
@@ -34,10 +35,11 @@ def collect(content: Content, *, grace: float = GRACE, untagged: bool = False) -
     """One run. Safe beside pushes, pulls and other runs."""
     swept = Swept()
     limit = content.metadata.clock() - grace
-    if untagged:
-        swept.manifests = _drop_untagged(content, limit)
     # A lease is as old as its last renewal, and younger ones than this are not renewed (content.py).
-    swept.links = content.metadata.drop_links(limit - RENEW_AFTER if grace > 0 else limit)
+    leased = limit - RENEW_AFTER if grace > 0 else limit
+    if untagged:
+        swept.manifests = _drop_untagged(content, leased)
+    swept.links = content.metadata.drop_links(leased)
     _remove_doomed(content, swept)
     _remove_strays(content, limit, swept)
     return swept

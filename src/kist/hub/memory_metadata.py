@@ -33,6 +33,7 @@ class MemoryMetadata(Metadata):
         self._blobs: dict[Digest, _Blob] = table()
         self._links: dict[tuple[int, Digest], float] = table()
         self._manifests: dict[tuple[int, Digest], StoredManifest] = table()
+        self._used: dict[tuple[int, Digest], float] = table()  # the last push that brought the manifest or relied on it
         self._edges: dict[tuple[int, Digest, Digest], None] = table()
         self._tags: dict[tuple[int, str], Tag] = table()
         self._uploads: dict[str, tuple[str, float]] = table()
@@ -91,7 +92,7 @@ class MemoryMetadata(Metadata):
             found = self._repositories.pop(name, None)
             if found is None:
                 return False
-            for table in (self._links, self._manifests, self._edges, self._tags, self._pulls):
+            for table in (self._links, self._manifests, self._used, self._edges, self._tags, self._pulls):
                 drop(table, column=0, value=found.id)
             return True
 
@@ -181,12 +182,19 @@ class MemoryMetadata(Metadata):
     def put_manifest(self, repository: int, manifest: StoredManifest, children: Iterable[Digest]) -> None:
         with self.transaction():
             self._manifests.setdefault((repository, manifest.digest), manifest)
+            self._used[repository, manifest.digest] = manifest.pushed
             for child in children:
                 self._edges[repository, manifest.digest, child] = None
             for name, one in self._repositories.items():
                 if one.id == repository:
                     self._repositories[name] = replace(one, updated=self.clock())
                     break
+
+    def renew_manifest(self, repository: str, digest: Digest, older_than: float) -> None:
+        with self.transaction():
+            key, now = (self._id(repository), digest), self.clock()
+            if key in self._used and now - self._used[key] > older_than:
+                self._used[key] = now
 
     def delete_manifest(self, repository: str, digest: Digest) -> bool:
         with self.transaction():
@@ -195,6 +203,7 @@ class MemoryMetadata(Metadata):
     def _delete_manifest(self, repository: int, digest: Digest) -> bool:
         if self._manifests.pop((repository, digest), None) is None:
             return False
+        del self._used[repository, digest]
         for edge in [edge for edge in self._edges if edge[:2] == (repository, digest)]:
             del self._edges[edge]
         for key in [key for key, tag in self._tags.items() if key[0] == repository and tag.digest == digest]:
@@ -280,7 +289,7 @@ class MemoryMetadata(Metadata):
         with self.transaction():
             tagged = {(repository, tag.digest) for (repository, _), tag in self._tags.items()}
             named = {(repository, child) for repository, _, child in self._edges}
-            free = [key for key, one in self._manifests.items() if one.pushed < limit and key not in tagged
+            free = [key for key, one in self._manifests.items() if self._used[key] < limit and key not in tagged
                     and key not in named and (key[0], one.subject) not in self._manifests]
             for repository, digest in free:
                 self._delete_manifest(repository, digest)

@@ -164,7 +164,11 @@ class Metadata(ABC):
 
     @abstractmethod
     def put_manifest(self, repository: int, manifest: StoredManifest, children: Iterable[Digest]) -> None:
-        """Keep it, unless it is there; ``children`` are the blobs and manifests that it names."""
+        """Keep it, or renew its lease where it is there; ``children`` are the blobs and manifests that it names."""
+
+    @abstractmethod
+    def renew_manifest(self, repository: str, digest: Digest, older_than: float) -> None:
+        """A push relies on the manifest, as for `renew`."""
 
     @abstractmethod
     def delete_manifest(self, repository: str, digest: Digest) -> bool:
@@ -229,7 +233,8 @@ class Metadata(ABC):
 
     @abstractmethod
     def drop_untagged(self, limit: float) -> int:
-        """Delete manifests from before ``limit`` without tag, parent and present subject, once; how many."""
+        """Delete manifests without tag, parent and present subject that no push has brought or relied on since
+        ``limit``, once; how many."""
 
     @abstractmethod
     def drop_links(self, limit: float) -> int:

@@ -160,13 +160,22 @@ class SqliteMetadata(Metadata):
         with self.transaction() as db:
             db.execute(
                 "INSERT INTO manifests (repository, digest, media_type, artifact_type, subject, annotations, "
-                "content, pushed) VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                "content, pushed) VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET used = excluded.pushed",
                 (repository, manifest.digest, manifest.media_type, manifest.artifact_type, manifest.subject,
                  json.dumps(manifest.annotations) if manifest.annotations else None, manifest.content,
                  manifest.pushed))
             db.executemany("INSERT INTO edges VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
                            [(repository, manifest.digest, child) for child in children])
             db.execute("UPDATE repositories SET updated = ? WHERE id = ?", (self.clock(), repository))
+
+    def renew_manifest(self, repository: str, digest: Digest, older_than: float) -> None:
+        now = self.clock()
+        row = self.database.one("SELECT m.repository, max(m.pushed, m.used) AS used FROM manifests m JOIN repositories "
+                                "r ON r.id = m.repository WHERE r.name = ? AND m.digest = ?", repository, digest)
+        if row and now - row["used"] > older_than:
+            with self.transaction() as db:
+                db.execute("UPDATE manifests SET used = ? WHERE repository = ? AND digest = ?",
+                           (now, row["repository"], digest))
 
     def delete_manifest(self, repository: str, digest: Digest) -> bool:
         with self.transaction() as db:
@@ -265,7 +274,7 @@ class SqliteMetadata(Metadata):
     def drop_untagged(self, limit: float) -> int:
         with self.transaction() as db:
             return int(db.execute(
-                "DELETE FROM manifests AS m WHERE pushed < ? "
+                "DELETE FROM manifests AS m WHERE max(pushed, used) < ? "
                 "AND NOT EXISTS (SELECT 1 FROM tags t WHERE t.repository = m.repository AND t.digest = m.digest) "
                 "AND NOT EXISTS (SELECT 1 FROM edges e WHERE e.repository = m.repository AND e.child = m.digest) "
                 "AND NOT EXISTS (SELECT 1 FROM manifests s WHERE s.repository = m.repository AND s.digest = m.subject)",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from kist.hub.blobs import MemoryBlobs
 from kist.hub.content import RENEW_AFTER, Content
 from kist.hub.memory_metadata import MemoryMetadata
 from kist.oci.digest import Digest
+from kist.oci.manifest import OCI_INDEX
 from unit.hub.images import MANIFEST, Image, sha256
 
 
@@ -139,6 +141,24 @@ def test_untagged_manifests_only_if_asked_for(content: Content, clock: Clock) ->
     assert has(content, b"signature")  # its subject is there
     content.delete_manifest("app", new.digest)
     assert gc.collect(content, untagged=True).manifests == 1
+
+
+@pytest.mark.parametrize("relies", ["asks", "brings"])
+def test_an_index_finds_the_image_that_its_push_has_asked_for(content: Content, clock: Clock, relies: str) -> None:
+    """The image has been here, untagged, for long: the push leaves it out, and brings the index last."""
+    image = Image()
+    put_image(content, "app", image, image.digest)
+    clock.now += 10 * gc.GRACE
+    if relies == "asks":
+        content.rely_on_manifest("app", Digest(image.digest))
+    else:
+        put_image(content, "app", image, image.digest)
+    clock.now += gc.GRACE - 10
+    assert gc.collect(content, untagged=True).manifests == 0
+    index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [image.descriptor]}
+    content.put_manifest("app", "v1", json.dumps(index).encode(), OCI_INDEX)
+    clock.now += 10 * gc.GRACE
+    assert gc.collect(content, untagged=True).manifests == 0
 
 
 def test_a_blob_comes_back_between_the_two_steps(content: Content, clock: Clock) -> None:

@@ -297,6 +297,25 @@ def test_what_nothing_names_is_dropped(metadata: Metadata) -> None:
     assert [metadata.drop_untagged(9999.0) for _ in range(3)] == [1, 2, 0]
 
 
+def test_a_manifest_that_a_push_relies_on_is_not_dropped(metadata: Metadata, clock: Clock) -> None:
+    put(metadata, "app", M1, BLOB)
+    pushed = clock.now
+    clock.now += 300
+    metadata.renew_manifest("app", M1, 400)
+    assert metadata.drop_untagged(pushed) == 0
+    metadata.renew_manifest("app", M1, 200)
+    metadata.renew_manifest("app", M2, 200)
+    metadata.renew_manifest("absent", M1, 200)
+    assert metadata.drop_untagged(clock.now) == 0, "asked for"
+    clock.now += 300
+    metadata.put_manifest(metadata.ensure_repository("app"), stored(M1, pushed=clock.now), [BLOB])
+    assert metadata.drop_untagged(clock.now) == 0, "brought once more"
+    found = metadata.manifest("app", M1)
+    assert found is not None and found.pushed == pushed, "and as old as ever"
+    assert metadata.drop_untagged(clock.now + 1) == 1
+    assert metadata.manifest("app", M1) is None
+
+
 def test_links_that_a_manifest_needs_stay(metadata: Metadata) -> None:
     number = put(metadata, "app", M1, BLOB)
     for digest in (BLOB, OTHER):

@@ -202,3 +202,16 @@ def test_metrics_and_health(client: Client) -> None:
     assert 'kist_hub_requests_total{method="GET",route="manifest",status="200"} 1' in text
     assert "kist_hub_repositories 1" in text
     assert client.get("/healthz").status == 200
+
+
+def test_to_ask_for_a_manifest_is_to_rely_on_it(client: Client, hub: Hub) -> None:
+    """A push of an index leaves an image out that is there: garbage collection does, too."""
+    image = Image()
+    image.push(client, "app", image.digest)
+    pushed = hub.content.metadata.clock()
+    hub.content.metadata.clock = lambda: pushed + 1000
+    assert client.get(f"/v2/app/manifests/{image.digest}").status == 200
+    assert hub.content.metadata.drop_untagged(pushed - 1) == 0
+    assert client("HEAD", f"/v2/app/manifests/{image.digest}").status == 200
+    assert hub.content.metadata.drop_untagged(pushed + 1) == 0
+    assert hub.content.metadata.drop_untagged(pushed + 1001) == 1

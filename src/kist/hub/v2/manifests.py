@@ -23,6 +23,8 @@ REFERRERS_PAGE = 1000
 async def get(request: Request, name: str, reference: str) -> Response:
     hub = hub_of(request)
     where, found = await in_thread(hub.cache.manifest, request.scope["kist.names"], names.tag_or_digest(reference))
+    if request.method == "HEAD":
+        await in_thread(hub.content.rely_on_manifest, where, found.digest)
     headers = {"Docker-Content-Digest": found.digest, "ETag": f'"{found.digest}"', "Content-Type": found.media_type}
     if is_known(request, headers["ETag"]):
         return Response(status_code=304, headers=headers)
