@@ -43,15 +43,22 @@ def mentioning(text: str) -> list[tuple[int, str]]:
 
 def kill_and_wait(pid: int, timeout: float = 15) -> None:
     """SIGKILL to any process, and wait (by pidfd) until it is gone."""
+    assert ended(pid, timeout, signal.SIGKILL), f"process {pid} survived SIGKILL for {timeout} s"
+
+
+def ended(pid: int, timeout: float, number: int = 0) -> bool:
+    """Whether any process ends within ``timeout`` seconds, once it has got signal ``number``; a zombie has ended."""
     try:
         descriptor = os.pidfd_open(pid)
     except ProcessLookupError:
-        return
+        return True
     try:
-        signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+        signal.pidfd_send_signal(descriptor, number)
         poller = select.poll()
         poller.register(descriptor, select.POLLIN)
-        assert poller.poll(timeout * 1000), f"process {pid} survived SIGKILL for {timeout} s"
+        return bool(poller.poll(timeout * 1000))
+    except ProcessLookupError:
+        return True
     finally:
         os.close(descriptor)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from support.operator import Machine, blocks
+from support.operators_machine import Machine, blocks
 from system.test_hub_skopeo import layout
 
 PASSWORD = "correct horse battery"

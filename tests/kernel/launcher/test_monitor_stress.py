@@ -42,15 +42,18 @@ async def life(house: House, request: StartRequest) -> int:
 
 
 async def test_cycles_leak_nothing(house: House) -> None:
-    assert await life(house, house.request("true")) == 0
     launcher = house.launcher.pid
     await soon(lambda: len(children(launcher)) == STOCK)
+    first = children(launcher)
+    assert await life(house, house.request("true")) == 0
+    # One that has left the stock is a child for a moment longer, and its descriptor has gone already.
+    await soon(lambda: len(children(launcher) - first) == len(children(launcher)) == STOCK)
     before = descriptors(launcher), descriptors(os.getpid())
     for _ in range(CYCLES // 10):
         requests = [house.request("sh", "-c", f"echo {n}; exit {n}") for n in range(10)]
         assert await asyncio.gather(*(life(house, request) for request in requests)) == list(range(10))
     await soon(lambda: len(children(launcher)) == STOCK)
-    await soon(lambda: (descriptors(launcher), descriptors(os.getpid())) == before)
+    await soon(lambda: descriptors(launcher) <= before[0] and descriptors(os.getpid()) <= before[1])
     assert house.cgroups() == []
 
 
