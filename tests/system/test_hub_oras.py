@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import subprocess
+import tempfile
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -44,6 +45,7 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Hub, str
 def client(secured: tuple[Hub, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     hub, token = secured
     monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # it leaves folders there
     monkeypatch.chdir(tmp_path)
     # Basic: its token way never asks for more than its first token opens, whatever the registry.
     found = oras.client.OrasClient(hostname=hub.host, insecure=True, auth_backend="basic")
