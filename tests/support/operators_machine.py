@@ -31,7 +31,7 @@ PYTHON = """\
 PYTHONPATH=/opt/kist/src:/opt/kist/site PYTHONDONTWRITEBYTECODE=1 exec {interpreter} "$@"
 """
 SYSTEMCTL = r"""#!/usr/bin/python3
-import configparser, os, shlex, signal, subprocess, sys
+import configparser, os, select, shlex, signal, subprocess, sys
 act, name = sys.argv[1], sys.argv[-1]
 unit = configparser.ConfigParser(interpolation=None, strict=False)
 unit.optionxform = str
@@ -42,9 +42,9 @@ pid_file = f"/run/{name}.pid"
 def stop():
     if os.path.exists(pid_file):
         pid = int(open(pid_file).read())
-        os.kill(pid, signal.SIGTERM)
-        while os.path.exists(f"/proc/{pid}") and " Z " not in open(f"/proc/{pid}/stat").read():
-            pass
+        process = os.pidfd_open(pid)
+        signal.pidfd_send_signal(process, signal.SIGTERM)
+        select.select([process], [], [])
         os.unlink(pid_file)
 
 def start():

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import os
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import pytest
 from kist.cli import api_socket, credentials, credhelper
 from kist.cli.parser import CliError
 from kist.cli.settings import Settings
+from support.processes import ended
 
 Make = Callable[[str, str], None]
 #: Keeps what it is told in a folder beside it.
@@ -107,9 +107,7 @@ def test_a_helper_that_never_ends_is_ended(helper: Make, monkeypatch: pytest.Mon
     helper("slow", f"sleep 1000 & echo $! > {tmp_path}/child; wait")
     with pytest.raises(credhelper.HelperFailed, match="it takes too long"):
         credhelper.get("slow", "r.example")
-    child = int((tmp_path / "child").read_text())
-    while Path(f"/proc/{child}/stat").exists() and "(sleep) Z" not in Path(f"/proc/{child}/stat").read_text():
-        time.sleep(0.02)
+    assert ended(int((tmp_path / "child").read_text()), 30)
 
 
 @pytest.mark.parametrize("name", ["missing", "../evil", "a b", "a/b", "x;y"])
