@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import partial
 
+import docker
 import pytest
 
 from support import needs
@@ -259,7 +260,7 @@ def test_ranges_and_exposed_ports(daemon: Daemon) -> None:
     for number in range(3):
         assert eventually(partial(serves, first + number, str(80 + number)))
     wrong = daemon.docker("run", "--rm", "-p", "8000-8005:9000-9003", "busybox", "true")
-    assert "invalid ranges specified for container and host Ports: 9000-9003 and 8000-8005" in wrong.stderr
+    assert "nvalid ranges specified for container and host Ports: 9000-9003 and 8000-8005" in wrong.stderr
 
 
 def serves(port: int, text: str) -> bool:
@@ -290,3 +291,19 @@ def test_addresses_and_resolver_options(daemon: Daemon) -> None:
                  "search corp.test\n", "options ndots:3\n"):
         assert word in done.stdout, done.stdout + done.stderr
     daemon.clean()
+
+
+def test_the_containers_own_mac_address_is_the_first_networks(daemon: Daemon) -> None:
+    """As clients before API 1.44 say it, beside an address for that network."""
+    daemon.ok("network", "create", "--subnet", "10.77.10.0/24", "old")
+    client = docker.APIClient(f"unix://{daemon.socket}", version="1.41")
+    try:
+        place = client.create_networking_config({"old": client.create_endpoint_config(ipv4_address="10.77.10.9")})
+        host = client.create_host_config(network_mode="old")
+        made = client.create_container("busybox", ["sleep", "60"], mac_address="02:00:00:00:00:78",
+                                       networking_config=place, host_config=host)
+        client.start(made["Id"])
+        assert "link/ether 02:00:00:00:00:78" in daemon.ok("exec", made["Id"], "ip", "link", "show", "eth0")
+    finally:
+        client.close()
+        daemon.clean()

@@ -213,8 +213,8 @@ class Networks:
         """The networks to be on, `mode`'s first, with what is asked of each."""
         first = self.named(mode)
         settings = {self.named(name).id: dict(given or {}) for name, given in asked.items()} or {first.id: {}}
-        if mac and first.id in settings:
-            settings[first.id].setdefault("MacAddress", mac)
+        if mac and first.id in settings and not settings[first.id].get("MacAddress"):
+            settings[first.id]["MacAddress"] = mac
         for identity in sorted(settings, key=lambda one: one != first.id):
             network = self._networks[identity]
             if network.driver in (HOST, NONE):
