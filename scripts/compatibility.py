@@ -53,6 +53,8 @@ DIFFERENCES = (
     ("`create --network container:NAME`", "refused if there is no such container", "Docker says so at the start"),
     ("`GraphDriver.Data.MergedDir`", "of running containers, as `/proc/PID/root`",
      "the file system is mounted for the container alone"),
+    ("`/etc/mtab`, and `export` of what Docker lays below each container", "only what the image and the container have",
+     "Docker adds a link to /proc/mounts, and empty files and folders to mount on"),
     ("Texts of `--help`", "in words of our own", "the options, their values and their order are Docker's"),
     ("`--hostname`", "no line ends and the like", "each line of /etc/hosts is an entry"),
     ("`--cgroupns` when it is not given", "private on cgroup v1, too", "Docker has host there, private on v2"),
