@@ -51,6 +51,14 @@ def test_nothing_is_left_unfinished(path: Path) -> None:
     assert not UNFINISHED.search(path.read_text())
 
 
+def test_nothing_lies_about() -> None:
+    """What some command has written where it was called is no part of the project."""
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout
+    assert {name.partition("/")[0] for name in listed.decode().split("\0") if name} == {
+        ".ci", ".gitignore", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "Makefile", "README.md", "bench", "docs",
+        "pyproject.toml", "requirements-dev.txt", "requirements.txt", "scripts", "src", "tests"}
+
+
 def test_the_project_speaks_of_itself_alone() -> None:
     """No path of a development machine, no address of a package mirror."""
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout
