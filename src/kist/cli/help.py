@@ -91,13 +91,18 @@ def options_text(options: tuple[Option, ...], columns: int) -> str:
         name, short, kind, text = row[:4]
         if not text:
             continue
-        default = row[4] if len(row) > 4 else None
-        if default not in (None, False, ""):
-            text += f' (default "{default}")' if isinstance(default, str) else f" (default {str(default).lower()})"
+        if len(row) > 4 and row[4] not in (None, False, ""):
+            text += f" (default {_default(kind, row[4])})"
         shown = {"swap-bytes": "bytes"}.get(kind, kind)
         rows.append((f"  {'-' + short + ', ' if short else '    '}--{name}{' ' + shown if shown else ''}", text))
     width = max((len(left) for left, _ in rows), default=0) + 3
     return "".join(_wrapped(left, text, width, columns) for left, text in rows)
+
+
+def _default(kind: str, value: object) -> str:
+    if kind == "duration" and isinstance(value, int):
+        return f"{value / 1e9:g}s"  # tables have nanoseconds
+    return f'"{value}"' if isinstance(value, str) else str(value).lower()
 
 
 def _has_h(options: tuple[Option, ...]) -> bool:

@@ -69,7 +69,7 @@ class Pull:
             await asyncio.to_thread(self._store.gc, 0)
             raise
         except (Unavailable, NotFound, Unauthorized) as error:
-            raise type(error)(error.message + self._hint(reference)) from None
+            raise type(error)(error.message + hint(reference, self._config)) from None
         finally:
             cancelled.set()
             client.close()
@@ -131,13 +131,19 @@ class Pull:
         wanted = tag or by_digest
         return wanted not in before.get(image.id, set())
 
-    def _hint(self, reference: Reference) -> str:
-        """For a library image that can't be had: the local Hub can make it."""
-        name = reference.path.removeprefix(OFFICIAL)
-        if reference.domain != DEFAULT_DOMAIN or name not in self._config.hub_library:
-            return ""
-        return (f"\n{name} is in Kist's library: `kist hub library build {name}` makes it, `kist hub` serves it, and a "
-                'mirror of "docker.io" in the server\'s configuration says where to look first')
+
+def hint(reference: Reference, config: Config) -> str:
+    """Behind the error, when docker.io didn't give it: what the local Hub has, or can make (config: `[hub]`)."""
+    if reference.domain != DEFAULT_DOMAIN:
+        return ""
+    name, hub = reference.path.removeprefix(OFFICIAL), config.hub_url
+    makes = f"`kist hub library build {name}` makes it"
+    if name not in config.hub_library:
+        return f"\nThe Hub at {hub} shows which images it has" if hub else ""
+    if hub:
+        return f"\n{name} is in Kist's library: {makes}; the Hub at {hub} shows which images it has"
+    return (f"\n{name} is in Kist's library: {makes}, `kist hub` serves it, and a mirror of \"docker.io\" in the "
+            "server's configuration says where to look first")
 
 
 class _Layers:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from kist.cli.help import options_text
 from kist.cli.parser import CliError, Command, HelpWanted, parse
 
 OPTIONS: tuple[Any, ...] = (
@@ -95,3 +96,12 @@ def test_defaults() -> None:
     assert args.flag("sig-proxy")
     assert not args.flag("detach")
     assert (args.text("name"), args.number("time"), args.list("env")) == ("", None, [])
+
+
+def test_help_shows_a_default_as_it_is_written() -> None:
+    """Durations are nanoseconds in the tables, and `1s` on the command line."""
+    rows = (("interval", "", "duration", "How often", 1_500_000_000), ("theme", "", "string", "Colours", "auto"),
+            ("size", "n", "int", "How many", 3), ("quiet", "q", "", "Say nothing", False))
+    assert options_text(rows, 80).splitlines() == [
+        "      --interval duration   How often (default 1.5s)", '      --theme string        Colours (default "auto")',
+        "  -n, --size int            How many (default 3)", "  -q, --quiet               Say nothing"]

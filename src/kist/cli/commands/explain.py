@@ -175,6 +175,6 @@ def _wrapped(words: list[str], width: int = 100) -> list[str]:
 
 
 COMMAND = Command(
-    "Show what the kernel is asked for to make a container, step by step, and what is the case",
+    "Show step by step what the kernel is asked for to make a container, and what it says now",
     "[OPTIONS] CONTAINER|IMAGE [CONTAINER|IMAGE...]", run, arity=(1, None),
     options=(("json", "", "", "Show all of it, as JSON"),), requests=("KistExplain", "KistExplainImage"))

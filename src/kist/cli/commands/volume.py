@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 CLUSTER: tuple[Option, ...] = (
     ("availability", "", "string", "Availability of a cluster volume"),
     ("group", "", "string", "Group of a cluster volume"),
-    ("limit-bytes", "", "bytes", "Least size of a cluster volume"),
-    ("required-bytes", "", "bytes", "Largest size of a cluster volume"),
+    ("limit-bytes", "", "bytes", "Largest size of a cluster volume"),
+    ("required-bytes", "", "bytes", "Least size of a cluster volume"),
     ("scope", "", "string", "Scope of a cluster volume"),
     ("secret", "", "map", "Secrets of a cluster volume"),
     ("sharing", "", "string", "Sharing of a cluster volume"),
