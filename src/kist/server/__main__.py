@@ -12,6 +12,10 @@ from kist.errors import InvalidParameter, KistError
 from kist.server import listen, logs
 from kist.version import VERSION
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from kist.engine.config import Config
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(argv)
@@ -43,11 +47,30 @@ def _run(options: argparse.Namespace) -> int:
     addresses = _addresses(hosts, config.socket)
     lock = listen.lock_run_dir(config.run)
     try:
+        if options.uninstall:
+            return _uninstall(config, force=options.force)
+        from kist.server.ready import Ready
         from kist.server.serve import serve
 
-        return asyncio.run(serve(config, addresses, _tls(options), options.ready_fd))
+        # Taken out: it is this process's, not the launcher's or a resolver's.
+        ready = Ready(options.ready_fd, env.pop("NOTIFY_SOCKET", ""))
+        return asyncio.run(serve(config, addresses, _tls(options), ready))
     finally:
         os.close(lock)
+
+
+def _uninstall(config: Config, *, force: bool) -> int:
+    from kist.engine.uninstall import uninstall
+
+    if not force:
+        print(f"This removes all containers, images and volumes in {config.data}, and what the server has made of "
+              "networks, packet filter and control groups.\nAre you sure you want to continue? [y/N] ",
+              end="", flush=True)
+        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+            return 1
+    for path in asyncio.run(uninstall(config)):
+        print(f"kept, as it is not the server's: {path}")
+    return 0
 
 
 def _own_host(host: str) -> list[str]:
@@ -88,6 +111,9 @@ def _parser() -> argparse.ArgumentParser:
     add("-D", "--debug", action="store_true", help="the same as --log-level debug")
     add("--log-level", choices=sorted(logs.LEVELS), help="default info")
     add("--ready-fd", metavar="N", type=int, help="write one byte to this descriptor once listening")
+    add("--uninstall", action="store_true",
+        help="remove all that servers with this configuration have left on the machine, data included, and end")
+    add("-f", "--force", action="store_true", help="with --uninstall: don't ask")
     add("--version", action="version", version=f"Kist version {VERSION}")
     return parser
 

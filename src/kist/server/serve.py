@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-import os
 import signal
 from contextlib import AsyncExitStack
 
@@ -14,6 +13,7 @@ from kist.server import http, listen
 from kist.server.app import App
 from kist.server.crowd import TooMany, most_connections
 from kist.server.ports import Engine
+from kist.server.ready import Ready
 
 log = logging.getLogger("kist.server")
 
@@ -21,7 +21,7 @@ GRACE = 1.0  # seconds for requests under way when the server is told to end
 
 
 async def serve(config: Config, addresses: list[listen.Address], tls: listen.Tls | None,
-                ready_fd: int | None) -> int:
+                ready: Ready) -> int:
     from kist.engine.engine import Engine as RealEngine
 
     async with AsyncExitStack() as stack:
@@ -32,8 +32,7 @@ async def serve(config: Config, addresses: list[listen.Address], tls: listen.Tls
         await stack.enter_async_context(Server(engine, addresses, tls))
         gc.collect()
         gc.freeze()  # what start-up made stays: later collections need not look at it
-        if ready_fd is not None:
-            _say_ready(ready_fd)
+        ready.tell()
         log.info("listening on %s", ", ".join(map(str, addresses)))
         log.info("ending: %s", await stop)
     return 0
@@ -100,10 +99,3 @@ def _stop_signal() -> asyncio.Future[str]:
         loop.add_signal_handler(number, tell, number)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     return told
-
-
-def _say_ready(fd: int) -> None:
-    try:
-        os.write(fd, b"\n")
-    finally:
-        os.close(fd)
