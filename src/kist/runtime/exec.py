@@ -15,10 +15,11 @@ from kist.linux.pidfd import pidfd_open, pidfd_send_signal
 from kist.runtime import process as process_steps
 from kist.runtime import scheduling, wire
 from kist.runtime.errors import RuntimeFailure, StepError, step_error
-from kist.runtime.init import default_signals, run, standard_streams, trust_no_files
+from kist.runtime.init import default_signals, run, trust_no_files
 from kist.runtime.program import execute, find
 from kist.runtime.root import HostView
 from kist.runtime.step import Context, Step
+from kist.runtime.streams import standard_streams
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -61,7 +62,8 @@ class _Plan:
             from kist.runtime.console import OpenConsole
 
             self.inside.append(OpenConsole(process, bind=False))
-        self.early, self.last = process_steps.steps_for(process, spec.get("linux") or {}, container_id)
+        self.early, self.last = process_steps.steps_for(process, spec.get("linux") or {}, container_id,
+                                                        keep_groups=process_steps.keeps_groups(spec))
         if affinity.get("final"):
             self.early.insert(0, scheduling.Affinity(affinity["final"]))
 

@@ -13,8 +13,10 @@ import sys
 from kist.linux import process as p
 from kist.runtime import wire
 from kist.runtime.errors import RuntimeFailure, StepError, step_error
+from kist.runtime.process import keeps_groups
 from kist.runtime.program import execute, find
 from kist.runtime.step import Context, Step
+from kist.runtime.streams import standard_streams
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -77,7 +79,7 @@ def _main(init: Init) -> None:
         _await_maps(init)
     run(plan.root, ctx)  # still as the creator's user, who can go where the root is
     if init.namespaces.in_user:
-        _become_root()
+        _become_root(keep_groups=keeps_groups(ctx.spec))
     run(plan.setup, ctx)
     if ctx.console >= 0:
         wire.send(init.sync, b"C", fd=ctx.console)
@@ -159,10 +161,11 @@ def _hand_over_listener(init: Init) -> None:
         ctx.listener = -1
 
 
-def _become_root() -> None:
+def _become_root(*, keep_groups: bool) -> None:
     """The user namespace's."""
     try:
-        os.setgroups([])
+        if not keep_groups:
+            os.setgroups([])
     except PermissionError:
         pass  # "deny" was written to /proc/PID/setgroups
     os.setresgid(0, 0, 0)
@@ -186,31 +189,3 @@ def default_signals() -> None:
         except (OSError, ValueError):
             continue
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
-
-
-def standard_streams(ctx: Context) -> None:
-    """The terminal, or the descriptors given; they belong to the user, who may open /dev/stdout again."""
-    if ctx.slave >= 0:
-        from kist.runtime.console import take_terminal  # here already, by the step that opened the terminal
-
-        take_terminal(ctx.slave)
-        return
-    fds = [os.dup(fd) for fd in ctx.stdio or ()]
-    for target, fd in enumerate(fds):
-        os.dup2(fd, target)
-        os.close(fd)
-    uid = (ctx.process.get("user") or {}).get("uid") or 0
-    if uid:
-        for fd in (0, 1, 2):
-            _give(fd, uid)
-
-
-def _give(fd: int, uid: int) -> None:
-    """Never the null device: that is the machine's."""
-    info = os.fstat(fd)
-    if info.st_uid == uid or info.st_rdev == os.makedev(1, 3):
-        return
-    try:
-        os.fchown(fd, uid, -1)
-    except OSError:
-        pass  # a descriptor on a file system that can't: the program can still use the descriptor itself

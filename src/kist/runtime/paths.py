@@ -49,6 +49,7 @@ def _mask(ctx: Context, target: int) -> None:
         tree = m.open_tree(ctx.empty_dir, "", m.OPEN_TREE_CLONE | m.AT_EMPTY_PATH)
     else:
         tree = m.open_tree(ctx.null, "", m.OPEN_TREE_CLONE | m.AT_EMPTY_PATH)
+        m.mount_setattr(tree, set=m.MOUNT_ATTR_RDONLY)  # else chmod(2) of the mask is chmod of the machine's /dev/null
     m.move_mount(tree, target)
     os.close(tree)
 

@@ -2,7 +2,8 @@
 
 Standard input is a JSON job, standard output a JSON report:
 
-    job     {"src", "spec", "id", "bundle", "execs": [process…], "netns": path?, "stdin": text?, "leak": true?}
+    job     {"src", "spec", "id", "bundle", "execs": [process…], "netns": path?, "stdin": text?, "leak": true?,
+             "null": true? (standard input is the machine's null device)}
     report  {"status", "stdout", "stderr"} or {"error", "kind", "errno"}; "execs": the same for each
 
 With execs the container is killed after the last of them; what its own process wrote is reported then.
@@ -35,10 +36,13 @@ def drain(fds: dict[int, str]) -> dict[str, bytes]:
 
 
 class Streams:
-    def __init__(self, stdin: str | None) -> None:
+    def __init__(self, stdin: str | None, *, null: bool) -> None:
         from kist.runtime.create import Stdio
 
         read_in, self.stdin = os.pipe()
+        if null:
+            os.close(read_in)
+            read_in = os.open("/dev/null", os.O_RDONLY)
         self.stdout, write_out = os.pipe()
         self.stderr, write_err = os.pipe()
         self.theirs = (read_in, write_out, write_err)
@@ -79,7 +83,7 @@ def run(job: dict[str, object]) -> dict[str, object]:
     if job.get("leak"):  # what a careless caller leaves open, and inheritable
         os.set_inheritable(os.open("/", os.O_RDONLY), True)
     netns = os.open(str(job["netns"]), os.O_RDONLY) if job.get("netns") else None
-    streams = Streams(job.get("stdin"))  # type: ignore[arg-type]
+    streams = Streams(job.get("stdin"), null=bool(job.get("null")))  # type: ignore[arg-type]
     try:
         created = create(spec, container_id=str(job["id"]), bundle=str(job["bundle"]), stdio=streams.stdio,
                          netns_fd=netns)
@@ -90,7 +94,7 @@ def run(job: dict[str, object]) -> dict[str, object]:
     try:
         execs = []
         for process in job.get("execs") or []:  # type: ignore[attr-defined]
-            inner = Streams(None)
+            inner = Streams(None, null=bool(job.get("null")))
             try:
                 execed = exec_process(created.pid, process, spec, stdio=inner.stdio, cgroup=created.cgroup)
             except RuntimeFailure as error:

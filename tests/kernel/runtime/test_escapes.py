@@ -120,6 +120,30 @@ def test_masked_path_shows_nothing_of_the_image(spec: dict[str, Any], sh: Any, r
     assert sh("stat -L -c %t:%T /proc/keys") == "1:3\n"
 
 
+def test_a_mask_is_no_way_to_the_null_device(spec: dict[str, Any], sh: Any) -> None:
+    """The class of CVE-2025-31133, the other way round: what covers a masked file is the machine's null device, and
+    root of a container owns it: chmod 0 would take it from everybody. Guard: the mask is read-only. (That 0666 is
+    tried changes nothing where there is no guard.)"""
+    assert "Read-only file system" in sh("chmod 666 /proc/keys 2>&1; true")
+    assert "Read-only file system" in sh("chown 0:0 /proc/keys 2>&1; true")
+    assert sh("echo x >/proc/keys; wc -c </proc/keys") == "0\n"
+
+
+@pytest.mark.parametrize("broken", ["true", "rm /dev/null", "rm /dev/null; mkfifo /dev/null"])
+def test_a_stream_is_no_way_to_the_null_device(spec: dict[str, Any], run: Any, broken: str) -> None:
+    """The class of CVE-2024-21626: a descriptor of the machine's, standard input of most containers, with which root
+    did chmod 0 /proc/self/fd/0. Guard: the container's own null device in its place, or one that nobody else has."""
+    look = ["sh", "-c", "stat -Lc %t:%T,%d:%i /proc/self/fd/0; cat; cat /proc/self/fd/0"]
+    execs = [{**spec["process"], "args": args} for args in (["sh", "-c", broken], look)]
+    of_exec = run(spec, "sleep", "30", execs=execs, null=True)["execs"][1]["stdout"]
+    of_init = run(spec, *look, null=True)["stdout"]
+    machines = os.stat("/dev/null")
+    for seen in (of_init, of_exec):
+        numbers, place = seen.strip().split(",")
+        assert numbers == "1:3"
+        assert place != f"{machines.st_dev}:{machines.st_ino}"
+
+
 def test_console_that_is_a_link(spec: dict[str, Any], run: Any, rootfs: Path) -> None:
     """CVE-2025-52565: /dev/console a link to a file of procfs, the terminal is bound over that.
     Guard: openat2 without links, relative to /dev."""
@@ -311,6 +335,8 @@ LEAKS: tuple[Change, ...] = (
 ANY_NODE: Change = ("runtime/devices.py", "if stat.S_IFMT(there.st_mode) != kind or there.st_rdev != number:",
                     "if False:")
 THEIR_NULL: Change = ("runtime/paths.py", "m.open_tree(ctx.null, ", "m.open_tree(ctx.root.resolve('/dev/null'), ")
+MASK_TO_WRITE: Change = ("runtime/paths.py", "m.mount_setattr(tree, set=m.MOUNT_ATTR_RDONLY)  # else", "#")
+NULL_AS_GIVEN: Change = ("runtime/streams.py", "    _take_own_null(ctx)\n", "")
 NO_MASK: Change = ("runtime/paths.py", "            _mask(ctx, target)", "            pass")
 CONSOLE_BY_PATH: Change = ("runtime/console.py", "def take_terminal(", """def _bind_console(ctx: Context) -> None:
     target = ctx.root.resolve("/dev/console")
@@ -354,6 +380,8 @@ ANY_IMPORT: Change = ("runtime/init.py", "    trust_no_files()\n", "")
     (test_no_descriptor_of_the_runtime_is_left, LEAKS),
     (test_masked_path_that_is_a_link, (ANY_NODE, THEIR_NULL)),
     (test_masked_path_shows_nothing_of_the_image, (NO_MASK,)),
+    (test_a_mask_is_no_way_to_the_null_device, (MASK_TO_WRITE,)),
+    (test_a_stream_is_no_way_to_the_null_device, (NULL_AS_GIVEN,)),
     (test_console_that_is_a_link, (CONSOLE_BY_PATH,)),
     (test_ptmx_that_is_none, (ANY_PTMX,)),
     (test_procfs_writes_are_redirected_nowhere, (INSIDE_PROC, BEHIND_A_LINK)),
@@ -372,9 +400,8 @@ ANY_IMPORT: Change = ("runtime/init.py", "    trust_no_files()\n", "")
 def test_without_its_guard_the_attack_succeeds(attack: Callable[..., None], source: Path,
                                                request: pytest.FixtureRequest) -> None:
     assert source.name == "changed"
-    asked = {name: request.getfixturevalue(name) for name in inspect.signature(attack).parameters if name != "uid"}
-    if attack is test_odd_user_ids:
-        asked["uid"] = -1
+    own = {"uid": -1, "broken": "true"}  # what the attacks are parametrized with
+    asked = {name: own.get(name) or request.getfixturevalue(name) for name in inspect.signature(attack).parameters}
     with pytest.raises((AssertionError, pytest.fail.Exception)):
         attack(**asked)
 
