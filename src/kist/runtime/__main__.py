@@ -12,6 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from kist.runtime.cli.log import Log
     from kist.runtime.cli.options import Option, Parsed
+    from kist.runtime.errors import RuntimeFailure
     from kist.runtime.start import Bundle
 
 VERBS = ("checkpoint", "create", "delete", "events", "exec", "explain", "features", "kill", "list", "pause", "ps",
@@ -89,11 +90,22 @@ def _call(verb: str, options: Parsed, arguments: list[str], log: Log) -> int:
     try:
         return int(module.main(options, arguments, log))
     except RuntimeFailure as error:
-        log.error(f"{getattr(module, 'FAILED', '')}{error}")
+        log.error(f"{getattr(module, 'FAILED', '')}{error}{_in_words(error)}")
     except OSError as error:
         name = error_name(error.errno or errno.EIO)
         log.error(f"{verb}: {error.filename or ''}: {name}: {error.strerror}")
     return int(getattr(module, "STATUS", 1))
+
+
+def _in_words(error: RuntimeFailure) -> str:
+    """What Podman looks for: "no such file or directory" makes its status 127, "permission denied" 126."""
+    import errno
+
+    from kist.runtime.errors import error_name
+
+    if error.errno == errno.EISDIR:  # what execve(2) gives for a directory is EACCES
+        return ": permission denied"
+    return f": {os.strerror(error.errno).lower()}" if str(error).endswith(error_name(error.errno)) else ""
 
 
 def _version() -> int:

@@ -8,14 +8,19 @@ from __future__ import annotations
 import os
 import stat
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
 _NOFOLLOW = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
 
-def copy_up(source: int, target: int) -> None:
-    """Copy the tree at descriptor ``source`` (may be O_PATH) into the directory ``target``."""
+def copy_up(source: int, target: int, given: Collection[str] = ()) -> None:
+    """Copy the tree at descriptor ``source`` (may be O_PATH) into the directory ``target``, which keeps of its own
+    attributes those that were ``given``: "mode", "uid", "gid"."""
     reader = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=source)
     try:
-        _copy_attributes(reader, target)
+        _copy_attributes(reader, target, given)
         for name in os.listdir(reader):
             _copy_entry(reader, target, name)
     finally:
@@ -52,12 +57,13 @@ def _copy_file(source: int, target: int, name: str) -> None:
     os.close(writer)
 
 
-def _copy_attributes(source: int, target: int) -> None:
+def _copy_attributes(source: int, target: int, given: Collection[str] = ()) -> None:
     """Owner first: chown(2) clears the set-id bits."""
     info = os.fstat(source)
     if stat.S_ISDIR(info.st_mode):
-        os.chown(".", info.st_uid, info.st_gid, dir_fd=target)
-        os.chmod(".", stat.S_IMODE(info.st_mode), dir_fd=target)
+        os.chown(".", -1 if "uid" in given else info.st_uid, -1 if "gid" in given else info.st_gid, dir_fd=target)
+        if "mode" not in given:
+            os.chmod(".", stat.S_IMODE(info.st_mode), dir_fd=target)
         for name in _xattrs(source):
             _set_xattr(f"/proc/self/fd/{target}/.", name, os.getxattr(source, name))
         return

@@ -66,22 +66,45 @@ class Devices(Step):
             if head not in made:
                 made[head] = ctx.root.mkdirs(head or "/")
             try:
-                if self.bind or not _node(made[head], name, device):
-                    self._bind(made[head], name, path)
+                bind = self.bind and device["type"] != "p"
+                if bind or not _node(made[head], name, device):
+                    _bind(made[head], name, _on_the_machine(path, device))
             except OSError as error:
-                raise OSError(error.errno, f"{path}: {os.strerror(error.errno or 0)}") from None
+                raise OSError(error.errno, f"{path}: {error.strerror}") from None
         for fd in made.values():
             os.close(fd)
 
-    @staticmethod
-    def _bind(parent: int, name: str, path: str) -> None:
-        os.close(openat2(parent, name, os.O_CREAT | os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666,
-                         RESOLVE_BENEATH))
-        target = openat2(parent, name, os.O_PATH | os.O_NOFOLLOW, 0, RESOLVE_BENEATH)
-        tree = m.open_tree(m.AT_FDCWD, path, m.OPEN_TREE_CLONE)
-        m.move_mount(tree, target)
-        os.close(tree)
-        os.close(target)
+
+def _bind(parent: int, name: str, node: str) -> None:
+    os.close(openat2(parent, name, os.O_CREAT | os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666, RESOLVE_BENEATH))
+    target = openat2(parent, name, os.O_PATH | os.O_NOFOLLOW, 0, RESOLVE_BENEATH)
+    tree = m.open_tree(m.AT_FDCWD, node, m.OPEN_TREE_CLONE)
+    m.move_mount(tree, target)
+    os.close(tree)
+    os.close(target)
+
+
+def _on_the_machine(path: str, device: dict[str, Any]) -> str:
+    """The machine's node of that device: as a rule it has the same path, else the kernel knows its name."""
+    kind, major, minor = _TYPES[device["type"]], device.get("major", 0), device.get("minor", 0)
+    for node in (path, _by_number(kind, major, minor)):
+        try:
+            there = os.stat(node)
+        except OSError:
+            continue
+        if stat.S_IFMT(there.st_mode) == kind and there.st_rdev == os.makedev(major, minor):
+            return node
+    raise OSError(errno.ENODEV, f"the machine has no node of the device {device['type']} {major}:{minor}")
+
+
+def _by_number(kind: int, major: int, minor: int) -> str:
+    """Below /dev, as devtmpfs names it (sysfs: uevent's DEVNAME); "" if there is none."""
+    try:
+        with open(f"/sys/dev/{'block' if kind == stat.S_IFBLK else 'char'}/{major}:{minor}/uevent", "rb") as file:
+            names = [line[8:] for line in file.read(4096).splitlines() if line.startswith(b"DEVNAME=")]
+    except OSError:
+        return ""
+    return f"/dev/{names[0].decode()}" if names else ""
 
 
 def _node(parent: int, name: str, device: dict[str, Any]) -> bool:

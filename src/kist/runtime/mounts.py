@@ -69,7 +69,7 @@ class Mount(Step):
         target = self._target(ctx)
         tree = m.detached(self.type, self._words(), self._attributes())
         if self.options.copy_up:
-            copy_up(target, tree)
+            copy_up(target, tree, {word.partition("=")[0] for word in self.options.data})
             if self.readonly and not self.late:
                 m.mount_setattr(tree, set=m.MOUNT_ATTR_RDONLY)
         m.move_mount(tree, target)
@@ -144,6 +144,8 @@ class Bind(Step):
         ctx.sources[self.index] = tree
         if self.idmap is not None:
             linux = ctx.spec.get("linux") or {}
+            if not self.idmap and not linux.get("uidMappings"):
+                raise OSError(errno.EINVAL, "idmap: neither the mount nor the container has id mappings")
             maps = self.idmap or (mapping_lines(linux.get("uidMappings") or []),
                                   mapping_lines(linux.get("gidMappings") or []))
             userns = user_namespace(*maps)
@@ -167,10 +169,19 @@ class Bind(Step):
         else:
             target = ctx.root.create_file(self.destination)
         self._check_proc(tree, target)
-        m.move_mount(tree, target)
+        self._place(tree, target)
         finish(tree, self.options)
         os.close(target)
         os.close(tree)
+
+    @staticmethod
+    def _place(tree: int, target: int) -> None:
+        try:
+            m.move_mount(tree, target)
+        except OSError as error:
+            if error.errno == errno.EINVAL and stat.S_ISDIR(os.fstat(target).st_mode):
+                raise OSError(errno.ENOTDIR, "the source is a file, but not a directory as its place is") from None
+            raise
 
     def _check_proc(self, tree: int, target: int) -> None:
         """Only procfs goes to /proc, and nothing into it, by a link of the image's neither."""

@@ -7,6 +7,7 @@ joins, clones init as its own sibling (CLONE_PARENT), says its pid, and is gone.
 
 from __future__ import annotations
 
+import errno
 import os
 
 from kist.linux.namespaces import CLONE_NEWTIME, FLAG, setns, unshare
@@ -93,12 +94,19 @@ class Namespaces:
 
     def join(self) -> None:
         """Those of the host's user namespace first, while its privilege lasts; then the user namespace."""
-        for kind, fd in self.joined.items():
-            if kind not in ("user", "mount"):
-                setns(fd, FLAG[kind])
-        for kind in ("mount", "user"):
-            if kind in self.joined:
+        order = [*(kind for kind in self.joined if kind not in ("user", "mount")), "mount", "user"]
+        for kind in order:
+            if kind not in self.joined:
+                continue
+            try:
                 setns(self.joined[kind], FLAG[kind])
+            except OSError as error:
+                raise OSError(error.errno, self._refusal(kind, error)) from None
+
+    def _refusal(self, kind: str, error: OSError) -> str:
+        """The kernel says EINVAL of what is no namespace of that kind, and of the user namespace that one is in."""
+        words = "it is none of that kind, or already joined" if error.errno == errno.EINVAL else str(error.strerror)
+        return f"{kind} namespace {self.paths.get(kind, '')}: {words}"
 
 
 class NewTime:

@@ -12,6 +12,7 @@ The order of the lists is the order of the story that `init` runs:
 
 from __future__ import annotations
 
+from kist.linux.namespaces import CLONE_NEWNET
 from kist.runtime import kernel, process, root, scheduling
 from kist.runtime.cgroup.mounts import CgroupMounts
 from kist.runtime.devices import Devices, Links
@@ -64,7 +65,8 @@ def plan(spec: dict[str, Any], namespaces: Namespaces, *, container_id: str, bun
     _finish_root(made, spec, linux, mounted=mounted, no_pivot=no_pivot)
     if spec.get("process"):
         keyring = (spec.get("kist") or {}).get("keyring", True)
-        made.process, made.last = process.steps_for(spec["process"], linux, container_id, keyring=keyring)
+        made.process, made.last = process.steps_for(spec["process"], linux, container_id, keyring=keyring,
+                                                    keep_groups=process.keeps_groups(spec))
     return made
 
 
@@ -76,6 +78,10 @@ def _identity(made: Plan, spec: dict[str, Any], linux: dict[str, Any], namespace
             made.root.append(step(spec[field]))
     if namespaces.cgroup:
         made.root.append(kernel.JoinCgroupNamespace())
+    if namespaces.new & CLONE_NEWNET:
+        from kist.runtime.loopback import Loopback
+
+        made.root.append(Loopback())
     rate = (spec.get("kist") or {}).get("networkRate")
     if rate:
         from kist.runtime.network_rate import NetworkRate
@@ -149,8 +155,11 @@ def _dev(made: Plan, spec: dict[str, Any], linux: dict[str, Any], namespaces: Na
     mounts = {normal(mount["destination"]): mount for mount in spec.get("mounts") or []}
     bound = any(isinstance(step, Bind) and step.destination == "/dev" for step in made.setup)
     if not bound:
-        made.setup.append(Devices(linux.get("devices") or [], bind=namespaces.in_user))
-        made.setup.append(Links(ptmx="/dev/pts" in mounts))
+        ptmx = "/dev/pts" in mounts  # then /dev/ptmx is its multiplexer, and no device that was asked for
+        devices = [device for device in linux.get("devices") or []
+                   if not ptmx or normal(device["path"]) != "/dev/ptmx"]
+        made.setup.append(Devices(devices, bind=namespaces.in_user))
+        made.setup.append(Links(ptmx=ptmx))
     if "/dev" in mounts and not bound and "ro" in (mounts["/dev"].get("options") or []):
         made.setup.append(RemountReadonly("/dev"))
 

@@ -123,14 +123,14 @@ class User(Step):
     syscall = "setgroups(2), setresgid(2), setresuid(2), umask(2)"
     why = "process.user"
 
-    def __init__(self, user: dict[str, Any]) -> None:
+    def __init__(self, user: dict[str, Any], *, keep_groups: bool = False) -> None:
         self.uid = user.get("uid") or 0
         self.gid = user.get("gid") or 0
         for value, word in ((self.uid, "uid"), (self.gid, "gid")):
             # A uid of -1 means "leave it alone" to setresuid(2): the process would stay root (CVE-2026-30892)
             if not isinstance(value, int) or not 0 <= value < (1 << 32) - 1:
                 raise SpecError(f"process.user.{word}: {value!r} is not an id")
-        self.groups = user.get("additionalGids") or []
+        self.groups = None if keep_groups else user.get("additionalGids") or []
         umask = user.get("umask")
         self.umask = 0o022 if umask is None else umask
 
@@ -140,7 +140,8 @@ class User(Step):
     def run(self, ctx: Context) -> None:
         os.umask(self.umask)
         try:
-            os.setgroups(self.groups)
+            if self.groups is not None:
+                os.setgroups(self.groups)
         except OSError as error:
             # in a user namespace made without privilege setgroups(2) is denied: fine if none is asked for
             if error.errno != 1 or self.groups:
@@ -244,6 +245,12 @@ class Seccomp(Step):
             ctx.listener = result
 
 
+def keeps_groups(spec: dict[str, Any]) -> bool:
+    """crun(1): with this annotation (Podman's `--group-add keep-groups`) the process keeps the groups of whoever
+    started it, for files on the machine that only a group may read."""
+    return "run.oci.keep_original_groups" in (spec.get("annotations") or {})
+
+
 def labels(process: dict[str, Any]) -> list[Step]:
     made: list[Step] = []
     if process.get("apparmorProfile"):
@@ -254,7 +261,7 @@ def labels(process: dict[str, Any]) -> list[Step]:
 
 
 def steps_for(process: dict[str, Any], linux: dict[str, Any], container_id: str, *,
-              keyring: bool = True) -> tuple[list[Step], list[Step]]:
+              keyring: bool = True, keep_groups: bool = False) -> tuple[list[Step], list[Step]]:
     """(before the barrier, after it): everything that makes the process the user's, in order."""
     early: list[Step] = []
     if process.get("scheduler"):
@@ -276,7 +283,7 @@ def steps_for(process: dict[str, Any], linux: dict[str, Any], container_id: str,
         early.append(Seccomp(filter_section))
     if process.get("capabilities") is not None:
         early.append(BoundingSet(process["capabilities"].get("bounding") or []))
-    early.append(User(process.get("user") or {}))
+    early.append(User(process.get("user") or {}, keep_groups=keep_groups))
     if process.get("capabilities") is not None:
         early.append(Capabilities(process["capabilities"]))
     if no_new:

@@ -25,6 +25,12 @@ def test_own_namespaces(sh: Any) -> None:
     assert all(os.readlink(f"/proc/self/ns/{kind}") != there for kind, there in zip(kinds, inside, strict=True))
 
 
+def test_a_new_network_has_its_loopback(spec: dict[str, Any], sh: Any) -> None:
+    """As by runc and crun. In one that was joined nothing is touched."""
+    assert "UP" in sh("ip link show lo").split("<")[1].split(">")[0].split(",")
+    assert sh("(echo through | nc -l -p 7000 127.0.0.1) & while ! nc -w 1 127.0.0.1 7000; do :; done") == "through\n"
+
+
 def test_it_is_process_one_alone(sh: Any) -> None:
     assert sh("echo $$; ls /proc | grep -c '^[0-9]'").split()[0] == "1"
     assert sh("ls -d /proc/[0-9]*").split()[0] == "/proc/1"

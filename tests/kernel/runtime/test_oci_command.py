@@ -76,6 +76,42 @@ def oci(tmp_path: Path, spec: dict[str, Any], rootfs: Path) -> Iterator[Oci]:
         assert not os.path.exists(f"/sys/fs/cgroup/{top}/kist-test/{command.id}")
 
 
+def test_without_control_groups(oci: Oci) -> None:
+    """crun's `--cgroup-manager disabled`, Podman's `--cgroups=disabled`: it stays in its creator's groups."""
+    oci.write()
+    oci.spec["process"]["args"] = ["cat", "/proc/self/cgroup"]
+    oci.spec["linux"]["namespaces"] = [one for one in oci.spec["linux"]["namespaces"] if one["type"] != "cgroup"]
+    oci.write()
+    run = ("run", "-b", str(oci.bundle), oci.id)
+    done = oci("--cgroup-manager", "disabled", *run)
+    assert (done.returncode, done.stdout) == (0, Path("/proc/self/cgroup").read_text()), done.stderr
+    assert f"/kist-test/{oci.id}" in oci("--cgroup-manager", "cgroupfs", *run).stdout
+    oci.spec["linux"]["resources"] = {"memory": {"limit": 64 << 20}}
+    oci.write()
+    done = oci("--cgroup-manager", "disabled", *run)
+    assert "limit memory: the container has no control group" in done.stderr
+    done = oci("--cgroup-manager", "none", *run)
+    assert "--cgroup-manager: 'none' is not cgroupfs, systemd or disabled" in done.stderr
+
+
+@pytest.mark.parametrize(("change", "words"), [
+    ({"cwd": "/etc/passwd"}, "/etc/passwd: ENOTDIR: not a directory"),
+    ({"args": ["/etc"]}, 'exec: "/etc": is a directory: permission denied'),
+    ({"args": ["/etc/passwd"]}, 'exec: "/etc/passwd": permission denied'),
+    ({"args": ["/nosuch"]}, 'exec: "/nosuch": stat /nosuch: no such file or directory'),
+])
+def test_words_that_podman_makes_a_status_of(oci: Oci, change: dict[str, Any], words: str) -> None:
+    oci.spec["process"].update(change)
+    oci.write()
+    done = oci("run", "-b", str(oci.bundle), oci.id)
+    assert f'{words}"\n' in done.stderr.replace('\\"', '"'), done.stderr
+    (oci.bundle / "process.json").write_text(json.dumps(oci.spec["process"]))
+    oci.spec["process"].update(args=["sleep", "60"], cwd="/")
+    oci.background("create", "start")
+    done = oci("exec", "-p", str(oci.bundle / "process.json"), oci.id)
+    assert f'{words}"\n' in done.stderr.replace('\\"', '"'), done.stderr
+
+
 def test_the_life_of_a_container(oci: Oci) -> None:
     oci.background("create")
     state = json.loads(oci("state", oci.id).stdout)

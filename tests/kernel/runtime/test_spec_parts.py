@@ -227,6 +227,24 @@ def test_tmpcopyup(spec: dict[str, Any], sh: Any, rootfs: Path) -> None:
     assert (rootfs / "var" / "f").read_text() == "kept\n"
 
 
+@pytest.mark.parametrize(("options", "expected"), [
+    (["tmpcopyup"], "750 12 34"), (["tmpcopyup", "mode=1700"], "1700 12 34"),
+    (["tmpcopyup", "mode=0711", "uid=5"], "711 5 34"), (["mode=1700"], "1700 0 0"),
+])
+def test_tmpcopyup_keeps_what_is_asked_for(spec: dict[str, Any], sh: Any, rootfs: Path, options: list[str],
+                                           expected: str) -> None:
+    """Of the covered directory: its owner and mode, but where the options have them."""
+    (rootfs / "var").mkdir(mode=0o750)
+    os.chown(rootfs / "var", 12, 34)
+    spec["mounts"].append({"destination": "/var", "type": "tmpfs", "source": "tmpfs", "options": options})
+    assert sh("stat -c '%a %u %g' /var").strip() == expected
+
+
+def test_a_file_over_a_directory_is_refused(spec: dict[str, Any], run: Any, data: Path) -> None:
+    spec["mounts"].append(bind(data / "file", "/etc", "bind"))
+    assert "/etc: ENOTDIR: the source is a file, but not a directory as its place is" in run(spec)["error"]
+
+
 def idmaps(directory: Path) -> None:
     """tmpfs, on which the virtual machine keeps everything, takes id-mapped mounts since Linux 6.3."""
     kind = subprocess.run(["stat", "-f", "-c", "%T", str(directory)], capture_output=True, text=True, check=True).stdout
@@ -251,6 +269,11 @@ def test_idmap_with_the_containers_own_maps(spec: dict[str, Any], sh: Any, data:
     spec["mounts"].append(bind(data, "/i", "rbind", "ridmap"))
     assert sh("stat -c '%u %g' /i/file; touch /i/made").startswith("0 0\n")
     assert (data / "made").stat().st_uid == 0
+
+
+def test_idmap_of_nothing(spec: dict[str, Any], run: Any, data: Path) -> None:
+    spec["mounts"].append(bind(data, "/i", "rbind", "idmap"))
+    assert "idmap: neither the mount nor the container has id mappings" in run(spec)["error"]
 
 
 def test_mqueue_and_shm(spec: dict[str, Any], sh: Any) -> None:
@@ -294,6 +317,17 @@ def test_user_namespace_behind_a_closed_directory(spec: dict[str, Any], sh: Any,
     spec["mounts"].append(bind(data / "file", "/f", "bind", "ro"))
     tmp_path.chmod(0o700)
     assert sh("cat /f") == "content\n"
+
+
+def test_user_namespace_devices(spec: dict[str, Any], sh: Any, run: Any) -> None:
+    """The machine's nodes are bound, by number where the name is another; /dev/ptmx stays this devpts' own."""
+    in_user_namespace(spec)
+    asked = ("/dev/sub/log", "c", 1, 11), ("/dev/ptmx", "c", 5, 2), ("/dev/pipe", "p", 0, 0)
+    spec["linux"]["devices"] = [dict(zip(("path", "type", "major", "minor"), one, strict=True)) for one in asked]
+    assert sh("stat -c %t:%T /dev/sub/log; readlink /dev/ptmx; stat -c %F /dev/pipe").splitlines() == [
+        "1:b", "pts/ptmx", "fifo"]
+    spec["linux"]["devices"] = [{"path": "/dev/null2", "type": "c", "major": 60, "minor": 200}]
+    assert "/dev/null2: the machine has no node of the device c 60:200" in run(spec)["error"]
 
 
 def test_user_namespace_exec(spec: dict[str, Any], run: Any) -> None:
@@ -354,7 +388,8 @@ def test_a_path_of_another_kind_is_refused(spec: dict[str, Any], run: Any) -> No
     for entry in spec["linux"]["namespaces"]:
         if entry["type"] == "network":
             entry["path"] = "/proc/self/ns/uts"
-    assert run(spec)["error"].startswith("join the namespaces: EINVAL")
+    assert run(spec)["error"] == ("join the namespaces: EINVAL: network namespace /proc/self/ns/uts: it is none of "
+                                  "that kind, or already joined")
 
 
 def test_time_namespace(spec: dict[str, Any], sh: Any) -> None:

@@ -1,5 +1,5 @@
-"""No control group: a user without privilege, to whom none was delegated, may make none. As with the peers the
-container runs all the same, in the groups of whoever started it, unless limits are asked for."""
+"""No control group: none is wanted, or a user without privilege, to whom none was delegated, may make none. As with
+the peers the container runs all the same, in the groups of whoever started it, unless limits are asked for."""
 
 from __future__ import annotations
 
@@ -69,7 +69,8 @@ class Absent(Cgroup):
 
     @staticmethod
     def _refusal(what: str) -> StepError:
-        return StepError(f"{what}: the container has no control group (its user may make none)", errno.EPERM)
+        return StepError(f"{what}: the container has no control group (its user may make none, or none was wanted)",
+                         errno.EPERM)
 
 
 def _asks(value: Any) -> bool:

@@ -105,10 +105,15 @@ def _create(options: Parsed, own: Parsed, container: Container, spec: dict[str, 
 
 
 def _cgroup(options: Parsed, spec: dict[str, Any], container_id: str) -> Cgroup:
-    if options.flag("systemd-cgroup") or options.string("cgroup-manager") == "systemd":
+    manager = options.string("cgroup-manager")
+    if options.flag("systemd-cgroup") or manager == "systemd":
         from kist.runtime.cgroup.systemd import open_systemd
         return open_systemd(spec, container_id)
+    if manager not in ("", "cgroupfs", "disabled"):
+        raise SpecError(f"--cgroup-manager: {manager!r} is not cgroupfs, systemd or disabled")
     group = open_cgroup(spec, container_id)
+    if manager == "disabled":  # crun's word; Podman's `--cgroups=disabled`
+        return _none(group)
     return _if_allowed(group) if rootless(options) else group
 
 
@@ -123,6 +128,10 @@ def _if_allowed(group: Cgroup) -> Cgroup:
             raise
         if not there:
             group.remove()
+    return _none(group)
+
+
+def _none(group: Cgroup) -> Cgroup:
     from kist.runtime.cgroup.absent import Absent
 
     return Absent("", group.layout)
