@@ -9,6 +9,7 @@ import shutil
 import socket
 import time
 import uuid
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -96,8 +97,8 @@ class House:
     async def start(self, *args: str, **options: Any) -> MonitorLink:
         return await self.begin(self.request(*args, **options))
 
-    async def begin(self, request: StartRequest) -> MonitorLink:
-        link = await self.launcher.start(request)
+    async def begin(self, request: StartRequest, meanwhile: Coroutine[Any, Any, None] | None = None) -> MonitorLink:
+        link = await self.launcher.start(request, meanwhile)
         self.links.append(link)
         return link
 

@@ -15,6 +15,7 @@ import pytest
 
 from support import needs
 from support.daemon import Daemon, docker_command
+from support.hub import free_port
 from support.network import eventually
 
 # Questions that aren't about containers go to a resolver that refuses at once (`--dns 127.0.0.1`), not to the
@@ -307,3 +308,27 @@ def test_the_containers_own_mac_address_is_the_first_networks(daemon: Daemon) ->
     finally:
         client.close()
         daemon.clean()
+
+
+@pytest.mark.parametrize("network", ["bridge", "own"])
+def test_sysctls_of_an_interface(daemon: Daemon, net: str, network: str) -> None:
+    """They are set while the container is made: its interfaces are there by then."""
+    done = daemon.ok("run", "--rm", "--network", net if network == "own" else network,
+                     "--sysctl", "net.ipv4.conf.eth0.log_martians=1", "--network-rate", "10mbit",
+                     "busybox", "cat", "/proc/sys/net/ipv4/conf/eth0/log_martians")
+    assert done == "1"
+
+
+def test_a_network_that_can_not_be_wired(daemon: Daemon, net: str) -> None:
+    """It turns out while the container is made: the start fails, nothing runs, and what it held is free again."""
+    bridge = f"kb{json.loads(daemon.ok('network', 'inspect', net))[0]['Id'][:12]}"
+    port = free_port()
+    daemon.ok("create", "--name", "unlucky", "--network", net, "-p", f"127.0.0.1:{port}:80", *WEB)
+    subprocess.run(["ip", "link", "delete", bridge], check=True)
+    done = daemon.kist("start", "unlucky")
+    assert (done.returncode, f"{bridge}: No such device" in done.stderr) == (1, True), done.stderr
+    state = json.loads(daemon.ok("inspect", "unlucky"))[0]["State"]
+    assert (state["Status"], state["ExitCode"], state["Pid"]) == ("created", 128, 0)
+    assert "No such device" in state["Error"]
+    assert daemon.ok("logs", "unlucky") == ""
+    daemon.ok("run", "--rm", "-p", f"127.0.0.1:{port}:80", "busybox", "true")

@@ -1,6 +1,7 @@
-"""Start: network, /etc files, one message to the launcher, running. What fails takes everything back.
+"""Start: addresses, /etc files, one message to the launcher, running. What fails takes everything back.
 
-Nothing here waits for the disk: what is running is known from the monitor, so the record's commit overlaps.
+While the launcher's processes make the container, its network is wired and its record goes to the disk: the program
+runs when all three are done. What is running is known from the monitor, so the record of that is not waited for.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from kist.engine.links import Linked
 from kist.engine.network.model import Endpoint
 from kist.engine.parts import Parts
 from kist.engine.prepare import Prepare
+from kist.engine.records import ContainerRecord
 from kist.engine.spec import is_late
 from kist.engine.spec.namespaces import FIELDS, joined
 from kist.errors import Conflict, EngineFailure, InvalidParameter, KistError
@@ -77,10 +79,9 @@ class Start:
                 await self._files(container, links.linked(container.record, self._parts.register))
                 if container.record.host["IpcMode"] == "shareable":
                     await self._shared_memory(container, undo)
-                await saved  # what runs has its addresses and ports on record: the next server may need to know
-                request = self._request(container, endpoint, attaches)
+                request = self._request(container, endpoint.netns_fd, attaches)
                 attaches = []  # the launcher's from here on
-                link = await self._parts.launcher.start(request)
+                link = await self._launch(request, container.record, endpoint, saved)
                 undo.pop_all()
         except LaunchError as error:
             users = error.kind in (NOT_FOUND, NOT_EXECUTABLE) or str(error).startswith(_USERS_STEPS)
@@ -104,19 +105,35 @@ class Start:
             container.spec_ready = False
             await self._parts.records.save(record)
 
-    async def _connect(self, container: Container, undo: AsyncExitStack) -> int | None:
-        """The network; answers the namespace's descriptor for the launcher."""
+    async def _connect(self, container: Container, undo: AsyncExitStack) -> Endpoint:
+        """The network, but for the wires: the container's namespace, addresses and ports."""
         record, host, config = container.record, container.record.host, container.record.config
         endpoint = await self._parts.networks.connect(
             record.id, "none" if config.get("NetworkDisabled") else host["NetworkMode"], config["Hostname"],
             name=record.name, endpoints=record.networks, ports=host["PortBindings"],
             exposed=config.get("ExposedPorts"), publish_all=host["PublishAllPorts"],
             mac=config.get("MacAddress") or "", upstreams=host["Dns"] or self._parts.config.dns,
-            links=links.exposed(record, self._parts.register))
+            links=links.exposed(record, self._parts.register), later=True)
         undo.push_async_callback(self._parts.networks.release, record.id)
         container.endpoint = endpoint
         record.endpoint = endpoint.record()
-        return endpoint.netns_fd
+        return endpoint
+
+    async def _launch(self, request: StartRequest, record: ContainerRecord, endpoint: Endpoint,
+                      saved: asyncio.Future[None]) -> MonitorLink:
+        if not _looks_at_network(record):
+            return await self._parts.launcher.start(request, meanwhile=self._wire(endpoint, saved))
+        try:
+            await self._wire(endpoint, saved)
+        except BaseException:
+            close_attaches(request.attaches)
+            raise
+        return await self._parts.launcher.start(request)
+
+    async def _wire(self, endpoint: Endpoint, saved: asyncio.Future[None]) -> None:
+        """What has to be done before the program runs."""
+        await self._parts.networks.wire(endpoint)
+        await saved  # what runs has its addresses and ports on record: the next server may need to know
 
     async def _files(self, container: Container, linked: Sequence[Linked]) -> None:
         """config.json unless create has made it and it still holds, and the /etc files."""
@@ -175,6 +192,7 @@ class Start:
         container.link = link
         container.begin_run()
         if container.endpoint is not None:
+            record.endpoint = container.endpoint.record()  # an ipvlan's MAC address is known when it is wired
             publish_networks(self._parts.events, "connect", container.id, container.endpoint)
         for mount in record.mounts:
             if mount.type == "volume":
@@ -196,6 +214,11 @@ class Start:
             record.state = states.EXITED
         self._parts.records.save(record)
         return kind(words)
+
+
+def _looks_at_network(record: ContainerRecord) -> bool:
+    """Whether the making of the container sets something on its interfaces, which therefore come first."""
+    return bool(record.host.get("NetworkRate")) or any(name.startswith("net.") for name in record.host["Sysctls"] or ())
 
 
 def publish_networks(events: Events, action: str, container_id: str, endpoint: Endpoint) -> None:

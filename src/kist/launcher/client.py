@@ -141,8 +141,22 @@ class Launcher:
         assert self._process
         return self._process.pid
 
-    async def start(self, request: StartRequest) -> MonitorLink:
-        """Start a container; returns when its program has been exec'ed. Raises LaunchError."""
+    async def start(self, request: StartRequest, meanwhile: Coroutine[Any, Any, None] | None = None) -> MonitorLink:
+        """Start a container; returns when its program has been exec'ed. Raises LaunchError.
+
+        ``meanwhile`` is carried out while the container is made: its program runs when that is done, and not at all if
+        that fails (then this raises what it raised)."""
+        ready = asyncio.ensure_future(meanwhile or asyncio.sleep(0))
+        try:
+            return await self._start(request, ready)
+        except BaseException:
+            ready.cancel()
+            await asyncio.wait({ready})
+            if not ready.cancelled() and (error := ready.exception()) is not None:
+                raise error from None
+            raise
+
+    async def _start(self, request: StartRequest, ready: asyncio.Future[None]) -> MonitorLink:
         try:
             sock = self._running()
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -154,6 +168,7 @@ class Launcher:
         finally:
             channel.close_all([attach.fd for attach in request.attaches])
         link = MonitorLink(ours, request.run_dir)
+        ready.add_done_callback(link._decide)
         try:
             link._greet(await link._expect(1))
         except MonitorGone:
@@ -322,6 +337,11 @@ class MonitorLink:
             self._answers.pop(number, None)
             raise MonitorGone("the container is not running") from None
         return await waiting
+
+    def _decide(self, ready: asyncio.Future[None]) -> None:
+        """Whether the program may run (creator.py)."""
+        failed = ready.cancelled() or ready.exception() is not None
+        self._say({"do": "stop" if failed else "go"})
 
     def _say(self, message: dict[str, Any]) -> None:
         """Send what needs no answer; a monitor that doesn't take it now doesn't need it."""

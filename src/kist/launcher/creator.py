@@ -8,9 +8,14 @@ touches is its own from then on. So the creator does it, and its memory goes wit
 keeps a third. The two work side by side; between them is a socket, the *seam*::
 
     creator → monitor   the start request, with its descriptors                       [monitor's ends of the pipes…]
-    monitor → creator   {"ready": true}: log and socket are there, the program may run
+    monitor → creator   {"ready": true}: log and socket are there
     creator → monitor   {"pid", "started_at", "cgroup"}                               [pidfd, console?]
                         or {"error", "kind"}
+
+The engine says on the control connection whether the program may run: what it does meanwhile (the network, the record
+of it) is done then. ::
+
+    engine  → creator   {"do": "go"} or {"do": "stop"}; a connection that ends means "stop", too
 
 When the program runs the creator tells the engine as well, at once; a failure is told by the monitor, when nothing
 is left of the container.
@@ -22,6 +27,7 @@ monitor's (a subreaper) when the creator ends.
 from __future__ import annotations
 
 import os
+import select
 import time
 from _socket import socket
 
@@ -32,6 +38,7 @@ from kist.launcher.pipes import Pipes
 from kist.launcher.practice import practise
 from kist.runtime.cgroup import open_path
 from kist.runtime.create import Stdio, create
+from kist.runtime.errors import RuntimeFailure
 from kist.runtime.exec import exec_process
 from kist.runtime.seccomp import compile_cached
 
@@ -45,6 +52,10 @@ if TYPE_CHECKING:
 
 class NotReady(Exception):
     """The monitor has given up, and told why itself."""
+
+
+class Stopped(RuntimeFailure):
+    """The engine has given up."""
 
 
 def wait_for_request(sock: socket, seam: socket) -> None:
@@ -86,6 +97,8 @@ def _create(job: dict[str, Any], pipes: Pipes | None, netns: int | None, seam: s
     try:
         if not channel.receive(seam):
             raise NotReady
+        if not _may_run(link):
+            raise Stopped("the server gave up before the container's program ran")
     except BaseException:
         created.abort()
         raise
@@ -95,6 +108,15 @@ def _create(job: dict[str, Any], pipes: Pipes | None, netns: int | None, seam: s
     console = [created.console] if created.console is not None else []
     return {"pid": created.pid, "started_at": facts["started_at"], "cgroup": created.cgroup.path}, [
         created.pidfd, *console]
+
+
+def _may_run(link: socket) -> bool:
+    """The engine's word. The monitor, whose connection it is, reads there only when the program runs."""
+    poll = select.poll()
+    poll.register(link, select.POLLIN)  # the monitor's copy, and so this one, doesn't block
+    poll.poll()
+    received = channel.receive(link)
+    return received is not None and received[0].get("do") == "go"
 
 
 def create_exec(message: dict[str, Any], job: dict[str, Any], init_pid: int, cgroup: str, pipes: Pipes | None,

@@ -265,17 +265,18 @@ class Rules:
                                 "with icc=false (the kernel lacks nf_tables for bridges)")
 
     def everything(self) -> str:
-        """One transaction that replaces whatever is there under our names."""
+        """One transaction that replaces whatever is there under our names. (For the network thread: of what may change
+        meanwhile it takes copies, each made in one step.)"""
         return (
             self.removal()
             + CONNECTIONS.format(table=self.table)
             + self._publishing("ip", "ipv4_addr", RELAY4)
             + self._publishing("ip6", "ipv6_addr", RELAY6)
             + (self._guarding() if self.guarding else "")
-            + self._text(element for port in self.ports.values() for element in self._guard(port, add=True))
-            + "".join(self._bridge("add", bridge) for bridge in self.bridges.values())
-            + self._text(self._ports(self.published, add=True))
-            + self._text(self._links(self.links, add=True))
+            + self._text(element for port in list(self.ports.values()) for element in self._guard(port, add=True))
+            + "".join(self._bridge("add", bridge) for bridge in list(self.bridges.values()))
+            + self._text(self._ports(self.published.copy(), add=True))
+            + self._text(self._links(self.links.copy(), add=True))
         )
 
     def removal(self) -> str:

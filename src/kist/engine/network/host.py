@@ -32,7 +32,7 @@ class Host:
         self.filter = PacketFilter(rules, sysctls)
         self.forwarding = Forwarding(self._netlink, sysctls, state_file)
         self.bridges = Bridges(self._netlink, sysctls)
-        self.inside = Inside(self._netlink, self._namespaces, self.bridges, self.filter)
+        self.inside = Inside(self._netlink, self._namespaces, self.bridges)
 
     def close(self) -> None:
         self._netlink.close()

@@ -12,7 +12,6 @@ from kist.engine.network import interfaces
 from kist.engine.network.bridges import LOCAL_MTU, Bridges
 from kist.engine.network.firewall import Port
 from kist.engine.network.model import BRIDGE, IPVLAN, RESOLVER, Attachment, Network
-from kist.engine.network.packetfilter import PacketFilter
 from kist.engine.network.sandbox import NamespaceThread, Sandbox, open_port, wire
 from kist.linux.bandwidth import limit
 from kist.linux.netlink import Netlink, request
@@ -32,9 +31,8 @@ table ip kist_names {{
 class Inside:
     """Synchronous; the network thread's own."""
 
-    def __init__(self, netlink: Netlink, namespaces: NamespaceThread, bridges: Bridges,
-                 packet_filter: PacketFilter) -> None:
-        self._netlink, self._namespaces, self._bridges, self._filter = netlink, namespaces, bridges, packet_filter
+    def __init__(self, netlink: Netlink, namespaces: NamespaceThread, bridges: Bridges) -> None:
+        self._netlink, self._namespaces, self._bridges = netlink, namespaces, bridges
         self._sysctls = namespaces.sysctls
         self._outward_mtu = self._find_outward_mtu()
 
@@ -49,10 +47,8 @@ class Inside:
             raise
         return sandbox
 
-    def address_default(self, sandbox: Sandbox, network: Network, attachment: Attachment) -> None:
+    def address_default(self, sandbox: Sandbox, attachment: Attachment) -> None:
         """The short way for a container on the default network: its messages in one datagram."""
-        attachment.host_interface, attachment.interface = sandbox.host_interface, "eth0"
-        self._filter.change(self._filter.rules.guard(port_of(attachment, network)))
         wanted = [
             request.set_link(sandbox.index, address=attachment.mac),
             request.add_address(sandbox.index, attachment.ip, attachment.prefixlen),
@@ -67,7 +63,8 @@ class Inside:
         sandbox.netlink.run(*wanted)
 
     def attach(self, netns_fd: int, network: Network, attachment: Attachment) -> None:
-        """Add the interface `attachment.interface` with its addresses, without routes but the connected."""
+        """Add the interface `attachment.interface` with its addresses, without routes but the connected. (What the
+        packet filter holds it to comes before: `Rules.guard`.)"""
         if network.driver == BRIDGE:
             self._make_port(netns_fd, network, attachment)
         else:
@@ -90,8 +87,7 @@ class Inside:
 
     def _make_port(self, netns_fd: int, network: Network, attachment: Attachment) -> None:
         """A port of the network's bridge, whose other end is in the namespace."""
-        name = attachment.host_interface = veth_name()
-        self._filter.change(self._filter.rules.guard(port_of(attachment, network)))
+        name = attachment.host_interface
         bridge = self._netlink.link(network.bridge)
         interfaces.make(self._netlink, network, attachment, netns_fd, bridge, mtu=network.mtu or LOCAL_MTU)
         if attachment.rate:

@@ -8,6 +8,9 @@
     …                                                # start it in endpoint.netns_fd
     await networks.release(id)
 
+    endpoint = await networks.connect(id, "default", …, later=True)
+    await networks.wire(endpoint)                    # while it is being made in endpoint.netns_fd; then it may run
+
 A container on several networks: `connect(id, "front", endpoints={"front": {…}, "back": {…}})` makes all the
 interfaces before it starts (`mode` names the first one, eth0); `attach` and `detach` change a running one.
 
@@ -27,15 +30,14 @@ from kist.engine.network.addressing import Addresses, gateways
 from kist.engine.network.dns.client import NameService
 from kist.engine.network.firewall import ROUTED, Rules
 from kist.engine.network.host import Host
-from kist.engine.network.inside import port_of
+from kist.engine.network.inside import port_of, veth_name
 from kist.engine.network.ipam import DEFAULT_POOLS, parse_subnet
 from kist.engine.network.model import BRIDGE, HOST, NONE, Attachment, Endpoint, Network, new_id
 from kist.engine.network.ports import HostPorts, Wanted, bound, wanted_ports
-from kist.engine.network.sandbox import Sandbox
 from kist.engine.network.thread import HostThread
 from kist.engine.network.translate import place, published, publisher, rules_of
-from kist.engine.network.warm import WarmPool
 from kist.engine.network.watch import Watch
+from kist.engine.network.wiring import Wiring
 from kist.errors import Conflict, EngineFailure, Forbidden, InvalidParameter, NotFound
 from kist.linux.netlink.nfelements import Element
 
@@ -60,8 +62,8 @@ class Networks:
         self._addresses = Addresses()
         self._ports = HostPorts()
         self._names = NameService(run)
-        self._warm = WarmPool(self._new_sandbox, wired=warm[0], blank=warm[1])
         self._thread = HostThread()
+        self._wiring = Wiring(self._thread, self._networks, bridge, warm)
         self._creating = asyncio.Lock()
         self._settled = False
         self._watch: Watch | None = None
@@ -107,7 +109,7 @@ class Networks:
         await self._names.settle()
         if self._watch is None:
             self._watch = Watch(self._rules.table, self._rules_lost)
-        self._warm.fill_later(0.0)
+        self._wiring.begin()
 
     def _rules_lost(self) -> None:
         """Somebody (or we ourselves) replaced tables: look, and put ours back."""
@@ -133,7 +135,7 @@ class Networks:
             self._watch = None
         if self._restoring is not None:
             await asyncio.gather(self._restoring, return_exceptions=True)
-        await self._warm.close()
+        await self._wiring.close()
         await self._names.close(end=remove)
         self._ports.close()
         if remove and self._thread.is_open:
@@ -155,7 +157,7 @@ class Networks:
         self, container_id: str, mode: str, hostname: str = "", *, name: str = "",
         endpoints: Mapping[str, Json | None] | None = None, ports: Mapping[str, Any] | None = None,
         exposed: Iterable[str] | None = None, publish_all: bool = False, mac: str = "",
-        upstreams: Iterable[str] | None = None, links: Mapping[str, Iterable[str]] | None = None,
+        upstreams: Iterable[str] | None = None, links: Mapping[str, Iterable[str]] | None = None, later: bool = False,
     ) -> Endpoint:
         """A network namespace for a container that is about to start.
 
@@ -164,28 +166,49 @@ class Networks:
         with their settings. `ports` are its PortBindings, `exposed` the names of the image's and user's
         ExposedPorts (`80/tcp`), `upstreams` the resolvers that the user named, `links` what each container
         exposes that this one is linked to (by its id). Where `endpoint.resolver` is set, it is the only nameserver
-        that /etc/resolv.conf should name. Nothing is left when it fails."""
+        that /etc/resolv.conf should name. Nothing is left when it fails.
+
+        With `later` the endpoint has all that can be told of it, addresses and the host's ports too, but its namespace
+        is still bare: `wire` comes next, and the container's program runs after it."""
         await self.release(container_id)
         endpoint = Endpoint(container_id, mode, name or container_id[:12], exposed=sorted(exposed or []),
                             upstreams=list(upstreams or []),
                             links={identity: sorted(ports) for identity, ports in (links or {}).items()})
         self._endpoints[container_id] = endpoint
         try:
-            await self._connect(endpoint, hostname, dict(endpoints or {}), mac)
-            await self._publish(endpoint, wanted_ports(ports, endpoint.exposed, publish_all=publish_all))
-            await self._thread.elements(self._relink())
-            await self._serve_names(endpoint)
+            await self._place(endpoint, hostname, dict(endpoints or {}), mac)
+            self._hold_ports(endpoint, wanted_ports(ports, endpoint.exposed, publish_all=publish_all))
         except BaseException:
             await self.release(container_id)
             raise
+        if not later:
+            await self.wire(endpoint)
         return endpoint
+
+    async def wire(self, endpoint: Endpoint) -> None:
+        """Interfaces, packet filter, names. When it fails, nothing is left of the endpoint."""
+        try:
+            ports = published(endpoint)
+            elements = [element for one in endpoint.attachments for element in self._guard(one)]
+            elements += self._rules.publish(ports) + self._relink()
+            await self._wiring.connect(endpoint, elements, ports)
+            await self._serve_names(endpoint)
+        except BaseException:
+            await self.release(endpoint.container_id)
+            raise
+
+    def _guard(self, attachment: Attachment) -> list[Element]:
+        """What the packet filter has to know of its interface: on a bridge, it is held to its addresses."""
+        network = self._networks.get(attachment.network)
+        return self._rules.guard(port_of(attachment, network)) if attachment.host_interface and network else []
 
     def _relink(self) -> list[Element]:
         """What the packet filter has to change for links, now that a container has come or gone."""
         linking = any(endpoint.links for endpoint in self._endpoints.values())
         return self._rules.link(translate.links(self._endpoints, self._networks) if linking else set())
 
-    async def _connect(self, endpoint: Endpoint, hostname: str, asked: dict[str, Json | None], mac: str) -> None:
+    async def _place(self, endpoint: Endpoint, hostname: str, asked: dict[str, Json | None], mac: str) -> None:
+        """Its namespace, and its place on each network."""
         mode = "bridge" if endpoint.mode in ("", "default") else endpoint.mode
         if mode.startswith("container:"):
             self._share(endpoint, mode.partition(":")[2])
@@ -193,11 +216,11 @@ class Networks:
             endpoint.attachments = [self._unaddressed("host")]
         elif mode == "none":
             endpoint.attachments = [self._unaddressed("none")]
-            endpoint.netns_fd = await self._take_blank()
+            await self._wiring.take(endpoint)
         else:
             for network, settings in self._wanted(mode, asked, mac):
                 endpoint.attachments.append(self._attachment(endpoint, network, settings, hostname))
-            await self._wire(endpoint)
+            await self._wiring.take(endpoint)
 
     def _unaddressed(self, name: str) -> Attachment:
         return Attachment(self.named(name).id, name, new_id())
@@ -227,33 +250,6 @@ class Networks:
         interface = interfaces.choose_name(network, asked, {one.interface for one in endpoint.attachments})
         return self._addresses.attachment(endpoint.container_id, network, asked, interface=interface, names=own)
 
-    async def _wire(self, endpoint: Endpoint) -> None:
-        """The namespace, with an interface for each attachment."""
-        attachments = endpoint.attachments
-        if [one.network_name for one in attachments] == ["bridge"] and interfaces.is_plain(attachments[0]):
-            sandbox = await self._warm.take("wired")
-            endpoint.netns_fd = sandbox.netns_fd
-            try:
-                await self._thread.do(lambda host: host.inside.address_default(
-                    sandbox, self._networks[attachments[0].network], attachments[0]))
-            finally:
-                sandbox.netlink.close()
-            return
-        endpoint.netns_fd = await self._take_blank()
-        await self._thread.do(lambda host: self._wire_all(host, endpoint))
-
-    def _wire_all(self, host: Host, endpoint: Endpoint) -> None:
-        """In the network thread."""
-        assert endpoint.netns_fd is not None
-        for attachment in endpoint.attachments:
-            host.inside.attach(endpoint.netns_fd, self._networks[attachment.network], attachment)
-        host.inside.set_default_routes(endpoint.netns_fd, *gateways(endpoint.attachments))
-
-    async def _take_blank(self) -> int:
-        sandbox = await self._warm.take("blank")
-        sandbox.netlink.close()
-        return sandbox.netns_fd
-
     async def release(self, container_id: str) -> None:
         """The container has ended (or never started): its addresses and ports are free again. Its devices
         go with its namespace, which the kernel removes when the last process in it is gone; or before, if other
@@ -280,6 +276,7 @@ class Networks:
 
     def _forget(self, endpoint: Endpoint) -> None:
         self._endpoints.pop(endpoint.container_id, None)
+        self._wiring.forget(endpoint.container_id)
         self._ports.let_go(endpoint.container_id)
         for attachment in endpoint.attachments:
             self._addresses.give_back(attachment)
@@ -293,9 +290,7 @@ class Networks:
         elements = []
         for attachment in endpoint.attachments:
             self._addresses.take_back(container_id, attachment)
-            network = self._networks.get(attachment.network)
-            if attachment.host_interface and network:
-                elements += self._rules.guard(port_of(attachment, network))
+            elements += self._guard(attachment)
         self._endpoints[container_id] = endpoint
         self._ports.take_back(container_id, endpoint.ports)
         elements += self._rules.publish(published(endpoint)) + self._relink()
@@ -318,10 +313,13 @@ class Networks:
             raise Forbidden(f"endpoint with name {endpoint.container_name} already exists in network {network.name}")
         attachment = self._attachment(endpoint, network, asked, hostname)
         netns = endpoint.netns_fd
+        attachment.host_interface = veth_name() if network.driver == BRIDGE else ""
         try:
+            await self._thread.elements(self._guard(attachment))
             await self._thread.do(lambda host: host.inside.attach(netns, network, attachment))
         except BaseException:
             self._addresses.give_back(attachment)
+            await self._thread.elements(self._rules.unguard(attachment.host_interface))
             raise
         await self._changed(endpoint, [*endpoint.attachments, attachment])
         return endpoint
@@ -366,8 +364,8 @@ class Networks:
 
     # -- published ports ------------------------------------------------------------------------------------
 
-    async def _publish(self, endpoint: Endpoint, wanted: Sequence[Wanted]) -> None:
-        """Hold the host's ports and tell the packet filter."""
+    def _hold_ports(self, endpoint: Endpoint, wanted: Sequence[Wanted]) -> None:
+        """The host's ports are the container's from now on."""
         out = publisher(endpoint)
         if not wanted or out is None:
             return
@@ -379,9 +377,6 @@ class Networks:
         except EngineFailure as error:
             raise EngineFailure(f"driver failed programming external connectivity on endpoint "
                                 f"{endpoint.container_name} ({out.endpoint_id}): {error}") from None
-        ports = published(endpoint)
-        elements = self._rules.publish(ports)
-        await self._thread.do(lambda host: host.publish(out.host_interface, elements, ports))
 
     async def republish(self, container_id: str, ports: Mapping[str, Any] | None, exposed: Iterable[str], *,
                         publish_all: bool) -> Endpoint:
@@ -521,10 +516,6 @@ class Networks:
     def _members(self, network: Network) -> Sequence[tuple[str, str, Attachment]]:
         return [(one.container_id, one.container_name, attachment) for one in self._endpoints.values()
                 if (attachment := one.on(network.id)) is not None]
-
-    async def _new_sandbox(self, kind: str) -> Sandbox:
-        bridge = self._bridge if kind == "wired" else ""
-        return await self._thread.do(lambda host: host.inside.new_sandbox(bridge))
 
 
 def _close_namespace(endpoint: Endpoint) -> None:
