@@ -211,7 +211,7 @@ def test_words_when_files_must_be_copied(server: Daemon) -> None:
     probe.write_text("x")
     shares = subprocess.run(["cp", "--reflink=always", str(probe), f"{probe}2"], capture_output=True,
                             check=False).returncode == 0
-    assert ("Copied 1 files" in done.stderr) is not shares
+    assert ("Copied 1 file:" in done.stderr) is not shares
 
 
 # Killed in the midst

@@ -144,6 +144,8 @@ def _systemd(archive: Archive) -> None:
     for name in ("libsystemd-core", "libsystemd-shared"):
         for library in Path("/usr/lib/x86_64-linux-gnu/systemd").glob(f"{name}*"):
             archive.binary(library)
+    archive.program("systemctl")
+    archive.file(REPO / "docs/operating.md", "kist/docs/operating.md")
     archive.text("etc/systemd/system/default.target", TARGET)
     archive.text("etc/systemd/system/tests.service", SERVICE)
     archive.text("etc/machine-id", "0123456789abcdef0123456789abcdef\n")

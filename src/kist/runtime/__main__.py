@@ -86,9 +86,13 @@ def _call(verb: str, options: Parsed, arguments: list[str], log: Log) -> int:
 
     from kist.runtime.errors import RuntimeFailure, error_name
 
+    from kist.runtime.cli.options import HelpWanted
+
     module = __import__(f"kist.runtime.cli.{verb}", fromlist=["main"])
     try:
         return int(module.main(options, arguments, log))
+    except HelpWanted as wanted:
+        return _help(module.__doc__ or "", wanted.table)
     except RuntimeFailure as error:
         log.error(f"{getattr(module, 'FAILED', '')}{error}{_in_words(error)}")
     except OSError as error:
@@ -117,7 +121,20 @@ def _version() -> int:
 
 def _usage() -> int:
     print("Usage: kist oci [--root DIR] [--log FILE] [--log-format text|json] [--systemd-cgroup] COMMAND …\n\n"
-          "An OCI runtime (runtime-spec 1.2) with runc's commands and options:\n  " + "\n  ".join(VERBS))
+          "An OCI runtime (runtime-spec 1.2) with runc's commands and options:\n  " + "\n  ".join(VERBS) +
+          "\n\n'kist oci COMMAND --help' shows a command's options.")
+    return 0
+
+
+def _help(about: str, table: dict[str, Option]) -> int:
+    """Of one command: its module's first line has usage and summary, as ``usage``: summary."""
+    usage, _, summary = about.partition("\n")[0].removeprefix("``").partition("``: ")
+    print(f"Usage: kist oci {usage}\n\n{summary[:1].upper()}{summary[1:]}")
+    if table:
+        print("\nOptions:")
+    for name, option in sorted(table.items()):
+        value = "" if option.kind == "flag" else f" {option.kind.upper()}"
+        print(f"  --{name}{f', -{option.short}' if option.short else ''}{value}")
     return 0
 
 

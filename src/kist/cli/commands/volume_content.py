@@ -42,7 +42,8 @@ def _restore(args: Arguments, session: Session) -> int:
 def _say_how(args: Arguments, session: Session, made: dict[str, Any]) -> None:
     """A copy takes time and room; who expected neither is told why."""
     if made.get("Copied") and not args.flag("quiet"):
-        session.warn(f"Copied {made['Copied']} files: the file system can't share their blocks (reflinks)")
+        files = "1 file" if made["Copied"] == 1 else f"{made['Copied']} files"
+        session.warn(f"Copied {files}: the file system can't share their blocks (reflinks)")
 
 
 QUIET = ("quiet", "q", "", "Don't say when files had to be copied")

@@ -23,7 +23,7 @@ else:
 
 
 def main(options: Parsed, words: list[str], log: Log) -> int:
-    own = parse({"force": Option("f", FLAG), "help": Option("h", FLAG)}, words)
+    own = parse({"force": Option("f", FLAG)}, words)
     if len(own.rest) != 1:
         raise Usage("delete needs exactly one argument, the container id")
     try:

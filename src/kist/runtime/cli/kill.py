@@ -37,7 +37,7 @@ def number(word: str) -> int:
 
 
 def main(options: Parsed, words: list[str], log: Log) -> int:
-    own = parse({"all": Option("a", FLAG), "help": Option("h", FLAG)}, words)
+    own = parse({"all": Option("a", FLAG)}, words)
     signal_number = number(own.rest[1]) if len(own.rest) > 1 else int(signal.SIGTERM)
     container = one(options, own.rest, most=2)
     status = container.status()

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def main(options: Parsed, words: list[str], log: Log) -> int:
-    own = parse({"format": Option("f", STRING), "quiet": Option("q", FLAG), "help": Option("h", FLAG)}, words)
+    own = parse({"format": Option("f", STRING), "quiet": Option("q", FLAG)}, words)
     none_left(own)
     form = own.string("format") or "table"
     if form not in ("table", "json"):

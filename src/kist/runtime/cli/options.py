@@ -15,6 +15,13 @@ class Usage(Exception):
     """The command line is wrong."""
 
 
+class HelpWanted(Exception):
+    """``--help`` or ``-h`` among a command's options."""
+
+    def __init__(self, table: dict[str, Option]) -> None:
+        self.table = table
+
+
 class Option:
     __slots__ = ("kind", "short")
 
@@ -61,6 +68,8 @@ def parse(table: dict[str, Option], words: list[str]) -> Parsed:
         name, equals, value = word.lstrip("-").partition("=")
         name = shorts.get(name, name)
         option = table.get(name)
+        if option is None and name in ("help", "h"):
+            raise HelpWanted(table)
         if option is None:
             raise Usage(f"flag provided but not defined: -{name}")
         if option.kind == FLAG:
