@@ -22,14 +22,16 @@ from vm.machine import Outcome, Unavailable, boot, fetch_kernel, fetch_packages
 from vm.modules import Modules
 
 RUNTIME = "tests/kernel/runtime"
-SYSTEMD = (f"{RUNTIME}/test_runtime_systemd.py", "tests/kernel/engine/test_engine_service.py")
+SYSTEMD = (f"{RUNTIME}/test_runtime_systemd.py",)
 LIMITS = (f"{RUNTIME}/test_runtime_cgroups.py", f"{RUNTIME}/test_limits_in_effect.py")
 # What matters most comes first: there may not be time for all of it.
 PARTS = {
     "v2": Part("control groups of version 2", (
         "tests/kernel/linux", RUNTIME, "tests/kernel/engine/test_engine_cgroups.py",
         "tests/kernel/network/test_network_rare.py"), packages=("apparmor",), programs=("apparmor_parser",)),
-    "systemd": Part("systemd's driver on version 2, and the server as its service", SYSTEMD, groups="systemd", workers=0),
+    "systemd": Part("systemd's driver on version 2", SYSTEMD, groups="systemd", workers=0),
+    "service": Part("the server as systemd's service", ("tests/kernel/engine/test_engine_service.py",),
+                    groups="systemd", workers=0),
     "files": Part(
         "volumes on an NFS and an SMB server", ("tests/kernel/engine/test_engine_networkvolumes.py",), workers=0,
         packages=("nfs-kernel-server", "nfs-common", "samba", "samba-libs", "samba-common-bin"),
@@ -42,7 +44,7 @@ PARTS = {
                     programs=("checkpolicy",)),
     "verity": Part("a disk whose files the kernel verifies, and mounts; the next Debian's kernel can do both",
                    ("tests/kernel/linux", "tests/kernel/store/test_store_snapshots.py"), release="trixie", disk=True),
-    "systemd-v1": Part("the same on version 1", SYSTEMD, groups="systemd", workers=0,
+    "systemd-v1": Part("systemd's driver on version 1", SYSTEMD, groups="systemd", workers=0,
                        options="systemd.unified_cgroup_hierarchy=0 systemd.legacy_systemd_cgroup_controller=1"),
     "v1": Part("control groups of version 1, all of them", LIMITS, groups="v1", options=""),
     "rdma": Part("limits of an RDMA device; Debian's general kernel has one without hardware",

@@ -84,9 +84,8 @@ def _table() -> dict[str, Option]:
 def _call(verb: str, options: Parsed, arguments: list[str], log: Log) -> int:
     import errno
 
-    from kist.runtime.errors import RuntimeFailure, error_name
-
     from kist.runtime.cli.options import HelpWanted
+    from kist.runtime.errors import RuntimeFailure, error_name
 
     module = __import__(f"kist.runtime.cli.{verb}", fromlist=["main"])
     try:
