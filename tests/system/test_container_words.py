@@ -89,6 +89,14 @@ def inspect(daemon: Daemon, name: str) -> Any:
     ("run --rm --ipc container: busybox true", 125, 'failed to join IPC namespace: invalid name or ID supplied: ""'),
     ("run --rm -v a/b:/x busybox true", 125, 'create a/b: "a/b" includes invalid characters for a local volume name'),
     ("exec box nosuch", 127, ""),
+    ("run --rm --tmpfs /etc/hosts busybox true", 125, "Are you trying to mount a directory onto a file"),
+    ("run --rm -v /nosuch/SOURCE:/etc/hosts busybox true", 125, "Are you trying to mount a directory onto a file"),
+    ("run --rm -v /tmp:/etc/resolv.conf busybox true", 125, "Are you trying to mount a directory onto a file"),
+    ("run --rm -v /etc/passwd:/etc/hosts busybox true", 0, ""),
+    ("run --rm --tmpfs /etc -v /tmp:/etc/hosts busybox ls -d /etc/hosts/.", 0, ""),
+    ("run --rm --tmpfs /t:nosuch busybox true", 125, 'invalid tmpfs option "nosuch"'),
+    ("run --rm --mount type=bind,src=/tmp,dst=/x,bind-nonrecursive=1 busybox true", 0,
+     "bind-nonrecursive is deprecated, use bind-recursive=disabled instead"),
     ("port box foo", 1, 'Error: invalid port (foo): strconv.ParseUint: parsing "foo": invalid syntax'),
     ("ps -aq --filter name=box --format {{.Names}}x", 0,
      "WARNING: Ignoring custom format, because both --format and --quiet are set."),
@@ -98,8 +106,23 @@ def test_the_words(daemon: Daemon, command: str, words: str, status: int, said: 
     daemon.ok("run", "-d", "--name", "box", "busybox", "sleep", "100")
     daemon.ok("create", "--name", "other", "busybox")
     done = (daemon.docker if command == "docker" else daemon.kist)(*(
-        word.replace("EXPOSE_", "EXPOSE ") for word in words.split()))
+        word.replace("EXPOSE_", "EXPOSE ").replace("/nosuch/SOURCE", str(daemon.folder / "made"))
+        for word in words.split()))
     assert (done.returncode, said in done.stderr) == (status, True), done.stderr
+
+
+@pytest.mark.parametrize("command", [needs.DOCKER_28, "kist"])
+@pytest.mark.parametrize(("folder", "said"), [
+    ("/missing", 'unable to start container process: chdir to cwd ("/missing") set in config.json failed: no such file '
+                 "or directory: unknown"),
+    ("/etc/passwd", 'unable to start container process: chdir to cwd ("/etc/passwd") set in config.json failed: '
+                    "not a directory: unknown"),
+    ("missing", "Cwd must be an absolute path: unknown"),
+])
+def test_an_exec_whose_directory_is_not_there(daemon: Daemon, command: str, folder: str, said: str) -> None:
+    daemon.ok("run", "-d", "--name", "box", "busybox", "sleep", "100")
+    done = (daemon.docker if command == "docker" else daemon.kist)("exec", "-w", folder, "box", "true")
+    assert (done.returncode, done.stdout) == (126, f"OCI runtime exec failed: exec failed: {said}\n"), done
 
 
 @pytest.mark.parametrize("command", [needs.DOCKER_28, "kist"])
@@ -112,6 +135,49 @@ def test_a_program_that_kills_itself_at_once_has_its_status(daemon: Daemon, comm
         assert (done.returncode, done.stdout) == (137, "")
         done = run("run", "--rm", "--pid", "host", "busybox", "sh", "-c", "kill -9 $$")
         assert (done.returncode, done.stderr) == (137, "")
+
+
+@pytest.mark.parametrize(("options", "shown"), [
+    ("private", ""), ("rshared", "shared:"), ("slave", ""), ("private,shared", "shared:"), ("unbindable", "unbindable"),
+    ("rprivate,size=1m", "")])
+def test_a_tmpfs_may_be_shared_or_not(daemon: Daemon, options: str, shown: str) -> None:
+    """As in Docker 26: the words of propagation are words of `--tmpfs`, the last one counts."""
+    line = daemon.ok("run", "--rm", "--tmpfs", f"/t:{options}", "busybox", "grep", " /t ", "/proc/self/mountinfo")
+    fields, system = line.split(" - ")
+    assert fields.split()[6:] == [f"{shown}{fields.rpartition(':')[2]}"] if shown.endswith(":") else fields.split()[
+        6:] == [shown] * bool(shown)
+    assert ("size=1024k" in system) is ("size" in options)
+
+
+@pytest.mark.parametrize(("words", "names", "full"), [
+    (["-h", "a.b.c"], "a.b.c a", "a.b.c"),
+    (["-h", "a", "--domainname", "d.e"], "a.d.e a", "a.d.e"),
+    (["-h", "a.b.c", "--domainname", "d.e"], "a.b.c.d.e a.b.c a", "a.b.c.d.e"),
+    (["-h", "a"], "a", "a"),
+])
+def test_a_container_knows_its_names(daemon: Daemon, words: list[str], names: str, full: str) -> None:
+    last, asked = daemon.ok("run", "--rm", *words, "busybox", "sh", "-c",
+                            "tail -n 1 /etc/hosts; hostname -f").splitlines()
+    assert (last.partition("\t")[2], asked) == (names, full)
+
+
+def test_in_the_hosts_network_are_the_hosts_names(daemon: Daemon) -> None:
+    run = ["run", "--rm", "--network", "host"]
+    assert daemon.ok(*run, "busybox", "cat", "/etc/hosts") == Path("/etc/hosts").read_text().strip()
+    assert "ip6-allnodes" in daemon.ok(*run, "--add-host", "x:192.0.2.1", "busybox", "grep", "-v", "x$", "/etc/hosts")
+
+
+@pytest.mark.parametrize("name", ["a.b", "x-y", "1A"])
+@pytest.mark.parametrize("way", ["run", "exec", "file"])
+def test_variables_that_no_shell_can_name(daemon: Daemon, tmp_path: Path, name: str, way: str) -> None:
+    """`kist` is a shell script, and dash hands on no such variable."""
+    (tmp_path / "file").write_text(f"{name}\nnot.there\n")
+    words = {"run": ["run", "--rm", "-e", name, "-e", "not.there", "busybox", "env"],
+             "exec": ["exec", f"--env={name}", "-e", "not.there", "box", "env"],
+             "file": ["run", "--rm", "--env-file", str(tmp_path / "file"), "busybox", "env"]}[way]
+    daemon.ok("run", "-d", "--name", "box", "busybox", "sleep", "100")
+    found = daemon.ok(*words, env={**daemon.env, name: "1 2"}).splitlines()
+    assert f"{name}=1 2" in found and not [line for line in found if line.startswith("not.there")]
 
 
 def test_any_host_name_and_any_stop_signal_does(daemon: Daemon) -> None:

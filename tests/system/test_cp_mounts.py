@@ -74,6 +74,16 @@ def test_the_whole_of_a_container(box: Daemon, tmp_path: Path, client: list[str]
 
 
 @pytest.mark.parametrize("by", ["kist", needs.DOCKER_28])
+def test_a_link_as_the_target_is_followed(box: Daemon, tmp_path: Path, by: str) -> None:
+    (tmp_path / "d").mkdir()
+    for link, to in (("l1", "new"), ("l2", "d")):
+        (tmp_path / link).symlink_to(to)
+        assert getattr(box, by)("cp", "up:/vol/in", link, cwd=tmp_path).returncode == 0
+        assert (tmp_path / link).is_symlink()
+    assert (tmp_path / "new").read_text() == (tmp_path / "d/in").read_text() != ""
+
+
+@pytest.mark.parametrize("by", ["kist", needs.DOCKER_28])
 def test_the_words_of_refusals(box: Daemon, tmp_path: Path, by: str) -> None:
     """Real Docker 26's."""
     (tmp_path / "f").touch()
@@ -88,6 +98,18 @@ def test_the_words_of_refusals(box: Daemon, tmp_path: Path, by: str) -> None:
             (("nope", f"{name}:/"), f"lstat {tmp_path}/nope: no such file or directory"),
             (("d", f"{name}:/vol/in"), "cannot copy directory"),
             (("f", f"{name}:/bin/busybox/"), "no such directory"),
+            (("f", f"{name}:/bin/busybox/."), "no such directory"),
+            (("f", f"{name}:/bin/busybox/x"), "extraction point is not a directory"),
+            (("d", f"{name}:/vol/in/"), 'cannot overwrite non-directory "/vol/in" with directory "/vol"'),
+            (("-", f"{name}:/bin/busybox/"), f'destination "{name}:/bin/busybox/" must be a directory'),
+            ((f"{name}:/bin/busybox/", "d"), "lstat /bin/busybox/: not a directory"),
+            ((f"{name}:/bin/busybox/.", "d"), "lstat /bin/busybox/.: not a directory"),
+            ((f"{name}:/bin/busybox/x", "-"), "lstat /bin/busybox/x: not a directory"),
+            ((f"{name}:/vol/in", "f/"), "stat f/: not a directory" if by == "kist" else "f/: not a directory"),
+            ((f"{name}:/vol/in", "f/x"), "f/x: not a directory"),
+            ((f"{name}:/vol/in", "new/."), "new: no such file or directory"),
+            ((f"{name}:/vol", "new/."), "new: no such file or directory"),
+            ((f"{name}:/vol/in", "nodir/x/"), f'invalid output path: directory "{tmp_path}/nodir" does not exist'),
             (("-", f"{name}:/nope"), f'destination "{name}:/nope" must be a directory'),
             (("f", "shut:/etc/x"), "container rootfs is marked read-only"),
             (("f", "nope:/x"), "No such container: nope"),

@@ -169,10 +169,11 @@ HOSTILE = {
     "absolute hard": (archive(("h", HARD, "/etc/passwd")), "which does not exist"),
     "below a file": (archive(("f", FILE, b"x"), ("f/x", FILE, b"x")), "not a directory"),
     "long": (archive(("n" * 256, FILE, b"x")), "name too long"),
-    "cut off": (archive(("big", FILE, bytes(9999)))[:5000], "unexpected end of the archive"),
-    "none": (b"x" * 2000, "not a tar archive"),
+    "cut off": (archive(("big", FILE, bytes(9999)))[:5000], "unexpected EOF"),
+    "none": (b"x" * 2000, "archive/tar: invalid tar header"),
     "type": (archive(("x", b"Z", None)), "unhandled tar header type"),
-    "packed, cut off": (gzip.compress(bytes(1 << 20))[:900], "invalid gzip stream"),
+    "packed, cut off": (gzip.compress(bytes(1 << 20))[:900], "unexpected EOF"),
+    "packed, broken": (b"\x1f\x8b\x08" + bytes(7) + b"\xff" * 999, "invalid gzip stream"),
 }
 
 

@@ -88,7 +88,7 @@ def test_the_server_fetches_it(daemon: Daemon, web: str, client: str, tmp_path: 
     ("/nosuch", "failed to GET {web}/nosuch with status 404 Not Found: nothing ?[31mhere?xxx"),
     ("/round", 'Get "{web}/round": stopped after 10 redirects'),
     ("/away", 'Get "file:///etc/passwd": unsupported protocol scheme "file"'),
-    ("/text", "invalid layer: not a tar archive"),
+    ("/text", "invalid layer: archive/tar: invalid tar header"),
 ])
 def test_what_can_not_be_fetched_leaves_nothing(daemon: Daemon, web: str, path: str, words: str) -> None:
     before = daemon.ok("images", "-aq")

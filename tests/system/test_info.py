@@ -9,6 +9,7 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+from support import needs
 from support.daemon import Daemon
 
 FILE_SYSTEMS = {"ext2/ext3": "extfs", "overlayfs": "overlayfs", "tmpfs": "tmpfs", "xfs": "xfs", "btrfs": "btrfs"}
@@ -32,6 +33,17 @@ def test_the_machine_and_the_server(daemon: Daemon) -> None:
     assert found["IPv4Forwarding"] == (Path("/proc/sys/net/ipv4/ip_forward").read_text() == "1\n")
     assert (found["NCPU"], found["KernelVersion"]) == (os.cpu_count(), os.uname().release)
     assert found["NFd"] > 5
+
+
+@needs.docker_28
+def test_the_command_shows_it_as_dockers_does(daemon: Daemon) -> None:
+    """But for its own name, and the versions of programs that Kist hasn't got."""
+    theirs = daemon.docker("info").stdout.splitlines(keepends=True)
+    ours = daemon.kist("info").stdout.splitlines(keepends=True)
+    own = ("Client", " Version:", " Context:", " Debug Mode:")
+    left = [line for line in theirs if not line.startswith((*own, " containerd v", " runc v", " init v"))]
+    assert [line for line in ours if not line.startswith(own)] == left
+    assert ours[-1] == "\n"
 
 
 def test_the_engine_keeps_its_identity(daemon: Daemon) -> None:

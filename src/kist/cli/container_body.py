@@ -220,8 +220,11 @@ def environment(given: list[str], settings: Settings, args: Arguments) -> list[s
         else:
             value = settings.variable(name)
             if value is None and not (name.isascii() and name.isidentifier()):
-                # It may be set: /bin/sh, by which this command starts (src/bin/kist), may drop what it can't name.
-                raise bad_value(args, "env", word, f"no variable of such a name gets here: write {name}=VALUE")
+                try:
+                    value = settings.dropped(name)
+                except KeyError:
+                    raise bad_value(args, "env", word,
+                                    f"no variable of such a name gets here: write {name}=VALUE") from None
             result.append(name if value is None else f"{name}={value}")
     return result
 

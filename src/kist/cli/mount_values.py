@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 from kist.cli.container_body import BadValue
 from kist.cli.container_values import csv_fields
@@ -61,6 +62,8 @@ def mount(value: str) -> Body:
             if key not in SWITCHES:
                 raise BadValue(value, f"invalid field '{field}' must be a key=value pair")
             text = "true"
+        elif key == "bind-nonrecursive" and text in BOOLEANS:  # as a bare word Docker's client takes it in silence
+            sys.stderr.write("WARNING: bind-nonrecursive is deprecated, use bind-recursive=disabled instead\n")
         if key == "bind-recursive":
             if text not in RECURSIVE:
                 raise BadValue(value, f"invalid value for {key}: {text} (must be \"enabled\", \"disabled\", "

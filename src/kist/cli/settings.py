@@ -51,6 +51,15 @@ class Settings:
         """A variable that the user asks to pass on (`-e NAME`, `${NAME}`)."""
         return self._environment.get(name)
 
+    def dropped(self, name: str) -> str | None:
+        """A variable that the shell by which this command starts can't name, and so hands on to nobody (dash): all that
+        the shell got are in `kist_environ` (src/bin/kist). Raises KeyError where that isn't there."""
+        from binascii import a2b_base64
+
+        entries = a2b_base64(self._environment["kist_environ"].encode()).split(b"\0")
+        start = os.fsencode(name) + b"="
+        return next((os.fsdecode(entry[len(start):]) for entry in entries if entry.startswith(start)), None)
+
     @property
     def home(self) -> str:
         return self._environment.get("HOME") or "/root"

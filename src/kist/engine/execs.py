@@ -18,7 +18,10 @@ from kist.launcher.client import NOT_EXECUTABLE, NOT_FOUND, STATUS_OF_KIND, Atta
 
 Json = dict[str, Any]
 KEPT_MOST = 256  # finished execs per container that can still be inspected
-_FRAME = "OCI runtime exec failed: exec failed: unable to start container process: {}: unknown"
+_FRAME = "OCI runtime exec failed: exec failed: {}: unknown"
+# How the runtime says that there is no such working directory, and Docker's words for why.
+_CHDIR = "change to "
+_WHY = {"ENOENT": "no such file or directory", "ENOTDIR": "not a directory", "EACCES": "permission denied"}
 
 
 class Exec:
@@ -113,7 +116,7 @@ class Execs:
         except LaunchError as error:
             found.end(STATUS_OF_KIND[error.kind] if error.kind in (NOT_FOUND, NOT_EXECUTABLE) else 126)
             kind = InvalidParameter if error.kind in (NOT_FOUND, NOT_EXECUTABLE) else EngineFailure
-            raise kind(_FRAME.format(error)) from None
+            raise kind(_words(str(error))) from None
         except OSError as error:
             found.end(128)
             raise Conflict(f"container {found.container.id} is not running") from error
@@ -240,3 +243,13 @@ class Execs:
         attributes = {"execID": found.id, **attributes}
         self._parts.events.publish("container", action, found.container.id,
                                    found.container.attributes(**attributes))
+
+
+def _words(said: str) -> str:
+    """The runtime's words in the frame by which docker knows them; those about `-w` are runc's."""
+    if said.startswith("process.cwd: ") and said.endswith(" is not absolute"):
+        return _FRAME.format("Cwd must be an absolute path")
+    step, _, why = said.rpartition(": ")
+    if step.startswith(_CHDIR) and why in _WHY:
+        said = f'chdir to cwd ("{step.removeprefix(_CHDIR)}") set in config.json failed: {_WHY[why]}'
+    return _FRAME.format(f"unable to start container process: {said}")

@@ -148,9 +148,9 @@ def go_mode(mode: int) -> int:
 
 def base_name(path: str) -> str:
     """The first part of the archive's names: `b` of /a/b, `.` of /a/. and `/` of the root."""
-    if _plain(path) == "/" and not path.endswith("/."):
-        return "/"
-    return "." if path.endswith("/.") or path == "." else posixpath.basename(_plain(path))
+    if path.endswith("/.") or path == ".":
+        return "."
+    return "/" if _plain(path) == "/" else posixpath.basename(_plain(path))
 
 
 def pack(root: Root, path: str, sink: Sink) -> None:
@@ -238,12 +238,12 @@ def _unpack(parts: Parts, container: Container, path: str, source: Source, *, ke
         user = rootview.container_user(parts.store, container, container.record.config["User"])
         owner = (user.uid, user.gid)
     with _whole(parts, container, write=True) as root:
-        with _resolved(root, path.rstrip("/") + "/", container.name) as (fd, _):
+        with _resolved(root, path.rstrip("/") + "/", container.name, folder=False) as (fd, _):
             if not modes.S_ISDIR(os.fstat(fd).st_mode):
                 raise InvalidParameter("extraction point is not a directory")
             inside = _inside(root, fd)
             _check_writable(container, "/" + os.fsdecode(inside))
-        check = _guard(root) if keep_directories else None
+        check = _guard(root, f"/{os.fsdecode(inside)}") if keep_directories else None
         try:
             with Extractor(f"/proc/self/fd/{root.fd}", plain=True) as extractor:
                 extractor.unpack(_Below(decompress(source), inside, owner, check))
@@ -294,8 +294,9 @@ class _Below(TarReader):
         return b"/".join([self._inside, *parts] if self._inside else parts) or b"."
 
 
-def _guard(root: Root) -> Callable[[Entry], None]:
-    """noOverwriteDirNonDir: directories and other files don't replace each other."""
+def _guard(root: Root, where: str) -> Callable[[Entry], None]:
+    """noOverwriteDirNonDir: directories and other files don't replace each other when an archive is unpacked
+    in ``where``."""
 
     def check(entry: Entry) -> None:
         name = os.fsdecode(entry.name)
@@ -304,9 +305,9 @@ def _guard(root: Root) -> Callable[[Entry], None]:
         except OSError:
             return
         if modes.S_ISDIR(there.st_mode) and entry.type != DIRECTORY:
-            raise InvalidParameter(f'cannot overwrite directory "/{name}" with non-directory')
+            raise InvalidParameter(f'cannot overwrite directory "/{name}" with non-directory "{where}"')
         if not modes.S_ISDIR(there.st_mode) and entry.type == DIRECTORY:
-            raise InvalidParameter(f'cannot overwrite non-directory "/{name}" with directory')
+            raise InvalidParameter(f'cannot overwrite non-directory "/{name}" with directory "{where}"')
 
     return check
 
@@ -334,21 +335,23 @@ def _shown(path: str) -> str:
 
 
 @contextmanager
-def _resolved(root: Root, path: str, container: str) -> Iterator[tuple[int, str]]:
-    """An O_PATH descriptor of what `path` means and the name it goes by in an archive."""
+def _resolved(root: Root, path: str, container: str, *, folder: bool = True) -> Iterator[tuple[int, str]]:
+    """An O_PATH descriptor of what `path` means and the name it goes by in an archive. ``folder``: a path that ends
+    as a directory's must be one."""
     follow = path.endswith(("/", "/."))
     try:
         fd = root.resolve(_plain(path), follow=follow)
     except FileNotFoundError:
         raise NotFound(f"Could not find the file {_shown(path)} in container {container}") from None
     except NotADirectoryError:
-        raise NotFound(f"Could not find the file {_shown(path)} in container {container}") from None
+        raise InvalidParameter(f"lstat {path}: not a directory" if folder else
+                               "extraction point is not a directory") from None
     except OSError as error:
         kind = InvalidParameter if error.errno in _PATH_ERRORS else EngineFailure
         raise kind(f"{path}: {error.strerror}") from None
     try:
-        if path.endswith("/") and _plain(path) != "/" and not modes.S_ISDIR(os.fstat(fd).st_mode):
-            raise InvalidParameter("extraction point is not a directory" if not container else "not a directory")
+        if folder and follow and _plain(path) != "/" and not modes.S_ISDIR(os.fstat(fd).st_mode):
+            raise InvalidParameter(f"lstat {path}: not a directory")
         yield fd, base_name(path)
     finally:
         os.close(fd)

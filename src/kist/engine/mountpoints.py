@@ -23,6 +23,7 @@ _TMPFS = re.compile(r"size=\d+[kmgKMG%]?|mode=[0-7]+|[ug]id=\d+|nr_(inodes|block
                     r"|(no)?(suid|dev|exec|atime|diratime|relatime|strictatime|mand)|a?sync|dirsync")
 _TMPFS_VALUES = frozenset({"size", "mode", "uid", "gid", "nr_inodes", "nr_blocks", "mpol"})
 _PROPAGATIONS = frozenset({"private", "rprivate", "slave", "rslave", "shared", "rshared"})
+_TREE_WORDS = _PROPAGATIONS | {"unbindable", "runbindable"}
 _CONSISTENCIES = frozenset({"cached", "delegated", "consistent", "default"})
 _MODES = frozenset({"ro", "rro", "rw", "z", "Z", "nocopy", "idmap"}) | _CONSISTENCIES | _PROPAGATIONS
 _EXCLUSIVE = (frozenset({"ro", "rro", "rw"}), frozenset({"z", "Z"}), _CONSISTENCIES, _PROPAGATIONS)
@@ -258,7 +259,7 @@ def _tmpfs(host: Json) -> list[Mount]:
 def _tmpfs_options(text: str) -> list[str]:
     options = [option for option in text.split(",") if option]
     for option in options:
-        if not _TMPFS.fullmatch(option):
+        if option not in _TREE_WORDS and not _TMPFS.fullmatch(option):
             key = option.partition("=")[0]
             raise InvalidParameter(f'invalid tmpfs option "{option if key in _TMPFS_VALUES else key}"')
     return options

@@ -102,13 +102,14 @@ class Prepare:
         if etc_owner(self._parts, container) != container.id:
             return
         name = config["Hostname"]
-        full = f"{name}.{config['Domainname']}" if config.get("Domainname") else ""
-        names = [full, name] if full else [name]
+        names = network_files.own_names(name, config.get("Domainname") or "")
+        extra = settings["ExtraHosts"] or ()
+        hosts = _read("/etc/hosts") if settings["NetworkMode"] == "host" and not extra else network_files.hosts(
+            _addresses(container), names, extra, gateways=self._parts.config.host_gateway_ips or gateways,
+            linked=[(address, one.names) for one in linked for address in one.addresses])
         self._parts.places.write_etc(container.id, {
             "hostname": f"{name}\n",
-            "hosts": network_files.hosts(_addresses(container), names, settings["ExtraHosts"] or (),
-                                         gateways=self._parts.config.host_gateway_ips or gateways,
-                                         linked=[(address, one.names) for one in linked for address in one.addresses]),
+            "hosts": hosts,
             "resolv.conf": self._resolv(settings, container.endpoint),
         })
 

@@ -93,6 +93,19 @@ class QueueSink:
         asyncio.run_coroutine_threadsafe(self._out.put(item), self._loop).result()
 
 
+async def begun(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The same stream when it has got going: what goes wrong before its first piece is raised here, while a response
+    still can have another status."""
+    first = await anext(pieces, b"")
+
+    async def whole() -> AsyncIterator[bytes]:
+        yield first
+        async for piece in pieces:
+            yield piece
+
+    return whole()
+
+
 async def from_thread(write: Callable[[QueueSink], object]) -> AsyncIterator[bytes]:
     """What `write` writes to its sink in a thread, as an async stream; its error is raised here."""
     out: asyncio.Queue[bytes | BaseException | None] = asyncio.Queue(PIECES)

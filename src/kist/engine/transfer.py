@@ -18,7 +18,7 @@ from kist.engine import times
 from kist.engine.imageevents import ImageEvents
 from kist.engine.parts import Parts
 from kist.engine.pull import BAR_EVERY, Pull
-from kist.engine.threads import ToThread, from_thread
+from kist.engine.threads import ToThread, begun, from_thread
 from kist.engine.views.images import check_platform, run_config
 from kist.errors import InvalidParameter, KistError, NotFound, Unavailable
 from kist.oci import image as configs
@@ -59,7 +59,7 @@ class Transfer:
             kept += [one for one in own if one not in kept]
         for image_id in merged:
             await self._events.tell("save", image_id)
-        return from_thread(lambda sink: archive.save(self._parts.store, list(merged.values()), sink))
+        return await begun(from_thread(lambda sink: archive.save(self._parts.store, list(merged.values()), sink)))
 
     def _all(self, name: str, platform: Platform | None) -> list[tuple[Image, list[str]]]:
         """What *name* means, with its names; a repository without tag means all of its tags (moby, save.go)."""

@@ -18,7 +18,7 @@ from typing import Any, cast
 import zstandard
 
 from kist.errors import InvalidParameter
-from kist.store.tarread import Source
+from kist.store.tarread import CUT_OFF, Source
 
 igzip: Any
 isal_error: Any = zlib.error
@@ -69,6 +69,8 @@ class _Checked:
         except _BROKEN as error:
             if self._guard.error is not None:
                 raise self._guard.error
+            if isinstance(error, EOFError):
+                raise CompressionError(CUT_OFF) from None
             raise CompressionError(f"invalid {self._name} stream: {error}") from None
 
 

@@ -40,6 +40,9 @@ from kist.store.tarformat import (
 
 #: How much is asked of the source at a time: large enough that hashing and writing dominate.
 CHUNK = 1 << 20
+# In the words of Go's archive/tar and io, which Docker hands through.
+CUT_OFF = "unexpected EOF"
+NO_HEADER = "archive/tar: invalid tar header"
 _TYPES = {t: t for t in (REGULAR, HARDLINK, SYMLINK, CHARDEV, BLOCKDEV, DIRECTORY, FIFO)} | {
     OLD_REGULAR: REGULAR, CONTIGUOUS: REGULAR,
 }
@@ -114,7 +117,7 @@ class TarReader:
         if not size:
             return memoryview(b"")
         if self._at == len(self._chunk) and not self._fill():
-            raise TarError("unexpected end of the archive in a file's data")
+            raise TarError(CUT_OFF)
         piece = memoryview(self._chunk)[self._at:self._at + size]
         self._at += len(piece)
         self._left -= len(piece)
@@ -237,7 +240,7 @@ class TarReader:
             self._at = len(more)
             taken += more
         if len(taken) < size and not (may_end and not taken):
-            raise TarError("unexpected end of the archive")
+            raise TarError(CUT_OFF)
         return taken
 
     def _skip(self, size: int) -> None:
@@ -246,7 +249,7 @@ class TarReader:
             self._at += step
             size -= step
             if size and not self._fill():
-                raise TarError("unexpected end of the archive")
+                raise TarError(CUT_OFF)
 
 
 def parse_number(field: bytes, what: str = "number") -> int:
@@ -344,10 +347,10 @@ def _check_sum(header: bytes) -> None:
     try:
         wanted = parse_number(header[148:156], "checksum")
     except TarError:
-        raise TarError("not a tar archive") from None
+        raise TarError(NO_HEADER) from None
     found = (zlib.adler32(header[:148] + b"        " + header[156:]) & 0xFFFF) - 1
     if wanted > BLOCK * 255 or wanted % 65521 != found % 65521:
         # Some old writers added the bytes as signed numbers.
         signed = sum(byte - 256 if byte > 127 else byte for byte in header[:148] + header[156:]) + 8 * 32
         if signed != wanted:
-            raise TarError("not a tar archive" if header[257:262] != b"ustar" else "invalid tar header: checksum")
+            raise TarError(NO_HEADER if header[257:262] != b"ustar" else f"{NO_HEADER}: checksum")

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from kist.cli.settings import Settings
+
 SCRIPTS = Path(__file__).resolve().parents[3] / "src" / "bin"
 SITE = f"lib/python3.{sys.version_info.minor}/site-packages"
 # In place of what the script starts: how it was started, and with what.
@@ -77,6 +79,39 @@ def test_the_environment_arrives_as_it_was(tmp_path: Path) -> None:
     environment = Layout(tmp_path)(env=names)[1]
     assert {name: environment.get(name) for name in names} == names
     assert not [name for name in environment if name.startswith("kist")]
+
+
+@pytest.mark.parametrize("words", [
+    ("run", "-e", "a.b", "x"), ("run", "-ea.b"), ("run", "--env", "1A"), ("exec", "-ite", "a.b"), ("run", "--env=a.b"),
+    ("create", "--env-file", "f"), ("create", "--env-file=f")])
+def test_variables_that_no_shell_can_name_arrive_where_they_may_be_asked_for(tmp_path: Path,
+                                                                             words: tuple[str, ...]) -> None:
+    environment = Layout(tmp_path)(*words, env={"a.b": "1\n2", "1A": "=\u00e9"})[1]
+    settings = Settings(environment, 0)
+    assert [settings.dropped(name) for name in ("a.b", "1A", "a")] == ["1\n2", "=\u00e9", None]
+
+
+@pytest.mark.parametrize("words", [
+    ("run", "-e", "a.b=c"), ("run", "-ea.b=c"), ("run", "--env", "A", "-e", "_B1", "a.b"), ("run", "--env=a.b=c"),
+    ("run", "--name", "a.b"), ("ps", "-a.b")])
+def test_and_nowhere_else(tmp_path: Path, words: tuple[str, ...]) -> None:
+    """It takes a process."""
+    assert "kist_environ" not in Layout(tmp_path)(*words, env={"a.b": "1"})[1]
+
+
+def test_more_than_a_variable_can_hold_is_left_out(tmp_path: Path) -> None:
+    environment = Layout(tmp_path)("-e", "a.b", env={"a.b": "1", "LONG": "x" * 80_000})[1]
+    assert environment["LONG"] == "x" * 80_000 and "kist_environ" not in environment
+
+
+def test_few_descriptors(tmp_path: Path) -> None:
+    """dash needs the numbers 10 and 11. With fewer it says so, and nothing else is tried."""
+    layout = Layout(tmp_path)
+    limited = ("sh", "-c", 'ulimit -n "$0" && exec "$@"')
+    done = run(*limited, "12", layout.bin / "kist", "a", env={"PYTHONPATH": str(layout.packages)})
+    assert done.returncode == 7, done.stderr
+    done = run(*limited, "11", layout.bin / "kist", "a", env={"PYTHONPATH": str(layout.packages)})
+    assert done.returncode in (2, 7, 126) and "Permission denied" not in done.stderr
 
 
 @pytest.mark.parametrize("way", ["link", "link to a link", "link to the folder", "link to the prefix", "relative",

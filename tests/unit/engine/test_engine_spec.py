@@ -86,6 +86,11 @@ def test_a_users_mount_replaces_a_default_one_and_parents_come_first() -> None:
     assert by_place["/etc/hosts"]["source"] == "/mine"
 
 
+def test_what_replaces_a_file_of_etc_finds_a_file() -> None:
+    spec = compiled(mounts=[Mount(type="tmpfs", target="/etc/hostname"), Mount(type="bind", target="/a", source="/1")])
+    assert spec["kist"]["files"] == ["/.dockerenv", "/etc/hostname"]
+
+
 def test_privileged_takes_every_fence_down() -> None:
     spec = compiled(Privileged=True, facts={"devices": (Device("/dev/kvm", "c", 10, 232),)})
     linux = spec["linux"]

@@ -67,7 +67,7 @@ def test_streams_of_several_members_and_frames(form: str) -> None:
 def test_broken_streams_are_refused(form: str) -> None:
     broken = bytearray(FORMS[form])
     broken[len(broken) // 2] ^= 0xFF
-    with pytest.raises(CompressionError, match="invalid"):
+    with pytest.raises(CompressionError, match=r"invalid|unexpected EOF"):
         read_all(decompress(io.BytesIO(bytes(broken[:-10]))))
 
 

@@ -147,10 +147,10 @@ def test_the_end_may_be_missing_or_padded() -> None:
 
 
 @pytest.mark.parametrize(("data", "words"), [
-    (b"x" * 512, "not a tar"),
-    (b"\x1f\x8b" + bytes(600), "not a tar"),
-    (raw_header(b"x")[:300], "unexpected end"),
-    (raw_header(b"x", size=b"00000001000") + b"short", "unexpected end"),
+    (b"x" * 512, "invalid tar header"),
+    (b"\x1f\x8b" + bytes(600), "invalid tar header"),
+    (raw_header(b"x")[:300], "unexpected EOF"),
+    (raw_header(b"x", size=b"00000001000") + b"short", "unexpected EOF"),
     (raw_header(b"x", size=b"-0000000001"), "size"),
     (raw_header(b"x", size=b"0_0_0_0_0_0"), "size"),
     (raw_header(b"x", size=b"0o000000001"), "size"),

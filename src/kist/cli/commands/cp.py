@@ -67,8 +67,8 @@ def _resolve(session: Session, container: str, path: str) -> tuple[str, dict[str
             if "no such container" in error.message.lower():
                 raise
             return path, None
-        except InvalidParameter:  # an answer to HEAD has no words: something on the way is no directory
-            raise CliError("no such directory") from None
+        except InvalidParameter:  # something on the way is no directory
+            return path, None
         if not stat["mode"] & IS_LINK:
             return path, stat
         path = posixpath.join(posixpath.dirname(path), stat["linkTarget"])
@@ -100,15 +100,24 @@ def _from_container(args: Arguments, session: Session, container: str, path: str
 def _place(target: str, source: str, *, is_folder: bool, name: str) -> tuple[str, str]:
     """(folder to unpack in, name that the first entry gets there); as `cp` has it."""
     contents = is_folder and (source.endswith("/.") or source == ".")
+    if os.path.islink(target):  # what it leads to is written, also where nothing is yet
+        target = os.path.realpath(target)
     if os.path.isdir(target):
         return (target, "") if contents else (target, name)
     if os.path.lexists(target) and is_folder:
         raise CliError("cannot copy directory")
-    if target.endswith("/") and not is_folder:
-        raise CliError("no such directory")
     folder, name = os.path.split(os.path.abspath(target))
-    if not os.path.isdir(folder):
+    if not os.path.lexists(folder):
         raise CliError(f"invalid output path: directory \"{folder}\" does not exist")
+    try:
+        os.stat(target)
+    except FileNotFoundError:
+        if target.endswith("/."):
+            raise CliError(f"stat {target[:-2]}: no such file or directory") from None
+        if target.endswith("/") and not is_folder:
+            raise CliError("no such directory") from None
+    except OSError as error:
+        raise CliError(f"stat {target}: {(error.strerror or str(error)).lower()}") from None
     return folder, name
 
 
@@ -137,7 +146,7 @@ def _to_container(args: Arguments, session: Session, source: str, container: str
     else:
         if stat and source_is_folder:
             raise CliError("cannot copy directory")
-        if path.endswith("/") and not source_is_folder:
+        if path.endswith(("/", "/.")) and not source_is_folder:
             raise CliError("no such directory")
         target, name = posixpath.split(target.rstrip("/"))
     archive = args.flag("archive")

@@ -19,13 +19,15 @@ LINES = (
     ("Containers", "Containers"), (" Running", "ContainersRunning"), (" Paused", "ContainersPaused"),
     (" Stopped", "ContainersStopped"), ("Images", "Images"), ("Server Version", "ServerVersion"),
     ("Storage Driver", "Driver"), ("Logging Driver", "LoggingDriver"), ("Cgroup Driver", "CgroupDriver"),
-    ("Cgroup Version", "CgroupVersion"), ("Runtimes", "Runtimes"), ("Default Runtime", "DefaultRuntime"),
+    ("Cgroup Version", "CgroupVersion"), ("Plugins", "Plugins"), ("Swarm", "Swarm"),
+    ("Runtimes", "Runtimes"), ("Default Runtime", "DefaultRuntime"),
     ("Init Binary", "InitBinary"), ("Security Options", "SecurityOptions"), ("Kernel Version", "KernelVersion"),
     ("Operating System", "OperatingSystem"), ("OSType", "OSType"), ("Architecture", "Architecture"),
     ("CPUs", "NCPU"), ("Total Memory", "MemTotal"), ("Name", "Name"), ("ID", "ID"),
     ("Docker Root Dir", "DockerRootDir"), ("Debug Mode", "Debug"), ("HTTP Proxy", "HttpProxy"),
     ("HTTPS Proxy", "HttpsProxy"), ("No Proxy", "NoProxy"), ("Labels", "Labels"),
-    ("Experimental", "ExperimentalBuild"), ("Live Restore Enabled", "LiveRestoreEnabled"),
+    ("Experimental", "ExperimentalBuild"), ("Insecure Registries", "RegistryConfig"),
+    ("Registry Mirrors", "RegistryConfig"), ("Live Restore Enabled", "LiveRestoreEnabled"),
 )
 
 
@@ -39,13 +41,18 @@ def run(args: Arguments, session: Session) -> int:
         show_details(session, told, template, "system.dockerInfo")
         return 0
     told, client = session.client.system.info(), client_version(session)
-    session.out(f"Client: Kist\n Version:    {client['Version']}\n Context:    default\n\nServer:")
+    session.out(f"Client: Kist\n Version:    {client['Version']}\n Context:    default\n"
+                f" Debug Mode: {str(session.settings.debug).lower()}\n\nServer:")
     for label, field in LINES:
-        if told.get(field) not in (None, "", [], {}):
-            session.out(f" {label}: {_shown(field, told[field])}")
+        value = told.get(field)
+        if field == "RegistryConfig":
+            value = (value or {}).get("Mirrors" if label == "Registry Mirrors" else "InsecureRegistryCIDRs")
+        if value not in (None, "", [], {}):
+            session.out(f" {label}:{_shown(field, value)}")
         if field == "Driver":
             for name, value in told.get("DriverStatus") or ():
                 session.out(f"  {name}: {value}")
+    session.out("")
     for warning in told.get("Warnings") or ():
         session.warn(warning)
     return 0
@@ -56,15 +63,28 @@ def client_info(session: Session) -> dict[str, Any]:
 
 
 def _shown(field: str, value: Any) -> str:
+    """What stands behind the colon: a blank and the value, or lines of their own."""
+    below = _below(field, value)
+    if below is not None:
+        return "".join(f"\n  {line}" for line in below)
     if field == "MemTotal":
-        return binary_size(value)
+        return f" {binary_size(value)}"
+    if field == "Swarm":
+        return f" {value['LocalNodeState']}"
     if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, dict):
-        return " ".join(value)
-    if isinstance(value, list):
-        return "".join(f"\n  {one.removeprefix('name=')}" for one in value)
-    return str(value)
+        return f" {str(value).lower()}"
+    return f" {' '.join(value) if isinstance(value, dict) else value}"
+
+
+def _below(field: str, value: Any) -> list[str] | None:
+    """The lines of a field that has some."""
+    if field == "Plugins":
+        return [f"{kind}: {' '.join(value[kind])}" for kind in ("Volume", "Network", "Log") if value.get(kind)]
+    if field == "SecurityOptions":
+        options = [dict(pair.partition("=")[::2] for pair in one.split(",")) for one in value]
+        return [line for one in options for line in (
+            one.pop("name", ""), *(f" {key.capitalize()}: {text}" for key, text in one.items()))]
+    return value if isinstance(value, list) else None
 
 
 COMMAND = Command("Display system-wide information", "[OPTIONS]", run, options=(FORMAT,), requests=("SystemInfo",))

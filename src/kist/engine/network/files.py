@@ -76,6 +76,14 @@ def hosts(addresses: Iterable[str], names: Sequence[str], extra: Iterable[str] =
     return HOSTS + "".join(lines)
 
 
+def own_names(name: str, domain: str) -> list[str]:
+    """A container's names in its own /etc/hosts: the fully qualified one first, as hosts(5) wants it, then its first
+    label (moby: buildHostsFile). Docker leaves out a host name with dots that has a domain besides, so that
+    `hostname -f` fails there."""
+    full = f"{name}.{domain}" if domain else name
+    return list(dict.fromkeys((full, name, full.partition(".")[0])))
+
+
 def _all(text: str, keyword: str) -> list[str]:
     found = []
     for line in text.splitlines():

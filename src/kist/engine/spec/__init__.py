@@ -14,7 +14,7 @@ from kist.engine import rates
 from kist.engine.records import ContainerRecord
 from kist.engine.spec import capabilities as caps
 from kist.engine.spec import defaults, seccomp
-from kist.engine.spec.mounts import mounts, root_propagation
+from kist.engine.spec.mounts import mounts, replaced, root_propagation
 from kist.engine.spec.namespaces import FIELDS, joined, namespaces
 from kist.engine.spec.resources import resources
 from kist.errors import InvalidParameter
@@ -85,7 +85,7 @@ def compile_spec(record: ContainerRecord, facts: Facts) -> Json:
         "mounts": mounts(host, record.mounts, etc=facts.etc, shm=facts.shm, owners=facts.owners,
                          images={target: made[-1]["destination"] for target, made in facts.images.items()}),
         "linux": _linux(record, facts, granted, security),
-        "kist": {"rootfs": _rootfs(facts), "files": ["/.dockerenv"]},
+        "kist": {"rootfs": _rootfs(facts), "files": ["/.dockerenv", *replaced(record.mounts)]},
     }
     if facts.quota:
         spec["kist"]["storageQuota"] = facts.quota

@@ -18,6 +18,7 @@ ETC_FILES = ("resolv.conf", "hostname", "hosts")
 # Relative paths in the root file system that exist for the sake of Kist's own mounts.
 MOUNT_POINTS = (".dockerenv", "dev", "proc", "sys", *(f"etc/{name}" for name in ETC_FILES))
 _PROPAGATIONS = frozenset({"private", "rprivate", "slave", "rslave", "shared", "rshared"})
+_TREE_WORDS = _PROPAGATIONS | {"unbindable", "runbindable"}
 
 
 def mounts(host: Json, user: Iterable[Mount], *, etc: dict[str, str], shm: str | None,
@@ -78,11 +79,21 @@ def tmpfs_options(asked: Iterable[str], *, read_only: bool = False) -> list[str]
     found: dict[str, str] = {"exec": "noexec", "suid": "nosuid", "dev": "nodev", "ro": "rw"}
     for option in asked:
         key = option.partition("=")[0]
+        if option in _TREE_WORDS:
+            found[option] = found.pop(option, option)  # each is done, in this order
+            continue
         plain = key.removeprefix("no") if key.removeprefix("no") in ("exec", "suid", "dev") else key
         found["ro" if plain == "rw" else plain] = option
     if read_only:
         found["ro"] = "ro"
     return [option for option in found.values() if option not in ("rw", "exec", "suid", "dev")]
+
+
+def replaced(user: Iterable[Mount]) -> list[str]:
+    """Generated files of /etc that the user mounts something over: they are there below it, as in Docker's init layer,
+    so that nothing but a file goes on them."""
+    names = {f"/etc/{name}" for name in ETC_FILES}
+    return [mount.target for mount in user if mount.target in names]
 
 
 def root_propagation(user: Iterable[Mount]) -> str:
