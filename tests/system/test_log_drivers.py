@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from support.daemon import Daemon
+from support.pki import make_pki
+from support.syslog_tls import Receiver
 
 
 def test_local_is_read_back(daemon: Daemon) -> None:
@@ -39,8 +41,34 @@ def test_syslog_gets_the_lines(daemon: Daemon, tmp_path: Path) -> None:
         line = receiver.recv(4096).decode()
     assert line.startswith("<30>")
     assert " sent[" in line
-    assert line.endswith("]: hi there")
+    assert line.endswith("]: hi there\n")
     assert daemon.docker("logs", "sent").stdout == "hi there\n"  # kept here as well
+    daemon.ok("rm", "sent")
+
+
+def test_syslog_over_tls(daemon: Daemon, tmp_path: Path) -> None:
+    """The files are read at each start; who can't be trusted fails it."""
+    make_pki(tmp_path)
+    to = Receiver(tmp_path, asks=True)
+    try:
+        options = {"syslog-address": f"tcp+tls://127.0.0.1:{to.address[2]}", "syslog-format": "rfc5424",
+                   "syslog-tls-ca-cert": f"{tmp_path}/trusted.pem", "syslog-tls-cert": f"{tmp_path}/client.pem",
+                   "syslog-tls-key": f"{tmp_path}/client.key", "tag": "{{.Name}}"}
+        words = [word for name, value in options.items() for word in ("--log-opt", f"{name}={value}")]
+        daemon.ok("create", "--name", "sent", "--log-driver", "syslog", *words, "busybox", "echo", "hi there")
+        absent = daemon.docker("start", "sent")
+        assert absent.returncode == 1 and "could not read CA certificate" in absent.stderr
+        (tmp_path / "trusted.pem").write_bytes((tmp_path / "stranger.pem").read_bytes())
+        false = daemon.docker("start", "sent")
+        assert false.returncode == 1 and "tls: failed to verify certificate: x509: " in false.stderr
+        (tmp_path / "trusted.pem").write_bytes((tmp_path / "ca.pem").read_bytes())
+        assert daemon.docker("start", "-a", "sent").stdout == "hi there\n"
+    finally:
+        to.close()
+    (line,) = to.got
+    length, _, record = bytes(line).partition(b" ")
+    assert int(length) == len(record) and record.endswith(b" sent - hi there\n")
+    assert daemon.docker("logs", "sent").stdout == "hi there\n"
     daemon.ok("rm", "sent")
 
 
@@ -70,7 +98,7 @@ def test_what_is_sent_is_followed_and_compressed_here(daemon: Daemon) -> None:
         receiver.settimeout(10)
         first = receiver.recv(4096).decode()
         assert first.startswith("<158>1 ")
-        assert first.endswith(" sent - 1")
+        assert first.endswith(" sent - 1\n")
         assert daemon.docker("logs", "-f", "sent").stdout.split() == [str(number) for number in range(1, 1501)]
     give_up = time.monotonic() + 20
     place = daemon.data / "containers" / id / "local-logs"
@@ -80,8 +108,12 @@ def test_what_is_sent_is_followed_and_compressed_here(daemon: Daemon) -> None:
     daemon.ok("rm", "sent")
 
 
-def test_a_receiver_that_is_not_there_fails_the_start(daemon: Daemon, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("address", "status", "said"), [  # real Docker 26's statuses
+    ("unix://{}/none", 127, "/none: connect: no such file or directory"),
+    ("tcp://127.0.0.1:1", 125, "dial tcp 127.0.0.1:1: connect: connection refused"),
+])
+def test_a_receiver_that_is_not_there_fails_the_start(daemon: Daemon, tmp_path: Path, address: str, status: int,
+                                                      said: str) -> None:
     done = daemon.docker("run", "--rm", "--log-driver", "syslog", "--log-opt",
-                         f"syslog-address=unix://{tmp_path}/none", "busybox", "true")
-    assert done.returncode == 125, done.stderr
-    assert "No such file or directory" in done.stderr
+                         f"syslog-address={address.format(tmp_path)}", "busybox", "true")
+    assert (done.returncode, said in done.stderr) == (status, True), done.stderr

@@ -1,7 +1,7 @@
 """LogConfig: what each log driver takes, checked at create, and what the monitor is told at start (launcher/log.py).
 
     json-file, local   max-size, max-file, compress                read back by `docker logs`
-    syslog             syslog-address, syslog-facility, syslog-format
+    syslog             syslog-address, syslog-facility, syslog-format, syslog-tls-{ca-cert,cert,key,skip-verify}
     journald           (to the socket of this machine's journal)
     none
     but none, local    labels, labels-regex, env, env-regex, tag
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 from kist.engine.config import Config, parse_size
-from kist.errors import InvalidParameter, NotSupported
+from kist.errors import InvalidParameter
 
 if TYPE_CHECKING:
     from kist.engine.records import ContainerRecord
@@ -32,10 +32,12 @@ BUFFER = 1 << 20
 _MODE = frozenset({"mode", "max-buffer-size", "cache-disabled", "cache-max-size", "cache-max-file", "cache-compress"})
 _ATTRIBUTES = frozenset({"labels", "labels-regex", "env", "env-regex", "tag"})
 _FILES = frozenset({"max-size", "max-file", "compress"})
+_TLS = {"syslog-tls-ca-cert": "ca", "syslog-tls-cert": "cert", "syslog-tls-key": "key"}
+_SKIP = "syslog-tls-skip-verify"
 _OPTIONS: dict[str, frozenset[str]] = {
     "json-file": _MODE | _ATTRIBUTES | _FILES,
     "local": _MODE | _FILES,
-    "syslog": _MODE | _ATTRIBUTES | {"syslog-address", "syslog-facility", "syslog-format"},
+    "syslog": _MODE | _ATTRIBUTES | {"syslog-address", "syslog-facility", "syslog-format", *_TLS, _SKIP},
     "journald": _MODE | _ATTRIBUTES,
     "none": _MODE,
 }
@@ -44,18 +46,17 @@ DRIVERS = _OPTIONS.keys()
 _FACILITIES = {name: number for number, name in enumerate((
     "kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "authpriv", "ftp"))}
 _FACILITIES |= {f"local{n}": 16 + n for n in range(8)}
+_NETWORK = {"tcp": "tcp", "tcp+tls": "tcp", "udp": "udp"}
 _FORMATS = ("", "rfc3164", "rfc5424", "rfc5424micro")
 _TAG = re.compile(r"\{\{\s*\.(\w+)\s*\}\}")
 
 
 def check(log: Json) -> None:
-    """Raises InvalidParameter in Docker's words, NotSupported for what Kist doesn't do."""
+    """Raises InvalidParameter in Docker's words."""
     driver, given = log["Type"], log["Config"]
     if driver not in _OPTIONS:
         raise InvalidParameter(f"error looking up logging plugin {driver}: plugin \"{driver}\" not found")
     for name in given:
-        if driver == "syslog" and name.startswith("syslog-tls"):
-            raise NotSupported(f"log opt '{name}': Kist sends no syslog over TLS")
         if name not in _OPTIONS[driver]:
             what = "log driver local" if driver == "local" else f"{driver} log driver"
             raise InvalidParameter(f"unknown log opt '{name}' for {what}")
@@ -72,6 +73,7 @@ def check(log: Json) -> None:
             raise InvalidParameter(f"invalid log opt '{name}': {error}") from None
     if driver == "syslog":
         _address(given)
+        _flag(given, _SKIP)
         _facility(given.get("syslog-facility", ""))
         if given.get("syslog-format", "") not in _FORMATS:
             raise InvalidParameter("Invalid syslog format")
@@ -162,9 +164,9 @@ def request(record: ContainerRecord, config: Config, path: str, host: str, pid: 
     remote = {"driver": driver, "mode": given.get("mode") or "blocking", "cache": in_files,
               "max_buffer": parse_size(given.get("max-buffer-size", BUFFER))}
     if driver == "syslog":
-        return {**remote, "address": _address(given), "facility": _facility(given.get("syslog-facility", "")),
-                "format": given.get("syslog-format", ""), "host": host, "pid": pid,
-                "tag": _rendered(given.get("tag") or "{{.ID}}", names.table)}
+        return {**remote, "address": _address(given), "tls": _tls(given),
+                "facility": _facility(given.get("syslog-facility", "")), "format": given.get("syslog-format", ""),
+                "host": host, "pid": pid, "tag": _rendered(given.get("tag") or "{{.ID}}", names.table)}
     if driver == "journald":
         tag = _rendered(given.get("tag") or "{{.ID}}", names.table)
         return {**remote, "address": ["unixgram", JOURNAL], "fields": {
@@ -223,11 +225,18 @@ def _address(given: Json) -> list[Any]:
         raise bad from None
     if url.scheme in ("unix", "unixgram") and url.path:
         return [url.scheme, url.path]
-    if url.scheme in ("tcp", "udp") and url.hostname:
-        return [url.scheme, url.hostname, port]
-    if url.scheme == "tcp+tls":
-        raise NotSupported("syslog-address: Kist sends no syslog over TLS")
+    if url.scheme in _NETWORK and url.hostname:
+        return [_NETWORK[url.scheme], url.hostname, port]
+    if url.scheme and "://" in text and url.scheme not in ("unix", "unixgram", *_NETWORK):
+        raise InvalidParameter(f"unsupported scheme: '{url.scheme}'")
     raise bad
+
+
+def _tls(given: Json) -> Json | None:
+    """The files, read at each start, and whether the receiver must show a certificate that they vouch for."""
+    if not given.get("syslog-address", "").startswith("tcp+tls:"):
+        return None
+    return {**{word: given.get(name, "") for name, word in _TLS.items()}, "verify": not _flag(given, _SKIP)}
 
 
 def _facility(text: str) -> int:

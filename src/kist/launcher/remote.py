@@ -1,6 +1,7 @@
 """Log drivers that hand each line to another program: syslog and journald.
 
-    syslog     one datagram (unix, UDP) or one line (TCP) per record, in one of four formats
+    syslog     one datagram (unix, UDP) or one line (TCP, TLS) per record, in one of four formats; the two of RFC 5424
+               over TLS with their length before them (RFC 5425, section 4.3: SYSLOG-FRAME)
     journald   one datagram of fields per record (systemd.io/JOURNAL_NATIVE_PROTOCOL)::
 
         MESSAGE=text\\n                                     a field without a newline in it
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from kist.launcher.loop import Loop
+    from kist.launcher.remotetls import Secured
     from kist.launcher.streams import Streams
 else:
     from _collections import deque
@@ -53,7 +55,38 @@ class Remote(ABC):
         self._queue: deque[bytes | memoryview] = deque()
         self._queued = 0
         self._complained = False
-        self._sock: socket | None = _connect(self._address, CONNECT_PATIENCE)
+        self._secured: Any = None
+        if config.get("tls"):
+            from kist.launcher.remotetls import context  # few need it, and it is large
+
+            self._secured = context(config["tls"])
+        self._sock: socket | Secured | None = None
+        self._sock = self._first()
+
+    def _first(self) -> socket | Secured:
+        """Whoever isn't there, or isn't trusted, is an error of the start, in Docker's words."""
+        sock = None
+        try:
+            sock = self._connected(CONNECT_PATIENCE)
+            if self._secured:
+                sock.settimeout(CONNECT_PATIENCE)
+                sock.greet()  # type: ignore[union-attr]
+                sock.settimeout(0)
+            return sock
+        except OSError as error:
+            if sock:
+                sock.close()
+            kind, *where = self._address
+            why = f"dial {kind} {':'.join(map(str, where))}: connect: {(error.strerror or str(error)).lower()}"
+            raise OSError(why) if error.errno else error
+
+    def _connected(self, patience: float) -> socket | Secured:
+        sock = _connect(self._address, patience)
+        if not self._secured:
+            return sock
+        from kist.launcher.remotetls import Secured
+
+        return Secured(sock, self._address[1], self._secured)
 
     def write(self, stream: str, data: bytes) -> None:
         for run, whole in self._splitters[stream].feed(data):
@@ -88,13 +121,14 @@ class Remote(ABC):
         """Send what is taken; come back for the rest."""
         try:
             if not self._sock:
-                self._sock = _connect(self._address, 0)
+                self._sock = self._connected(0)
             while self._queue:
                 self._send(self._sock, self._queue[0])
             self._loop.forget(self._sock.fileno())
         except (BlockingIOError, TimeoutError):
             assert self._sock
-            self._loop.watch(self._sock.fileno(), WRITE, lambda _events: self._push())
+            waits = self._sock.waits if self._secured else WRITE  # type: ignore[union-attr]
+            self._loop.watch(self._sock.fileno(), waits, lambda _events: self._push())
             if self._queued > self._limit and not self._drops:
                 self._streams.hold(self)
                 return
@@ -103,7 +137,7 @@ class Remote(ABC):
         if self._queued <= self._limit // 2 or not self._sock:
             self._streams.release(self)
 
-    def _send(self, sock: socket, first: bytes | memoryview) -> None:
+    def _send(self, sock: socket | Secured, first: bytes | memoryview) -> None:
         sent = sock.send(first)
         self._queued -= sent
         if sent < len(first):
@@ -133,31 +167,30 @@ class Remote(ABC):
 
 
 class Syslog(Remote):
-    """``format``: "" (the C library's on a unix socket, else with RFC 3339 time), rfc3164, rfc5424, rfc5424micro."""
+    """``format``: "" (the C library's), rfc3164, rfc5424, rfc5424micro."""
 
     def __init__(self, config: dict[str, Any], loop: Loop, streams: Streams) -> None:
         super().__init__(config, loop, streams)
         self._facility: int = config["facility"] << 3
-        self._format: str = config["format"] or ("local" if self._address[0].startswith("unix") else "default")
+        self._format: str = config["format"]
+        self._framed = bool(config.get("tls")) and self._format.startswith("rfc5424")
         self._tag: str = config["tag"]
         self._host: str = config["host"]
         self._pid: int = config["pid"]
-        self._end = b"\n" if self._address[0] == "tcp" else b""
 
     def _records(self, lines: list[bytes], stream: str, *, partial: bool) -> list[bytes]:
         head = self._head(self._facility | _SEVERITY[stream], time.time()).encode("utf-8", "replace")
-        return [head + line + self._end for line in lines]
+        records = [head + line + b"\n" for line in lines]
+        return [b"%d %s" % (len(record), record) for record in records] if self._framed else records
 
     def _head(self, priority: int, now: float) -> str:
         stamp = time.strftime("%b %e %H:%M:%S", time.localtime(now))
         utc = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now))
         host, tag, pid = self._host, self._tag, self._pid
-        if self._format == "local":
+        if not self._format:
             return f"<{priority}>{stamp} {tag}[{pid}]: "
         if self._format == "rfc3164":
             return f"<{priority}>{stamp} {host} {tag}[{pid}]: "
-        if self._format == "default":
-            return f"<{priority}> {utc}Z {host} {tag}[{pid}]: "
         if self._format == "rfc5424micro":
             utc = f"{utc}.{int(now % 1 * 1_000_000):06d}"
         return f"<{priority}>1 {utc}Z {host} {tag} {pid} {tag} - "

@@ -42,7 +42,9 @@ def words(driver: str, **options: str) -> dict[str, Any]:
     ("syslog", {"cache-max-file": "0"}, "max-file cannot be less than 1"),
     ("syslog", {"cache-what": "0"}, "unknown log opt 'cache-what' for syslog log driver"),
     ("syslog", {"syslog-address": "somewhere"}, "syslog-address should be in form proto://address"),
-    ("syslog", {"syslog-address": "tcp+tls://x:1"}, "no syslog over TLS"),
+    ("syslog", {"syslog-address": "tls://x:1"}, "unsupported scheme: 'tls'"),
+    ("syslog", {"syslog-tls-skip-verify": "x"}, "invalid value for option syslog-tls-skip-verify: x"),
+    ("syslog", {"syslog-tls-what": "x"}, "unknown log opt 'syslog-tls-what' for syslog log driver"),
     ("syslog", {"syslog-facility": "kitchen"}, "invalid syslog facility"),
     ("syslog", {"syslog-format": "rfc1"}, "Invalid syslog format"),
 ])
@@ -76,6 +78,16 @@ def test_syslog_gets_its_address() -> None:
     assert (found["facility"], found["tag"], found["max_buffer"]) == (19, "0123456789ab", 64 << 10)
     assert words("syslog")["address"] == ["unix", "/dev/log"]
     assert words("syslog", syslog_address="tcp://logs")["address"] == ["tcp", "logs", 514]
+
+
+def test_syslog_over_tls() -> None:
+    found = words("syslog", syslog_address="tcp+tls://logs", syslog_tls_ca_cert="/ca", syslog_tls_cert="/c",
+                  syslog_tls_key="/k")
+    assert found["address"] == ["tcp", "logs", 514]
+    assert found["tls"] == {"ca": "/ca", "cert": "/c", "key": "/k", "verify": True}
+    found = words("syslog", syslog_address="tcp+tls://logs:6514", syslog_tls_skip_verify="true")
+    assert found["tls"] == {"ca": "", "cert": "", "key": "", "verify": False}
+    assert words("syslog", syslog_address="tcp://logs", syslog_tls_ca_cert="/ca")["tls"] is None
 
 
 def test_journald_gets_its_fields() -> None:
