@@ -2,6 +2,7 @@
 
 ::
 
+    <data>/                   root's alone, at its top: what is below needs no modes of its own
     <data>/containers/<id>/   hostname hosts resolv.conf exit.json, log        lives as long as the record
     <run>/containers/<id>/    config.json monitor.sock state.json                      vanishes with a reboot
     <run>/containers/<id>/shm a tmpfs, while a container with --ipc shareable runs: the one mount on the host
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from contextlib import suppress
 from typing import Any
 
@@ -36,8 +38,8 @@ class Places:
         self.root = os.path.join(config.run, "root")
         self._images = os.path.join(config.run, "images")
         self.log_of_launcher = os.path.join(config.run, "launcher.log")
-        for path in (config.data, config.run):
-            os.makedirs(path, 0o711, exist_ok=True)
+        os.makedirs(config.run, 0o711, exist_ok=True)
+        _keep_others_out(config.data)
         for path in (self.containers, self.runs, self.root, config.volumes_dir):
             os.makedirs(path, 0o711, exist_ok=True)
         for path in (self.containers, self.runs):
@@ -110,6 +112,15 @@ class Places:
     def known(self) -> set[str]:
         """Ids of all containers that have a directory."""
         return set(os.listdir(self.containers)) | set(os.listdir(self.runs))
+
+
+def _keep_others_out(data: str) -> None:
+    """The machine's other users have no way in, also where the directory was there before: else one who is root in a
+    container leaves a set-user-ID program in it for himself (CVE-2021-41091), and anybody reads what the records hold
+    of environments and passwords."""
+    os.makedirs(data, 0o700, exist_ok=True)
+    if stat.S_IMODE(os.stat(data).st_mode) & 0o077:
+        os.chmod(data, 0o700)
 
 
 def _remove_flat(directory: str) -> None:

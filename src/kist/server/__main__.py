@@ -45,6 +45,7 @@ def _run(options: argparse.Namespace) -> int:
         logs.set_up("debug")
     hosts = options.host or ([] if options.socket else _own_host(env.get("KIST_HOST", "")))
     addresses = _addresses(hosts, config.socket)
+    os.umask(0o022)  # whoever starts us: users in containers read /etc/hosts, those of the machine write nothing
     lock = listen.lock_run_dir(config.run)
     try:
         if options.uninstall:

@@ -81,7 +81,7 @@ class Store:
         if driver not in DRIVERS:
             raise InvalidParameter(f"storage.driver must be one of {', '.join(DRIVERS)}")
         with ExitStack() as stack, storage_errors(f"open store {path}"):
-            os.makedirs(path, 0o711, exist_ok=True)
+            os.makedirs(path, 0o700, exist_ok=True)
             stack.enter_context(_lock(f"{path}/store.lock"))
             if driver == "erofs":
                 os.makedirs(f"{path}/staging", 0o700, exist_ok=True)
