@@ -17,6 +17,7 @@ from kist.engine.mountedview import mounted_root
 from kist.engine.records import Mount
 from kist.engine.spec import User
 from kist.engine.users import Account, Group, parse_group, parse_passwd, resolve
+from kist.errors import Conflict
 from kist.linux.openat2 import Root
 from kist.oci.digest import Digest
 from kist.store.store import Store
@@ -29,7 +30,7 @@ KEPT_CHAINS = 64  # images whose accounts are remembered
 def of_container(store: Store, container: Container) -> Iterator[Root]:
     """The container's whole root, for reading; its own mounts included while it runs."""
     if container.alive and container.record.pid:
-        with _of_process(container.record.pid) as root:
+        with _of_process(container) as root:
             yield root
         return
     with store.snapshots.view(container.id) as fd:
@@ -43,7 +44,7 @@ def of_container_whole(store: Store, container: Container, mounts: Sequence[Moun
     """The same for writing, or with `mounts` on a stopped one; the caller sees to it that it isn't started meanwhile,
     and that its volumes are mounted. `place`: an empty directory."""
     if container.alive and container.record.pid:
-        with _of_process(container.record.pid) as root:
+        with _of_process(container) as root:
             yield root
     elif mounts:
         with store.snapshots.edit(container.id) as fd, mounted_root(fd, mounts, place) as root:
@@ -56,8 +57,25 @@ def of_container_whole(store: Store, container: Container, mounts: Sequence[Moun
             yield root
 
 
-def _of_process(pid: int) -> Root:
-    return Root(os.open(f"/proc/{pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
+def _of_process(container: Container) -> Root:
+    """It may have ended, unknown to us yet, and its number be another process's: this would be the host's root then.
+    The directory in /proc stays the one process's, and only the container's are in its control group."""
+    try:
+        process = os.open(f"/proc/{container.record.pid}", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            if container.id not in _groups(process):
+                raise ProcessLookupError
+            return Root(os.open("root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=process))
+        finally:
+            os.close(process)
+    except (FileNotFoundError, ProcessLookupError):
+        raise Conflict(f"container {container.id} is not running") from None
+
+
+def _groups(process: int) -> str:
+    with open(os.open("cgroup", os.O_RDONLY | os.O_CLOEXEC, dir_fd=process), encoding="utf-8",
+              errors="replace") as file:
+        return file.read()
 
 
 def container_user(store: Store, container: Container, spec: str) -> User:
@@ -101,7 +119,7 @@ class Accounts:
 def _read(root: Root, path: str) -> str:
     """A file's text; empty when it is missing, no plain file, or not to be had."""
     try:
-        fd = root.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        fd = root.open_regular(path)
     except OSError:
         return ""
     with open(fd, "rb") as file:

@@ -10,6 +10,7 @@ import errno
 import os
 import stat
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 from kist.linux.openat2 import RESOLVE_BENEATH, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, openat2
@@ -26,7 +27,7 @@ from kist.store.tarformat import (
     Entry,
 )
 from kist.store.tarwrite import TarWriter
-from kist.store.unpacking import KEPT_ATTRIBUTES, OPAQUE, WHITEOUT
+from kist.store.unpacking import KEPT_ATTRIBUTES, OPAQUE, PATH_MAX, WHITEOUT
 
 _INSIDE = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS
 _READ_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY
@@ -70,16 +71,18 @@ class Node(NamedTuple):
         return stat.S_ISCHR(self.stat.st_mode) and self.stat.st_rdev == 0
 
 
-def walk(root: int, *, kernels: bool = True) -> Iterator[Node]:
+def walk(root: int, *, kernels: bool = True, strict: bool = True) -> Iterator[Node]:
     """Every file below *root*, each directory before what is in it, names in order. Without what is *kernels*: of
-    procfs, sysfs and their like there is the directory that they are mounted on."""
+    procfs, sysfs and their like there is the directory that they are mounted on. What lies too deep to be named by a
+    path is passed over, as in Docker: nobody could unpack it, and it must not keep the rest from being seen. So are
+    directories that can't be opened unless *strict*."""
     waiting = [b""]
     while waiting:
         path = waiting.pop()
         try:
             directory = openat2(root, os.fsdecode(path) or ".", _READ_DIRECTORY, 0, _INSIDE)
         except OSError as error:
-            if error.errno in _GONE and path:
+            if path and (error.errno in _GONE or not strict):
                 continue
             raise
         try:
@@ -92,6 +95,8 @@ def walk(root: int, *, kernels: bool = True) -> Iterator[Node]:
                 except FileNotFoundError:
                     continue
                 node = Node(path + b"/" + name if path else name, name, directory, found)
+                if len(node.path) >= PATH_MAX:
+                    continue
                 if node.is_directory:
                     below.append(node.path)
                 yield node
@@ -226,18 +231,30 @@ def _add(node: Node, path: bytes, writer: TarWriter, links: dict[tuple[int, int]
         writer.add(entry)
 
 
-def _add_opened(node: Node, entry: Entry, writer: TarWriter, *, sparse: bool) -> None:
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+def _open_same(node: Node) -> int | None:
+    """A descriptor for reading the file or directory; None if something else has its name now, which then isn't
+    opened: it could be a device. (Its number can have been given to a file of another kind.)"""
     try:
-        fd = os.open(node.name, flags, dir_fd=node.directory)
+        fd = os.open(node.name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=node.directory)
     except OSError as error:
         if error.errno in _GONE:
-            return
+            return None
         raise
     try:
+        now, then = os.fstat(fd), node.stat
+        if (now.st_dev, now.st_ino, stat.S_IFMT(now.st_mode)) != (then.st_dev, then.st_ino, stat.S_IFMT(then.st_mode)):
+            return None
+        return os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC)
+    finally:
+        os.close(fd)
+
+
+def _add_opened(node: Node, entry: Entry, writer: TarWriter, *, sparse: bool) -> None:
+    fd = _open_same(node)
+    if fd is None:
+        return
+    try:
         found = os.fstat(fd)
-        if (found.st_dev, found.st_ino) != (node.stat.st_dev, node.stat.st_ino):
-            return      # replaced since it was listed
         entry.xattrs = _attributes(fd)
         entry.size = found.st_size if entry.type == REGULAR else 0
         if sparse and found.st_blocks * 512 < entry.size:
@@ -263,4 +280,9 @@ def _attributes(fd: int) -> dict[str, bytes]:
         names = os.listxattr(fd)
     except OSError:
         return {}
-    return {name: os.getxattr(fd, name) for name in names if name.startswith(KEPT_ATTRIBUTES)}
+    found = {}
+    for name in names:
+        if name.startswith(KEPT_ATTRIBUTES):
+            with suppress(OSError):  # removed since it was listed
+                found[name] = os.getxattr(fd, name)
+    return found

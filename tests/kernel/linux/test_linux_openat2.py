@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from pathlib import Path
 
 import pytest
 
-from kist.linux.openat2 import RESOLVE_BENEATH, Root, openat2
+from kist.linux.openat2 import RESOLVE_BENEATH, Root, open_regular, openat2
 
 
 @pytest.fixture
@@ -105,3 +106,27 @@ def test_openat2_names_the_path(root: Path) -> None:
         assert caught.value.filename == "../outside"
     finally:
         os.close(fd)
+
+
+def test_only_regular_files_are_opened(tmp_path: Path) -> None:
+    """Not even for a moment: to open a device may be to start it. The one here has no driver, so open(2) would fail."""
+    (tmp_path / "file").write_bytes(b"content")
+    (tmp_path / "link").symlink_to("file")
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    os.mknod(tmp_path / "node", stat.S_IFCHR | 0o666, os.makedev(4095, 1))
+    with Root.at(str(tmp_path)) as root:
+        for name in ("/file", "/link"):
+            fd = root.open_regular(name)
+            assert os.read(fd, 100) == b"content"
+            os.close(fd)
+        os.close(open_regular("file", root.fd))
+        for name in ("link", "folder", "pipe", "node"):
+            with pytest.raises(OSError) as error:
+                open_regular(name, root.fd)
+            assert error.value.errno == errno.EINVAL, name
+        for name in ("/folder", "/pipe", "/node"):
+            for action in (root.open_regular, root.read):
+                with pytest.raises(OSError) as error:
+                    action(name)
+                assert error.value.errno == errno.EINVAL, name

@@ -12,7 +12,7 @@ import fcntl
 import os
 import stat
 
-from kist.linux.openat2 import Root, chmod_node
+from kist.linux.openat2 import Root, chmod_node, open_regular
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _CHUNK = 1 << 24
@@ -103,7 +103,7 @@ class Copier:
             os.utime(name, ns=(info.st_atime_ns, info.st_mtime_ns), dir_fd=target, follow_symlinks=False)
 
     def _regular(self, source: int, target: int, name: str) -> None:
-        there = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=source)
+        there = open_regular(name, source)
         here = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=target)
         try:
             self.file(there, here)

@@ -16,6 +16,7 @@ from kist.engine.volumes import driver
 from kist.engine.volumes.content import VolumeContent
 from kist.engine.volumes.use import VolumeUse
 from kist.errors import Conflict, EngineFailure, NotFound
+from kist.store import tree
 
 Json = dict[str, Any]
 
@@ -135,13 +136,16 @@ def size_of(path: str) -> int:
     """Bytes of all files below, each inode once; what vanishes meanwhile doesn't count."""
     seen: set[tuple[int, int]] = set()
     total = 0
-    for folder, _, files in os.walk(path):
-        for name in files:
-            try:
-                info = os.lstat(os.path.join(folder, name))
-            except OSError:
-                continue
-            if (info.st_dev, info.st_ino) not in seen:
-                seen.add((info.st_dev, info.st_ino))
-                total += info.st_size
+    try:
+        root = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        return 0
+    try:
+        for node in tree.walk(root, strict=False):
+            inode = (node.stat.st_dev, node.stat.st_ino)
+            if not node.is_directory and inode not in seen:
+                seen.add(inode)
+                total += node.stat.st_size
+    finally:
+        os.close(root)
     return total
