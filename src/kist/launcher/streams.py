@@ -106,10 +106,12 @@ class Streams:
             client.drop()
 
     def drain(self) -> None:
-        """Read what the process left in its pipes."""
+        """Read what the process left in its pipes: no more than they hold. Others may have them, too, and write for
+        ever (an exec's children, the machine's processes with ``--pid host``, whoever was handed the descriptor)."""
         for fd in list(self._sources):
-            while fd in self._sources and self._read(fd):
-                pass
+            left = _room(fd)
+            while left > 0 and fd in self._sources:
+                left -= self._read(fd) or left
 
     def close_sources(self) -> None:
         for fd in list(self._sources):
@@ -182,17 +184,17 @@ class Streams:
                 self._read(fd)
                 return
 
-    def _read(self, fd: int) -> bool:
-        """Pass on one piece; tell whether there may be more."""
+    def _read(self, fd: int) -> int:
+        """Pass on one piece; tell how many bytes it has, 0 if there is nothing more for now."""
         try:
             data = os.read(fd, LARGE_READ if fd in self._grown else SMALL_READ)
         except BlockingIOError:
-            return False
+            return 0
         except OSError:  # EIO: a terminal's last process is gone
             data = b""
         if not data:
             self._close_source(fd)
-            return False
+            return 0
         stream = self._sources[fd]
         if self.log:
             self.log.write(_NAMES[stream], data)
@@ -201,7 +203,7 @@ class Streams:
                 client.send(stream, data)
         if len(data) == SMALL_READ and fd not in self._grown:
             self._grow(fd)
-        return True
+        return len(data)
 
     def _grow(self, fd: int) -> None:
         """A pipe that was full gets more room; most never are, and stay small."""
@@ -222,3 +224,11 @@ class Streams:
     def _input_changed(self) -> None:
         for client in list(self._clients):
             client.listen()
+
+
+def _room(fd: int) -> int:
+    """The most bytes that a pipe holds; a terminal's buffers are smaller than the largest one (tty_buffer.c)."""
+    try:
+        return fcntl.fcntl(fd, fcntl.F_GETPIPE_SZ)
+    except OSError:
+        return PIPE_SIZE
