@@ -156,7 +156,8 @@ class RotatingFile:
             room = max(self._max_size - self._size, 0)
             cut = len(records) if len(records) - at <= room else self.border(records, at, at + room)
             if cut - at > room and self._size:  # not one record fits
-                self._rotate()
+                if not self._rotate():
+                    return
                 continue
             self._write(records[at:cut])
             at = cut
@@ -178,16 +179,29 @@ class RotatingFile:
     def settle(self, inode: int, pressed: str) -> None:
         settle(self._path, self._max_file, inode, pressed)
 
-    def _rotate(self) -> None:
+    def _rotate(self) -> bool:
+        """Whether there is a new file. It is made first: where the disk has no room for one, the others keep their
+        names, and what comes is dropped until it has."""
+        fresh = self._path + ".next"
+        try:
+            fd = os.open(fresh, _APPENDING | os.O_TRUNC, 0o640)
+        except OSError as error:
+            self._complain(error.strerror or str(error))
+            return False
         try:
             _shift(self._path, self._max_file)
         except OSError as error:
             self._complain(error.strerror or str(error))
+        try:
+            os.rename(fresh, self._path)
+        except OSError as error:
+            self._complain(error.strerror or str(error))
         os.close(self._fd)
-        self._fd = os.open(self._path, _APPENDING | os.O_TRUNC, 0o640)
+        self._fd = fd
         self._size = 0
         if self.on_rotated:
             self.on_rotated()
+        return True
 
     def _complain(self, why: str) -> None:
         if not self._complained:

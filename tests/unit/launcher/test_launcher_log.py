@@ -324,3 +324,24 @@ def test_journald_gets_fields(tmp_path: Path, loop: Loop, streams: Streams) -> N
     size = (9).to_bytes(8, "little")
     assert first == (b"CONTAINER_ID=abc\nLABEL\n" + size + b"two\nlines\nPRIORITY=3\nMESSAGE=what \xff it says\n")
     assert b"PRIORITY=6\nCONTAINER_PARTIAL_MESSAGE=true\nMESSAGE=xxx" in second
+
+
+@pytest.mark.parametrize("max_file", [1, 3])
+def test_no_room_for_a_new_file(tmp_path: Path, capfd: pytest.CaptureFixture[str], max_file: int) -> None:
+    """Not an inode is left when it is time to rotate: what is there stays, what comes is dropped, and when there is
+    room again it is logged again. A container is never stopped by it."""
+    folder = tmp_path / "log"
+    folder.mkdir()
+    path = folder / "x"
+    file = RotatingFile().open(str(path), 10, max_file, open_file(str(path), "json-file"))
+    file.append(b"old.....\n")
+    folder.rename(tmp_path / "away")
+    for _ in range(3):
+        file.append(b"lost....\n")
+    (tmp_path / "away").rename(folder)
+    assert {found.name: found.read_bytes() for found in folder.iterdir()} == {"x": b"old.....\n"}
+    file.append(b"new.....\n")
+    file.close()
+    assert path.read_bytes() == b"new.....\n"
+    assert len(list(folder.iterdir())) == min(max_file, 2)
+    assert capfd.readouterr().err.count("output is not logged") == 1
