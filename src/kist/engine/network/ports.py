@@ -9,6 +9,7 @@ refused by the kernel at once, as it should be.
 from __future__ import annotations
 
 import errno
+import resource
 import socket
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,6 +24,7 @@ PROTOCOLS = {
 }
 EPHEMERAL = range(49153, 65536)  # RFC 6335, section 6
 EVERYWHERE = {4: "0.0.0.0", 6: "::"}
+_UNKNOWN_PROTOCOL = (errno.EPROTONOSUPPORT, errno.EAFNOSUPPORT, errno.ESOCKTNOSUPPORT)
 
 
 _Held = tuple[Port, list[socket.socket]]
@@ -103,10 +105,14 @@ def _check_address(host_ip: str) -> None:
 class HostPorts:
     """The ports of the host that are held for containers."""
 
-    def __init__(self, protocols: Mapping[str, tuple[int, int]] = PROTOCOLS) -> None:
-        """`protocols`: how their sockets are made (type, protocol)."""
+    def __init__(self, protocols: Mapping[str, tuple[int, int]] = PROTOCOLS, *, most: int | None = None) -> None:
+        """`protocols`: how their sockets are made (type, protocol). `most`: so many may be held together; as a rule
+        half of the files that this process may open, for an image that exposes every port (and ``-P``) would else leave
+        none to talk to clients with."""
         self._protocols = protocols
+        self._most = resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2 if most is None else most
         self._held: dict[str, list[_Held]] = {}
+        self._count = 0  # sockets
 
     def hold(self, owner: str, wanted: Iterable[Wanted], *, ipv4: bool, ipv6: bool,
              routed: Sequence[int] = ()) -> list[Port]:
@@ -128,7 +134,7 @@ class HostPorts:
             left = [entry for entry in left if entry not in found]
             kept += [(Port(one.proto, one.port, entry[0].host_ip, entry[0].host_port), entry) for entry in found]
             missing += [] if found else [one]
-        _close(left)
+        self._close(left)
         try:
             self.hold(owner, missing, ipv4=ipv4, ipv6=ipv6)
         except BaseException:
@@ -152,7 +158,7 @@ class HostPorts:
 
     def let_go(self, owner: str) -> list[Port]:
         held = self._held.pop(owner, [])
-        _close(held)
+        self._close(held)
         return [port for port, _ in held]
 
     def close(self) -> None:
@@ -185,7 +191,7 @@ class HostPorts:
                 bound, number = self._one(wanted.proto, place, number)
                 sockets.append((Port(wanted.proto, wanted.port, place, number), bound))
         except BaseException:
-            _close(sockets)
+            self._close(sockets)
             raise
         self._held.setdefault(owner, []).extend(sockets)
         return [port for port, _ in sockets]
@@ -194,11 +200,16 @@ class HostPorts:
         kind, protocol = self._protocols[proto]
         family = socket.AF_INET6 if ":" in host_ip else socket.AF_INET
         place = f"[{host_ip}]" if family == socket.AF_INET6 else host_ip
+        if self._count >= self._most:
+            raise EngineFailure(f"too many published ports: {self._count} are held, half of the files that the server "
+                                "may open (ulimit -n)")
         try:
             one = socket.socket(family, kind | socket.SOCK_CLOEXEC, protocol)
-        except OSError:
-            # A kernel without this protocol (SCTP is a module): the packet filter can still translate it.
-            return [], self._unbound(proto, host_ip, number, place)
+        except OSError as error:
+            if error.errno in _UNKNOWN_PROTOCOL:  # SCTP is a module: the packet filter can still translate it
+                return [], self._unbound(proto, host_ip, number, place)
+            raise EngineFailure(f"failed to bind host port for {place}:{number}/{proto}: "
+                                f"{(error.strerror or str(error)).lower()}") from None
         try:
             if family == socket.AF_INET6:
                 one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
@@ -210,7 +221,14 @@ class HostPorts:
                 raise EngineFailure(f"Bind for {place}:{number} failed: port is already allocated") from None
             reason = (error.strerror or str(error)).lower()
             raise EngineFailure(f"failed to bind host port for {place}:{number}/{proto}: {reason}") from None
+        self._count += 1
         return [one], one.getsockname()[1]
+
+    def _close(self, held: Iterable[_Held]) -> None:
+        for _, sockets in held:
+            for one in sockets:
+                one.close()
+                self._count -= 1
 
     def _unbound(self, proto: str, host_ip: str, number: int, place: str) -> int:
         """A port that no socket can hold: it must not be another container's. 0: any that is nobody's."""
@@ -227,12 +245,6 @@ class HostPorts:
             )
             for held in self._held.values() for port, _ in held
         )
-
-
-def _close(held: Iterable[_Held]) -> None:
-    for _, sockets in held:
-        for one in sockets:
-            one.close()
 
 
 def _staying(wanted: Wanted, held: list[_Held], places: list[str]) -> list[_Held]:

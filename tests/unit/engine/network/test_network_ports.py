@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import socket
 from typing import Any
 
@@ -157,3 +158,27 @@ def test_a_protocol_that_the_kernel_lacks() -> None:
         ports.hold("c", [Wanted("sctp", 98, "127.0.0.1", any_.host_port, any_.host_port)], ipv4=True, ipv6=False)
     ports.let_go("a")
     assert ports.hold("c", [Wanted("sctp", 98, "", any_.host_port, any_.host_port)], ipv4=True, ipv6=False)
+
+
+def test_ports_leave_the_server_files_to_open() -> None:
+    """An image may expose every port there is; with -P each would take one of the server's files."""
+    ports = HostPorts(most=3)
+    every = [Wanted("tcp", port, "127.0.0.1") for port in range(1, 5)]
+    assert len(ports.hold("few", every[:3], ipv4=True, ipv6=False)) == 3
+    with pytest.raises(EngineFailure, match="too many published ports: 3 are held"):
+        ports.hold("more", every[3:], ipv4=True, ipv6=False)
+    ports.let_go("few")
+    with pytest.raises(EngineFailure, match="too many published ports"):
+        ports.hold("all", every, ipv4=True, ipv6=False)
+    assert len(ports.hold("again", every[:3], ipv4=True, ipv6=False)) == 3  # of what failed nothing is held
+    ports.close()
+
+
+def test_no_file_left_is_no_unknown_protocol() -> None:
+    ports, limits = HostPorts(), resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (0, limits[1]))
+        with pytest.raises(EngineFailure, match="too many open files"):
+            ports.hold("a", [Wanted("tcp", 80, "127.0.0.1")], ipv4=True, ipv6=False)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
