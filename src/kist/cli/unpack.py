@@ -42,7 +42,7 @@ def unpack(chunks: Iterable[bytes], folder: str, first: str, name: str, *, keep_
                 archive.members = []  # tarfile keeps all that it has seen
         for steps, entry in reversed(folders.items()):
             _finish_folder(top, steps, entry, keep_owner=keep_owner)
-    except (tarfile.TarError, OSError) as error:
+    except (tarfile.TarError, OSError, ValueError, OverflowError) as error:  # a time that is none, a NUL in a name
         raise CliError(f"{folder}: {error}") from None
     finally:
         os.close(top)
@@ -151,6 +151,8 @@ def _make_link(entry: tarfile.TarInfo, top: int, folder: int, last: str, first: 
         os.utime(last, (entry.mtime, entry.mtime), dir_fd=folder, follow_symlinks=False)
     elif entry.islnk():
         target = _renamed(entry.linkname, first, name)
+        if not target:
+            raise CliError(f"refusing the archive: {entry.name} is a hard link to the folder itself")
         source = _open_folder(top, target[:-1])
         try:
             os.link(target[-1], last, src_dir_fd=source, dst_dir_fd=folder, follow_symlinks=False)

@@ -125,3 +125,26 @@ def test_packed_and_unpacked_is_the_same(places: tuple[Path, Path], tmp_path: Pa
     assert (copy / "empty").stat().st_mode == (source / "empty").stat().st_mode
     assert (copy / "link").readlink() == Path("nowhere")
     assert sorted(path.name for path in copy.iterdir()) == ["empty", "hard", "link", "sub"]
+
+
+NONSENSE: dict[str, dict[str, object]] = {
+    "time that is no number": {"pax_headers": {"mtime": "nan"}},
+    "time without end": {"pax_headers": {"mtime": "1" + 30 * "0"}},
+    "NUL in a name": {"pax_headers": {"path": "top/a\0b"}},
+    "link to the folder": {"type": HARD, "linkname": "top"},
+    "device beyond all": {"type": tarfile.CHRTYPE, "devmajor": 0o7777777, "devminor": 0o7777777},
+}
+
+
+@pytest.mark.parametrize("nonsense", NONSENSE)
+def test_nonsense_is_an_error_not_a_traceback(places: tuple[Path, Path], nonsense: str) -> None:
+    """A server that lies: ours would not pass these on."""
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        entry = tarfile.TarInfo("top/x")
+        for name, value in NONSENSE[nonsense].items():
+            setattr(entry, name, value)
+        tar.addfile(entry)
+    with pytest.raises(CliError):
+        unpack([file.getvalue()], str(places[0]), "top", "", keep_owner=True)
+    assert outside_is_untouched(places[1])
