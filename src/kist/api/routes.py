@@ -2,7 +2,7 @@
 
 A row: method, path pattern, the API's operationId, the handler that serves it (``module.function`` in
 `server/routes`), and a refusal: while that is not empty, the route answers 501 with it. In patterns ``{id}``
-and ``{name}`` take one path segment, ``{name*}`` takes several: names of images hold slashes.
+and ``{name}`` take one path segment, ``{name*}`` takes several: names of images and networks hold slashes.
 The first row that matches wins, so fixed paths stand above the patterns that would take them.
 
 docs/compatibility.md is made from this table, the server's router is compiled from it.
@@ -95,10 +95,10 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/networks", "NetworkList", "networks.list_"),
     Route("POST", "/networks/create", "NetworkCreate", "networks.create"),
     Route("POST", "/networks/prune", "NetworkPrune", "networks.prune"),
-    Route("GET", "/networks/{id}", "NetworkInspect", "networks.inspect"),
-    Route("DELETE", "/networks/{id}", "NetworkDelete", "networks.remove"),
-    Route("POST", "/networks/{id}/connect", "NetworkConnect", "networks.connect"),
-    Route("POST", "/networks/{id}/disconnect", "NetworkDisconnect", "networks.disconnect"),
+    Route("GET", "/networks/{id*}", "NetworkInspect", "networks.inspect"),
+    Route("DELETE", "/networks/{id*}", "NetworkDelete", "networks.remove"),
+    Route("POST", "/networks/{id*}/connect", "NetworkConnect", "networks.connect"),
+    Route("POST", "/networks/{id*}/disconnect", "NetworkDisconnect", "networks.disconnect"),
     # -- volumes
     Route("GET", "/volumes", "VolumeList", "volumes.list_"),
     Route("POST", "/volumes/create", "VolumeCreate", "volumes.create"),

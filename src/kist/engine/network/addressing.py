@@ -11,7 +11,7 @@ from kist.engine.network.firewall import ISOLATED
 from kist.engine.network.ipam import Pool, mac_for
 from kist.engine.network.model import BRIDGE, HOST, Attachment, Endpoint, Network, new_id
 from kist.engine.network.validation import DOCKERS, ENDPOINT, parse_rate
-from kist.errors import InvalidParameter
+from kist.errors import Forbidden, InvalidParameter
 
 Json = dict[str, Any]
 
@@ -23,7 +23,7 @@ class Addresses:
         self._pools: dict[str, list[Pool]] = {}
 
     def add(self, network: Network) -> None:
-        self._pools[network.id] = [pool_of(subnet) for subnet in network.subnets]
+        self._pools[network.id] = [] if network.config_only else [pool_of(subnet) for subnet in network.subnets]
 
     def remove(self, network: Network) -> None:
         self._pools.pop(network.id, None)
@@ -33,6 +33,8 @@ class Addresses:
     ) -> Attachment:
         """A place on the network with the addresses that were asked for or are free. `asked` is the API's
         EndpointSettings; `names` are the container's own, its aliases are added."""
+        if network.config_only:
+            raise Forbidden("cannot create endpoint on configuration-only network")
         ipam = asked.get("IPAMConfig") or {}
         check_endpoint(network, asked)
         aliases = [str(alias) for alias in asked.get("Aliases") or []]
@@ -112,7 +114,8 @@ def check_endpoint(network: Network, asked: Json) -> None:
     problems += [f"invalid link-local IP address: {address}" for address in ipam.get("LinkLocalIPs") or ()
                  if not (_is_address(address, 4) or _is_address(address, 6))]
     for version, address in wanted:
-        pools = [pool for subnet in network.subnets if (pool := pool_of(subnet)).subnet.version == version]
+        pools = [] if network.config_only else [
+            pool for subnet in network.subnets if (pool := pool_of(subnet)).subnet.version == version]
         if not pools:
             problems.append("user specified IP address is supported only when connecting to networks with user "
                             "configured subnets")

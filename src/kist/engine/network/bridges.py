@@ -29,6 +29,7 @@ RELAY_MTU = 65535
 # half as costly again as 1500 does (fewer, larger segments, fewer acknowledgements). What takes the default
 # route is held to the MTU of the host's own way out. A network with an MTU option gets just that.
 LOCAL_MTU = 65535
+ALIAS_BYTES = 255  # linux/if.h: IFALIASZ, with its last byte
 
 
 class Bridges:
@@ -212,7 +213,9 @@ class Bridges:
 
 def _alias(network: Network) -> str | None:
     """What `ip -d link` shows."""
-    return f"kist network {network.name}"[:255] if network.found is None else None
+    if network.found is not None:
+        return None
+    return f"kist network {network.name}".encode()[:ALIAS_BYTES].decode(errors="ignore")
 
 
 def _without_address(network: Network, gateway: str) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -15,8 +15,8 @@ import msgspec
 
 from kist.engine.network import validation
 from kist.engine.network.ipam import Net, Pool, free_subnet, overlapping, parse_address, parse_subnet
-from kist.engine.network.model import BRIDGE, DRIVERS, HOST, IPVLAN, MACVLAN, NONE, Network, Subnet, new_id
-from kist.errors import Forbidden, InvalidParameter, NotFound, NotSupported
+from kist.engine.network.model import BRIDGE, CONFIG, DRIVERS, HOST, IPVLAN, MACVLAN, NONE, Network, Subnet, new_id
+from kist.errors import Forbidden, InvalidParameter, NotFound
 from kist.store.errors import storage_errors
 
 Json = dict[str, Any]
@@ -38,38 +38,75 @@ def predefined(bridge: str) -> list[Network]:
     ]
 
 
-def define(body: Json) -> Network:
-    """The network that an API NetworkCreateRequest asks for; subnets that it leaves open stay open."""
-    name = str(body.get("Name") or "")
-    validation.check_name(name)
+def define(body: Json, others: Iterable[Network] = ()) -> Network:
+    """The network that an API NetworkCreateRequest asks for; subnets that it leaves open stay open. Among `others` is
+    the configuration network that it may name."""
+    validation.check_name(str(body.get("Name") or ""))
+    validation.check_swarm(body)
+    configs = list((body.get("IPAM") or {}).get("Config") or [])
+    validation.check_subnets(configs)
+    source = str((body.get("ConfigFrom") or {}).get("Network") or "")
+    if body.get("ConfigOnly"):
+        validation.check_config_only(body, source)
+        return _configuration(body, configs)
+    if source:
+        validation.check_config_from(body)
+        body = {**body, **_settings(source, others)}
+        configs = body["IPAM"]["Config"]
+    return _defined(body, configs, source)
+
+
+def _configuration(body: Json, configs: list[Json]) -> Network:
+    """Settings for other networks: what they mean to a driver is seen when one is made of them."""
+    ipam = body.get("IPAM") or {}
+    return Network(
+        new_id(), str(body["Name"]), CONFIG, time.time_ns(), ipv4=body.get("EnableIPv4") is not False,
+        ipv6=bool(body.get("EnableIPv6")), subnets=[_as_given(config) for config in configs],
+        options=_strings(body.get("Options")), labels=_strings(body.get("Labels")),
+        ipam_driver=str(ipam.get("Driver") or "default"),
+        ipam_options=None if ipam.get("Options") is None else _strings(ipam["Options"]),
+    )
+
+
+def _settings(name: str, others: Iterable[Network]) -> Json:
+    """What a configuration network says, in the words of a request."""
+    source = next((one for one in others if one.config_only and one.name == name), None)
+    if source is None:
+        raise NotFound(f'configuration network "{name}" does not exist')
+    configs = [{"Subnet": one.subnet, "Gateway": one.gateway, "IPRange": one.ip_range,
+                "AuxiliaryAddresses": one.reserved} for one in source.subnets]
+    return {"EnableIPv4": source.ipv4, "EnableIPv6": source.ipv6, "Options": source.options, "Labels": source.labels,
+            "IPAM": {"Driver": source.ipam_driver, "Options": source.ipam_options, "Config": configs}}
+
+
+def _strings(given: Json | None) -> dict[str, str]:
+    return {str(key): str(value) for key, value in (given or {}).items()}
+
+
+def _defined(body: Json, configs: list[Json], source: str) -> Network:
+    """A network that containers can be on."""
     driver = str(body.get("Driver") or BRIDGE)
     if driver in (HOST, NONE):
         raise Forbidden(f'only one instance of "{driver}" network is allowed')
     if driver not in DRIVERS:
         raise NotFound(f"plugin {driver!r} not found".replace("'", '"'))
-    for key, words in (("ConfigOnly", "config-only networks"), ("Ingress", "ingress networks")):
-        if body.get(key):
-            raise NotSupported(f"{words} are not supported")
-    if body.get("Scope") not in (None, "", "local"):
-        raise NotSupported("only networks of scope local are supported")
     ipam = body.get("IPAM") or {}
-    if ipam.get("Driver") not in (None, "", "default"):
-        raise NotFound(f'plugin "{ipam["Driver"]}" not found')
-    configs = [config for config in ipam.get("Config") or [] if any(config.values())]
-    validation.check_ipam(configs, driver)
+    validation.check_ipam_driver(str(ipam.get("Driver") or ""), configs, ipv6=bool(body.get("EnableIPv6")))
+    validation.check_one_subnet(configs, driver)
     identity = new_id()
-    options = {str(key): str(value) for key, value in (body.get("Options") or {}).items()}
+    options = _strings(body.get("Options"))
     ipv4, ipv6 = validation.families(options, ipv4=body.get("EnableIPv4") is not False,
                                      ipv6=bool(body.get("EnableIPv6")))
     network = Network(
-        identity, name, driver, time.time_ns(),
+        identity, str(body["Name"]), driver, time.time_ns(), scope=str(body.get("Scope") or "local"),
+        config_from=source,
         bridge="" if driver != BRIDGE else options.get("com.docker.network.bridge.name") or f"kb{identity[:12]}",
         ipv4=ipv4, ipv6=ipv6,
         internal=bool(body.get("Internal")), attachable=bool(body.get("Attachable")),
         # As Docker: what is said of a family that the network doesn't have is let be.
         subnets=[found for config in configs if (ipv6 if ":" in (found := _subnet(config)).subnet else ipv4)],
-        options=options, labels={str(k): str(v) for k, v in (body.get("Labels") or {}).items()},
-        ipam_options=None if ipam.get("Options") is None else {str(k): str(v) for k, v in ipam["Options"].items()},
+        options=options, labels=_strings(body.get("Labels")),
+        ipam_options=None if ipam.get("Options") is None else _strings(ipam["Options"]),
     )
     validation.check(network)
     if driver in (MACVLAN, IPVLAN):
@@ -77,13 +114,17 @@ def define(body: Json) -> Network:
     return network
 
 
+def _as_given(config: Json) -> Subnet:
+    return Subnet(str(config["Subnet"]), str(config.get("Gateway") or ""), str(config.get("IPRange") or ""),
+                  _strings(config.get("AuxiliaryAddresses")))
+
+
 def _subnet(config: Json) -> Subnet:
-    subnet = str(parse_subnet(str(config["Subnet"])))
-    auxiliary = {str(k): str(v) for k, v in (config.get("AuxiliaryAddresses") or {}).items()}
-    found = Subnet(subnet, str(config.get("Gateway") or ""), str(config.get("IPRange") or ""), auxiliary)
-    pool = pool_of(found)  # every address lies where it should
-    for name, address in auxiliary.items():
-        if parse_address(address) in (pool.gateway, pool.subnet.network_address, pool.subnet.broadcast_address):
+    found = _as_given(config)
+    found.subnet = str(parse_subnet(found.subnet))
+    pool = Pool(found.subnet, gateway=found.gateway, ip_range=found.ip_range)  # every address lies where it should
+    for name, address in found.reserved.items():
+        if not pool.reserve(address):
             raise Forbidden(f"failed to allocate secondary ip address ({name}:{address}): Address already in use")
     return found
 
@@ -98,7 +139,7 @@ def contains(pool: Pool, address: str) -> bool:
 
 
 def complete(
-    network: Network, ours: list[Net], taken: list[Net], pools: tuple[tuple[str, int], ...],
+    network: Network, ours: Sequence[Net], taken: Sequence[Net], pools: tuple[tuple[str, int], ...],
 ) -> None:
     """Choose the subnets and gateways that the request left open. Subnets that the user names may lie over
     a route of the host (that may be meant), but not over another network of ours."""
@@ -133,10 +174,10 @@ def choose_default(
     chosen = parse_subnet(configured)
     if overlapping(chosen, taken):
         chosen = free_subnet(pools, taken)
-    network.subnets = [Subnet(str(chosen), str(chosen[1]))]
+    network.subnets = [Subnet(str(chosen), str(Pool(str(chosen)).gateway))]
 
 
-def choose_default6(network: Network, configured: str, ours: list[Net], *, wanted: bool) -> None:
+def choose_default6(network: Network, configured: str, ours: Sequence[Net], *, wanted: bool) -> None:
     """The default network's IPv6 subnet, if it is to have one: the configured one, or one of the unique local range."""
     network.ipv6 = wanted
     if wanted:

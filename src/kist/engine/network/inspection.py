@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from kist.engine.network.model import Attachment, Network, Subnet
+from kist.engine.network.model import NONE, Attachment, Network, Subnet
+from kist.engine.selection import search
 from kist.errors import InvalidParameter
 
 Json = dict[str, Any]
@@ -15,15 +16,20 @@ Json = dict[str, Any]
 def network(one: Network, members: Iterable[tuple[str, str, Attachment]]) -> Json:
     """The API's Network; `members` are (container id, container name, attachment)."""
     return {
-        "Name": one.name, "Id": one.id, "Created": _time(one.created), "Scope": "local", "Driver": one.driver,
+        "Name": one.name, "Id": one.id, "Created": _time(one.created), "Scope": one.scope, "Driver": driver_of(one),
         "EnableIPv4": one.ipv4, "EnableIPv6": one.ipv6,
         "IPAM": {"Driver": one.ipam_driver, "Options": one.ipam_options,
-                 "Config": [_subnet(subnet) for subnet in one.subnets]},
+                 "Config": [_subnet(subnet) for subnet in one.subnets] or (None if one.config_only else [])},
         "Internal": one.internal, "Attachable": one.attachable, "Ingress": False,
-        "ConfigFrom": {"Network": ""}, "ConfigOnly": False,
+        "ConfigFrom": {"Network": one.config_from}, "ConfigOnly": one.config_only,
         "Containers": {container_id: _member(name, attachment) for container_id, name, attachment in members},
         "Options": one.options, "Labels": one.labels,
     }
+
+
+def driver_of(one: Network) -> str:
+    """As the API calls it."""
+    return NONE if one.config_only else one.driver
 
 
 def _time(nanoseconds: int) -> str:
@@ -77,14 +83,14 @@ def _passes(one: Network, name: str, wanted: list[str], *, in_use: bool) -> bool
         return has if name == "label" else not has
     if name == "until":
         return True  # answered by prune, which knows the time
-    value = {"driver": one.driver, "id": one.id, "name": one.name, "scope": "local"}[name]
+    value = {"driver": driver_of(one), "id": one.id, "name": one.name, "scope": one.scope}[name]
     partly = name in ("id", "name")
-    return any(word in value if partly else word == value for word in wanted)
+    return any(search(word, value) if partly else word == value for word in wanted)
 
 
 def _truth(values: list[str]) -> bool:
     if len(values) > 1:
-        raise InvalidParameter("got more than one value for filter key 'dangling'")
+        raise InvalidParameter('got more than one value for filter key "dangling"')
     if values[0] not in ("1", "true", "0", "false"):
         raise InvalidParameter("invalid value for filter 'dangling', must be \"true\" (or \"1\"), or \"false\" "
                                '(or "0")')

@@ -63,37 +63,51 @@ def parse_address(text: str) -> Ip:
 class Pool:
     """The addresses of one subnet of one network.
 
-    `gateway` (default: the first address) and `reserved` are never handed out; `ip_range` narrows what is
-    handed out unasked, any free address of the subnet may be asked for by name."""
+    `gateway` (default: the first address of the range) and `reserved` are never handed out; `ip_range` narrows what
+    is handed out unasked, any free address of the subnet may be asked for by name. In an IPv4 subnet of two addresses
+    or one, none is the network's or the broadcast address (RFC 3021)."""
 
     def __init__(self, subnet: str, *, gateway: str = "", ip_range: str = "", reserved: Iterable[str] = ()) -> None:
         self.subnet = parse_subnet(subnet)
-        if self.subnet.prefixlen > self.subnet.max_prefixlen - 2:
-            raise InvalidParameter(f"invalid subnet {subnet}: at least four addresses are needed")
         self.range = parse_subnet(ip_range) if ip_range else self.subnet
         if not _within(self.range, self.subnet):
             raise InvalidParameter(f"no matching subnet for range {ip_range}")
-        first = int(self.range.network_address)
-        self.gateway = parse_address(gateway) if gateway else self.subnet[1]
-        if self.gateway not in self.subnet:
-            raise InvalidParameter(f"no matching subnet for gateway {gateway}")
-        if self.gateway == self.subnet.network_address or (
-                self.subnet.version == 4 and self.gateway == self.subnet.broadcast_address):
-            raise Forbidden(f"failed to allocate gateway ({gateway}): Address already in use")
-        self._first = first
+        self._first = self._next = int(self.range.network_address)
         self._last = int(self.range.broadcast_address)
-        self._next = first
-        self._used: dict[int, str] = {int(self.gateway): "gateway", int(self.subnet.network_address): "network"}
-        if self.subnet.version == 4:
-            self._used[int(self.subnet.broadcast_address)] = "broadcast"
+        self._used = _nobodys(self.subnet)
+        self.gateway = self._gateway(gateway)
+        self._used[int(self.gateway)] = "gateway"
         for address in reserved:
-            if parse_address(address) not in self.subnet:
-                raise InvalidParameter(f"no matching subnet for aux-address {address}")
-            self._used[int(parse_address(address))] = "reserved"
+            self.reserve(address)
 
     @property
     def prefixlen(self) -> int:
         return self.subnet.prefixlen
+
+    def reserve(self, address: str) -> bool:
+        """Never hand this address out; whether it was free."""
+        wanted = parse_address(address)
+        if wanted not in self.subnet:
+            raise InvalidParameter(f"no matching subnet for aux-address {address}")
+        free = int(wanted) not in self._used
+        self._used.setdefault(int(wanted), "reserved")
+        return free
+
+    def _gateway(self, wanted: str) -> Ip:
+        if not wanted:
+            number = next((one for one in self._turn(self._first) if one not in self._used), None)
+            if number is None:
+                raise EngineFailure("failed to allocate gateway (): no available addresses on this pool")
+            return self._address(number)
+        address = parse_address(wanted)
+        if address not in self.subnet:
+            raise InvalidParameter(f"no matching subnet for gateway {wanted}")
+        if int(address) in self._used:
+            raise Forbidden(f"failed to allocate gateway ({wanted}): Address already in use")
+        return address
+
+    def _address(self, number: int) -> Ip:
+        return self.subnet[number - int(self.subnet.network_address)]
 
     def take(self, owner: str, wanted: str = "") -> str:
         """An address for `owner`: the one that is `wanted`, or the next free one."""
@@ -104,7 +118,7 @@ class Pool:
             if candidate not in self._used:
                 self._used[candidate] = owner
                 self._next = candidate + 1 if candidate < self._last else self._first
-                return str(self.subnet[candidate - int(self.subnet.network_address)])
+                return str(self._address(candidate))
         raise EngineFailure("no available IPv4 addresses on this network's address pools"
                             if self.subnet.version == 4 else
                             "no available IPv6 addresses on this network's address pools")
@@ -130,6 +144,15 @@ class Pool:
     @property
     def in_use(self) -> int:
         return len(self._used)
+
+
+def _nobodys(subnet: Net) -> dict[int, str]:
+    """What a subnet never hands out: its own first address (IPv6: that of any router there, RFC 4291 §2.6.1) and, in
+    IPv4, its last one."""
+    if subnet.version == 4 and subnet.num_addresses <= 2:
+        return {}
+    found = {int(subnet.network_address): "network"}
+    return found if subnet.version == 6 else {**found, int(subnet.broadcast_address): "broadcast"}
 
 
 def _within(inner: Net, outer: Net) -> bool:

@@ -19,6 +19,7 @@ Json = dict[str, Any]
 RESOLVER = "127.0.0.11"  # the name service as a container sees it
 
 BRIDGE, HOST, NONE, MACVLAN, IPVLAN = "bridge", "host", "null", "macvlan", "ipvlan"
+CONFIG = "configuration"  # of a network that is one in name only; the API calls its driver "null"
 # As Go's strconv.ParseBool (here in any case).
 TRUTH = {**dict.fromkeys(("1", "t", "true"), True), **dict.fromkeys(("0", "f", "false"), False)}
 DRIVERS = (BRIDGE, HOST, NONE, MACVLAN, IPVLAN)
@@ -46,6 +47,8 @@ class Network(msgspec.Struct, omit_defaults=True):
     internal: bool = False
     attachable: bool = False
     predefined: bool = False
+    scope: str = "local"  # what the user said; outside of a swarm it means nothing
+    config_from: str = ""  # name of the configuration network that its settings were copied from
     made_parent: bool = False  # the device below macvlan or ipvlan is ours
     found: list[str] | None = None  # the bridge is the user's own, and had these addresses (`10.0.0.1/24`)
     subnets: list[Subnet] = []
@@ -54,13 +57,17 @@ class Network(msgspec.Struct, omit_defaults=True):
     ipam_driver: str = "default"
     ipam_options: dict[str, str] | None = None
 
-    def option(self, name: str, default: str = "") -> str:
-        """`network.option("mtu")` reads Docker's `com.docker.network.driver.mtu` and the short `mtu`."""
+    def asked(self, name: str) -> str | None:
+        """`network.asked("mtu")` reads Docker's `com.docker.network.driver.mtu` and the short `mtu`."""
         for key in (f"com.docker.network.driver.{name}", f"com.docker.network.bridge.{name}",
                     f"com.docker.network.{name}", name):
             if key in self.options:
                 return self.options[key]
-        return default
+        return None
+
+    def option(self, name: str, default: str = "") -> str:
+        found = self.asked(name)
+        return default if found is None else found
 
     def flag(self, name: str, *, default: bool) -> bool:
         return TRUTH.get(self.option(name).lower(), default)
@@ -68,6 +75,11 @@ class Network(msgspec.Struct, omit_defaults=True):
     def gateway_mode(self, version: int) -> str:
         """How its containers are reached by IPv4, IPv6 (firewall.py, MODES)."""
         return self.option(f"gateway_mode_ipv{version}") or "nat"
+
+    @property
+    def config_only(self) -> bool:
+        """Whether it is settings for other networks, and nothing that a container could be on."""
+        return self.driver == CONFIG
 
     @property
     def guarded(self) -> bool:

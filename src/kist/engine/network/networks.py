@@ -31,7 +31,7 @@ from kist.engine.network.dns.client import NameService
 from kist.engine.network.firewall import ROUTED, Rules
 from kist.engine.network.host import Host
 from kist.engine.network.inside import port_of, veth_name
-from kist.engine.network.ipam import DEFAULT_POOLS, parse_subnet
+from kist.engine.network.ipam import DEFAULT_POOLS, Net, parse_subnet
 from kist.engine.network.model import BRIDGE, HOST, NONE, Attachment, Endpoint, Network, new_id
 from kist.engine.network.ports import HostPorts, Wanted, bound, wanted_ports
 from kist.engine.network.thread import HostThread
@@ -87,9 +87,8 @@ class Networks:
     def _open_bridges(self, host: Host, default: Network) -> None:
         """In the network thread."""
         present = host.bridges.address(self._bridge)
-        others = [parse_subnet(one.subnet) for other in self._networks.values() if other is not default
-                  for one in other.subnets]
-        definitions.choose_default(default, present, self._subnet, others + host.subnets(), self._address_pools)
+        others = self._subnets(without=default)
+        definitions.choose_default(default, present, self._subnet, [*others, *host.subnets()], self._address_pools)
         definitions.choose_default6(default, self._subnet6, others, wanted=self._ipv6)
         host.bridges.ensure_relay(self._rules.relay_out, self._rules.relay_in)
         host.forwarding.ensure(ipv6=any(network.ipv6 for network in self._networks.values()))
@@ -306,7 +305,8 @@ class Networks:
         if endpoint.netns_fd is None or endpoint.shared:
             raise InvalidParameter("container sharing network namespace with another container or host cannot be "
                                    "connected to any other network")
-        if network.driver in (HOST, NONE) or self._networks[endpoint.first.network].driver == NONE:
+        if network.driver in (HOST, NONE) or any(
+                self._networks[one.network].driver == NONE for one in endpoint.attachments):
             raise InvalidParameter("container cannot be connected to multiple networks with one of the networks in "
                                    "private (none) mode")
         if endpoint.on(network.id):
@@ -456,7 +456,7 @@ class Networks:
 
     async def create(self, body: Json) -> Json:
         """Make a network as the API's NetworkCreateRequest asks for: `{"Id", "Warning"}`."""
-        network = definitions.define(body)
+        network = definitions.define(body, self._networks.values())
         if network.name in ("bridge", "host", "none", "default"):
             raise Forbidden(f"operation is not permitted on predefined {network.name} network ")
         async with self._creating:
@@ -475,9 +475,11 @@ class Networks:
 
     def _create(self, host: Host, network: Network) -> None:
         """In the network thread."""
+        if network.config_only:
+            return
         definitions.check_bridge(network, self._networks.values())
-        ours = [parse_subnet(one.subnet) for other in self._networks.values() for one in other.subnets]
-        definitions.complete(network, ours, ours + host.subnets(), self._address_pools)
+        ours = self._subnets()
+        definitions.complete(network, ours, [*ours, *host.subnets()], self._address_pools)
         if network.driver != BRIDGE:
             host.bridges.create_parent(network)
         else:
@@ -489,8 +491,15 @@ class Networks:
                 host.bridges.remove(network)
                 raise
 
+    def _subnets(self, without: Network | None = None) -> Sequence[Net]:
+        """Of all networks; those of configurations are nobody's until a network is made of one."""
+        return [parse_subnet(one.subnet) for other in self._networks.values()
+                if other is not without and not other.config_only for one in other.subnets]
+
     async def remove(self, name: str) -> None:
         network = self.named(name)
+        if network.config_only and any(one.config_from == network.name for one in self._networks.values()):
+            raise Forbidden(f'error while removing network: configuration network "{network.name}" is in use')
         if network.predefined:
             raise Forbidden(f"{network.name} is a pre-defined network and cannot be removed")
         for _, container_name, attachment in self._members(network):

@@ -18,7 +18,7 @@ from typing import Any
 
 from kist.engine.network.addressing import gateways
 from kist.engine.network.firewall import ISOLATED, ROUTED, UNPROTECTED
-from kist.engine.network.model import BRIDGE, HOST, IPVLAN, MACVLAN, NONE, Attachment, Endpoint, Network, Port
+from kist.engine.network.model import BRIDGE, CONFIG, HOST, IPVLAN, MACVLAN, NONE, Attachment, Endpoint, Network, Port
 from kist.engine.network.translate import publisher, rules_of
 
 Json = dict[str, Any]
@@ -30,7 +30,7 @@ def describe(networks: Iterable[Network], endpoints: Iterable[Endpoint], host: S
              wanted: Sequence[Network] = ()) -> Json:
     """The map of `wanted` networks (none: of all) and the containers on them; `host`: the host's addresses."""
     by_id = {one.id: one for one in networks}
-    shown = list(wanted) or [one for one in by_id.values() if one.driver not in (HOST, NONE)]
+    shown = list(wanted) or [one for one in by_id.values() if one.driver not in (HOST, NONE, CONFIG)]
     ids = {one.id for one in shown}
     everyone = {one.container_id: one for one in endpoints}
     chosen = [one for one in everyone.values() if not wanted or ids & _on(one, everyone)]

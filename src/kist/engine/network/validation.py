@@ -7,6 +7,7 @@ as Docker keeps them, and mean nothing.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 from kist.api import rates
 from kist.engine.network.firewall import ISOLATED, MODES
 from kist.engine.network.model import BRIDGE, IPVLAN, MACVLAN, TRUTH, Network
-from kist.errors import Forbidden, InvalidParameter
+from kist.errors import Forbidden, InvalidParameter, NotFound
 from kist.linux.netlink import request
 
 Json = dict[str, Any]
@@ -36,36 +37,82 @@ _MODES = (  # driver, option, what there is, the default
 def check_name(name: str) -> None:
     if not name.strip():
         raise InvalidParameter("invalid name: name is empty")
-    if not set(name) <= NAME_CHARACTERS or not (name[0].isalnum() or name[0] == "_"):
-        raise InvalidParameter(f"invalid network name: {name!r}: only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed")
+    # Docker takes everything else. What moves a terminal's cursor, turns the direction of writing or can't be seen
+    # would make a list of networks say what isn't so.
+    if not name.isprintable():
+        raise InvalidParameter(f"invalid network name: {name!r}: it has characters that can't be printed")
+
+
+def check_swarm(body: Json) -> None:
+    """What only nodes of a swarm have."""
+    if body.get("Driver") == "overlay":
+        raise Forbidden('This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect '
+                        "this node to swarm and try again.")
+    if body.get("Ingress") and not body.get("ConfigOnly"):
+        raise Forbidden("Ingress network can only be global scope network")
+    if body.get("Scope") == "swarm" and not body.get("ConfigOnly"):
+        raise Forbidden("cannot create a swarm scoped network when swarm is not active")
+
+
+# -- configuration networks -------------------------------------------------------------------------------------
+
+
+def check_config_only(body: Json, source: str) -> None:
+    if any(body.get(key) for key in ("Ingress", "Internal", "Attachable", "Scope")):
+        raise Forbidden("configuration network can only contain network specific fields. Network operator fields like "
+                        "[ ingress | internal | attachable | scope ] are not supported.")
+    if source:
+        raise Forbidden("a configuration network cannot depend on another configuration network")
+
+
+def check_config_from(body: Json) -> None:
+    """A network that is made of a configuration network's settings has none of its own."""
+    ipam = body.get("IPAM") or {}
+    if (ipam.get("Driver") not in (None, "", "default") or ipam.get("Options") or ipam.get("Config")
+            or body.get("EnableIPv6") or body.get("EnableIPv4") is False or body.get("Labels")):
+        raise Forbidden("user specified configurations are not supported if the network depends on a configuration "
+                        "network")
+    if body.get("Options"):
+        raise Forbidden("network driver options are not supported if the network depends on a configuration network")
 
 
 # -- subnets ----------------------------------------------------------------------------------------------------
 
 
-def check_ipam(configs: Iterable[Json], driver: str) -> None:
+def check_ipam_driver(name: str, configs: Iterable[Json], *, ipv6: bool) -> None:
+    """Docker's `null` driver hands out no addresses. No driver of networks that a user may make takes it."""
+    if name == "null":
+        if any(config.get("Subnet") for config in configs):
+            raise InvalidParameter("null ipam driver does not handle specific address pool requests")
+        raise InvalidParameter("null ipam driver does not handle IPv6 address pool requests" if ipv6 else
+                               "ipv4 pool is empty")
+    if name not in ("", "default"):
+        raise NotFound(f'plugin "{name}" not found')
+
+
+def check_subnets(configs: Iterable[Json]) -> None:
     """Raises InvalidParameter with all that is wrong (moby: api/types/network, ValidateIPAM)."""
     problems: list[str] = []
-    versions: list[int] = []
     for config in configs:
-        try:
-            subnet = ip_network(str(config.get("Subnet")), strict=False)
-        except ValueError:
-            subnet = None
-        if subnet is None or "/" not in str(config["Subnet"]):
+        subnet = _cidr(str(config.get("Subnet")))
+        if subnet is None:
             problems.append(f"invalid subnet {config.get('Subnet') or ''}: invalid CIDR block notation")
         else:
-            versions.append(subnet.version)
             problems += _problems(subnet, config)
     if problems:
         mark = "* " * (len(problems) > 1)
         raise InvalidParameter("invalid network config:\n" + "\n".join(mark + one for one in problems))
+
+
+def check_one_subnet(configs: Iterable[Json], driver: str) -> None:
+    """A bridge has one subnet of each family."""
+    versions = [6 if ":" in str(config["Subnet"]) else 4 for config in configs]
     if driver == BRIDGE and len(versions) > len(set(versions)):
         raise Forbidden("bridge driver doesn't support multiple subnets")
 
 
 def _problems(subnet: IPv4Network | IPv6Network, config: Json) -> list[str]:
-    found = [] if str(config["Subnet"]) in _spellings(subnet) else [
+    found = [] if _is_masked(str(config["Subnet"]), subnet) else [
         f"invalid subnet {config['Subnet']}: it should be {subnet}"]
     if asked := str(config.get("IPRange") or ""):
         found += [f"invalid ip-range {asked}: {why}" for why in _range_problems(subnet, asked)]
@@ -76,18 +123,31 @@ def _problems(subnet: IPv4Network | IPv6Network, config: Json) -> list[str]:
     return found
 
 
-def _spellings(subnet: IPv4Network | IPv6Network) -> tuple[str, ...]:
-    return str(subnet), f"{subnet.network_address.exploded}/{subnet.prefixlen}", f"{subnet.with_netmask}"
+def _cidr(text: str) -> IPv4Network | IPv6Network | None:
+    """`10.0.1.0/24`; as Go's netip.ParsePrefix, which takes no netmask and no needless zero."""
+    length = text.rpartition("/")[2]
+    if not (length.isascii() and length.isdecimal()) or (length[0] == "0" and length != "0") or "/" not in text:
+        return None
+    try:
+        found = ip_network(text, strict=False)
+    except ValueError:
+        return None
+    mapped = isinstance(found, IPv6Network) and found.network_address.ipv4_mapped is not None  # an IPv4 one in disguise
+    return None if mapped else found
+
+
+def _is_masked(text: str, subnet: IPv4Network | IPv6Network) -> bool:
+    """Whether the address is the subnet's first one, however it is written."""
+    return ip_address(text.rpartition("/")[0]) == subnet.network_address
 
 
 def _range_problems(subnet: IPv4Network | IPv6Network, text: str) -> list[str]:
-    try:
-        part = ip_network(text, strict=False)
-    except ValueError:
+    part = _cidr(text)
+    if part is None:
         return ["invalid CIDR block notation"]
     if part.version != subnet.version:
         return [f"parent subnet is an IPv{subnet.version} block"]
-    found = [] if text in _spellings(part) else [f"it should be {part}"]
+    found = [] if _is_masked(text, part) else [f"it should be {part}"]
     if part.prefixlen < subnet.prefixlen:
         found.append(f"CIDR block is bigger than its parent subnet {subnet}")
     elif part.network_address not in subnet:
@@ -123,7 +183,7 @@ def check(network: Network) -> None:
     """Raises InvalidParameter for what its options can't mean."""
     _check_known(network)
     _check_bridge_name(network.bridge)
-    _check_mtu(network.option("mtu"))
+    _check_mtu(network.asked("mtu"))
     if parse_rate(network.option("kist.rate")) and network.driver != BRIDGE:
         raise InvalidParameter(f"a rate of the whole network needs the bridge driver, this is {network.driver}: limit "
                                "its containers instead (kist run --network-rate)")
@@ -163,22 +223,25 @@ def _check_bridge_name(name: str) -> None:
         raise InvalidParameter(f"invalid bridge name {name!r}: at most 15 letters, digits, . _ -")
 
 
-def _check_mtu(text: str) -> None:
-    if text.lstrip("+-").isdecimal():
-        if int(text) < 0:
-            raise InvalidParameter(f"invalid MTU number: {text}")
-    elif text:
+def _check_mtu(text: str | None) -> None:
+    if text is None:
+        return
+    number = re.fullmatch(r"[+-]?[0-9]+", text)
+    if not number or len(text) > 19:
+        why = "value out of range" if number else "invalid syntax"
         raise InvalidParameter(f'failed to parse {DOCKERS}driver.mtu value: {text} (strconv.Atoi: parsing "{text}": '
-                               "invalid syntax)")
+                               f"{why})")
+    if not 0 <= int(text) < 2**31:
+        raise InvalidParameter(f"invalid MTU number: {text}")
 
 
 def _check_address(network: Network, name: str, version: int) -> None:
     """An option whose value is an address."""
-    value = network.option(name.rpartition(".")[2])
+    value = network.asked(name.rpartition(".")[2])
     try:
-        right = not value or ip_address(value).version == version
+        right = value is None or ip_address(value).version == version
     except ValueError:
-        right = False
+        raise InvalidParameter(f"failed to parse {DOCKERS}{name} value: {value} (nil ip)") from None
     if not right:
         raise InvalidParameter(f"failed to parse {DOCKERS}{name} value: {value} (no IPv{version} address)")
 

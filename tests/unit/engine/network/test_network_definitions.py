@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from kist.engine.network import inspection
+from kist.engine.network.addressing import Addresses
 from kist.engine.network.definitions import (
     Definitions,
     choose_default,
@@ -18,7 +20,7 @@ from kist.engine.network.definitions import (
 )
 from kist.engine.network.ipam import DEFAULT_POOLS
 from kist.engine.network.validation import parse_rate
-from kist.errors import Forbidden, InvalidParameter, KistError, NotFound, NotSupported
+from kist.errors import EngineFailure, Forbidden, InvalidParameter, KistError, NotFound
 
 
 def test_the_least_request() -> None:
@@ -57,10 +59,13 @@ def test_unique_local_subnets_are_valid_and_the_networks_own() -> None:
 
 
 @pytest.mark.parametrize(("body", "error"), [
-    ({}, InvalidParameter), ({"Name": "a b"}, InvalidParameter), ({"Name": "../x"}, InvalidParameter),
-    ({"Name": "x", "Driver": "overlay"}, NotFound), ({"Name": "x", "Driver": "host"}, Forbidden),
-    ({"Name": "x", "ConfigOnly": True}, NotSupported), ({"Name": "x", "Ingress": True}, NotSupported),
-    ({"Name": "x", "Scope": "swarm"}, NotSupported), ({"Name": "x", "IPAM": {"Driver": "odd"}}, NotFound),
+    ({}, InvalidParameter), ({"Name": "a\nb"}, InvalidParameter), ({"Name": "\x1b[2J"}, InvalidParameter),
+    ({"Name": "\u202ex"}, InvalidParameter), ({"Name": "\x00"}, InvalidParameter),
+    ({"Name": "x", "Driver": "odd"}, NotFound), ({"Name": "x", "Driver": "host"}, Forbidden),
+    ({"Name": "x", "IPAM": {"Driver": "odd"}}, NotFound),
+    ({"Name": "x", "Options": {"com.docker.network.driver.mtu": "9" * 5000}}, InvalidParameter),
+    ({"Name": "x", "Options": {"com.docker.network.driver.mtu": "4294967296"}}, InvalidParameter),
+    ({"Name": "x", "EnableIPv6": True, "IPAM": {"Config": [{"Subnet": "::ffff:10.0.1.0/120"}]}}, InvalidParameter),
     ({"Name": "x", "IPAM": {"Config": [{"Subnet": "10.0.0.0/99"}]}}, InvalidParameter),
     ({"Name": "x", "EnableIPv4": False}, InvalidParameter),
     ({"Name": "x", "Options": {"com.docker.network.bridge.name": "a-name-that-is-too-long"}}, InvalidParameter),
@@ -89,6 +94,26 @@ def asked(subnet: str, **more: Any) -> dict[str, Any]:
      "invalid network config:\ninvalid subnet 10.0.1.0: invalid CIDR block notation"),
     (asked("", Gateway="10.0.0.1"), InvalidParameter,
      "invalid network config:\ninvalid subnet : invalid CIDR block notation"),
+    (asked("10.0.1.0/255.255.255.0"), InvalidParameter,
+     "invalid network config:\ninvalid subnet 10.0.1.0/255.255.255.0: invalid CIDR block notation"),
+    (asked("10.0.1.0/024"), InvalidParameter,
+     "invalid network config:\ninvalid subnet 10.0.1.0/024: invalid CIDR block notation"),
+    ({"IPAM": {"Config": [{"Subnet": "10.0.1.0/24"}, {}]}}, InvalidParameter,
+     "invalid network config:\ninvalid subnet : invalid CIDR block notation"),
+    ({"IPAM": {"Driver": "null"}}, InvalidParameter, "ipv4 pool is empty"),
+    ({"IPAM": {"Driver": "null", "Config": [{"Subnet": "10.0.1.0/24"}]}}, InvalidParameter,
+     "null ipam driver does not handle specific address pool requests"),
+    ({"IPAM": {"Driver": "null"}, "EnableIPv6": True}, InvalidParameter,
+     "null ipam driver does not handle IPv6 address pool requests"),
+    ({"EnableIPv6": True, **asked("fd00:1::/128")}, EngineFailure,
+     "failed to allocate gateway (): no available addresses on this pool"),
+    ({"EnableIPv6": True, **asked("fd00:1::/127", Gateway="fd00:1::")}, Forbidden,
+     "failed to allocate gateway (fd00:1::): Address already in use"),
+    ({"Driver": "overlay", "Attachable": True}, Forbidden,
+     'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this node to swarm '
+     "and try again."),
+    ({"Ingress": True, "Scope": "swarm"}, Forbidden, "Ingress network can only be global scope network"),
+    ({"Scope": "swarm"}, Forbidden, "cannot create a swarm scoped network when swarm is not active"),
     (asked("10.0.1.0/24", IPRange="10.0.1.7/25", Gateway="10.1.0.1", AuxiliaryAddresses={"a": "x"}), InvalidParameter,
      "invalid network config:\n"
      "* invalid ip-range 10.0.1.7/25: it should be 10.0.1.0/25\n"
@@ -104,10 +129,21 @@ def asked(subnet: str, **more: Any) -> dict[str, Any]:
      "failed to allocate gateway (10.0.1.255): Address already in use"),
     (asked("10.0.1.0/24", AuxiliaryAddresses={"a": "10.0.1.1"}), Forbidden,
      "failed to allocate secondary ip address (a:10.0.1.1): Address already in use"),
+    (asked("10.0.1.0/24", AuxiliaryAddresses={"a": "10.0.1.9", "b": "10.0.1.9"}), Forbidden,
+     "failed to allocate secondary ip address (b:10.0.1.9): Address already in use"),
     ({"IPAM": {"Config": [{"Subnet": "10.0.1.0/24"}, {"Subnet": "10.0.2.0/24"}]}}, Forbidden,
      "bridge driver doesn't support multiple subnets"),
     ({"Options": {DOCKER + "driver.mtu": "abc"}}, InvalidParameter,
      f'failed to parse {DOCKER}driver.mtu value: abc (strconv.Atoi: parsing "abc": invalid syntax)'),
+    ({"Options": {DOCKER + "driver.mtu": ""}}, InvalidParameter,
+     f'failed to parse {DOCKER}driver.mtu value:  (strconv.Atoi: parsing "": invalid syntax)'),
+    ({"Options": {DOCKER + "driver.mtu": "99999999999999999999"}}, InvalidParameter,
+     f"failed to parse {DOCKER}driver.mtu value: 99999999999999999999 "
+     '(strconv.Atoi: parsing "99999999999999999999": value out of range)'),
+    ({"Options": {DOCKER + "bridge.host_binding_ipv4": "x"}}, InvalidParameter,
+     f"failed to parse {DOCKER}bridge.host_binding_ipv4 value: x (nil ip)"),
+    ({"Options": {DOCKER + "host_ipv4": ""}}, InvalidParameter,
+     f"failed to parse {DOCKER}host_ipv4 value:  (nil ip)"),
     ({"Options": {DOCKER + "driver.mtu": "-5"}}, InvalidParameter, "invalid MTU number: -5"),
     ({"Options": {DOCKER + "bridge.enable_icc": "maybe"}}, InvalidParameter,
      f'failed to parse {DOCKER}bridge.enable_icc value: maybe (strconv.ParseBool: parsing "maybe": invalid syntax)'),
@@ -132,6 +168,80 @@ def test_it_is_told_in_dockers_words(body: dict[str, Any], error: type[KistError
     assert told.value.message == words
 
 
+@pytest.mark.parametrize("name", ["a b", "../x", "..", "/", "日本😀", "a\"b", "<b>", "-x", "container:x", "x" * 255])
+def test_a_name_is_whatever_can_be_printed(name: str) -> None:
+    assert define({"Name": name}).name == name
+
+
+@pytest.mark.parametrize(("subnet", "kept"), [("FD00:1::/64", "fd00:1::/64"), ("fd00:1:0::/64", "fd00:1::/64")])
+def test_ipv6_subnets_may_be_written_otherwise(subnet: str, kept: str) -> None:
+    assert define({"Name": "x", "EnableIPv6": True, **asked(subnet)}).subnets[0].subnet == kept
+
+
+@pytest.mark.parametrize("scope", ["local", "global", "odd"])
+def test_a_scope_is_kept_and_shown(scope: str) -> None:
+    network = define({"Name": "x", "Scope": scope, "Attachable": True})
+    assert (inspection.network(network, [])["Scope"], inspection.network(network, [])["Attachable"]) == (scope, True)
+
+
+# -- configuration networks -------------------------------------------------------------------------------------
+
+SETTINGS = {"Name": "settings", "ConfigOnly": True, "Options": {DOCKER + "driver.mtu": "1400"}, "Labels": {"a": "b"},
+            **asked("10.0.7.0/24", Gateway="10.0.7.5", IPRange="10.0.7.128/25", AuxiliaryAddresses={"x": "10.0.7.9"})}
+
+
+def test_a_configuration_is_no_network_and_one_is_made_of_it() -> None:
+    settings = define(SETTINGS)
+    shown = inspection.network(settings, [])
+    assert (shown["ConfigOnly"], shown["Driver"], shown["ConfigFrom"]) == (True, "null", {"Network": ""})
+    assert (settings.bridge, settings.config_only) == ("", True)
+    network = define({"Name": "x", "ConfigFrom": {"Network": "settings"}, "Internal": True}, [settings])
+    made = inspection.network(network, [])
+    assert (made["ConfigOnly"], made["Driver"], made["ConfigFrom"]) == (False, "bridge", {"Network": "settings"})
+    assert [made[key] for key in ("Options", "Labels", "IPAM")] == [shown[key] for key in ("Options", "Labels", "IPAM")]
+    assert (made["Internal"], network.mtu) == (True, 1400)
+
+
+def test_what_a_configuration_means_is_seen_when_it_is_used() -> None:
+    settings = define({"Name": "s", "ConfigOnly": True, "Driver": "odd", "IPAM": {"Driver": "odd"},
+                       "Options": {DOCKER + "driver.mtu": "big"}})
+    assert inspection.network(settings, [])["IPAM"] == {"Driver": "odd", "Options": None, "Config": None}
+    with pytest.raises(NotFound, match='plugin "odd" not found'):
+        define({"Name": "x", "ConfigFrom": {"Network": "s"}}, [settings])
+
+
+def test_nobody_can_be_on_a_configuration() -> None:
+    settings, addresses = define(SETTINGS), Addresses()
+    addresses.add(settings)
+    with pytest.raises(Forbidden, match="cannot create endpoint on configuration-only network"):
+        addresses.attachment("c" * 64, settings, {}, interface="eth0", names=[])
+
+
+@pytest.mark.parametrize(("body", "error", "words"), [
+    *[({"ConfigOnly": True, key: value}, Forbidden,
+       "configuration network can only contain network specific fields. Network operator fields like "
+       "[ ingress | internal | attachable | scope ] are not supported.")
+      for key, value in (("Internal", True), ("Attachable", True), ("Ingress", True), ("Scope", "swarm"),
+                         ("Scope", "local"))],
+    ({"ConfigOnly": True, "ConfigFrom": {"Network": "settings"}}, Forbidden,
+     "a configuration network cannot depend on another configuration network"),
+    ({"ConfigOnly": True, **asked("10.0.1.5/24")}, InvalidParameter,
+     "invalid network config:\ninvalid subnet 10.0.1.5/24: it should be 10.0.1.0/24"),
+    ({"ConfigFrom": {"Network": "other"}}, NotFound, 'configuration network "other" does not exist'),
+    ({"ConfigFrom": {"Network": "plain"}}, NotFound, 'configuration network "plain" does not exist'),
+    ({"ConfigFrom": {"Network": "settings"}, "Options": {"a": "b"}}, Forbidden,
+     "network driver options are not supported if the network depends on a configuration network"),
+    *[({"ConfigFrom": {"Network": "settings"}, **more}, Forbidden,
+       "user specified configurations are not supported if the network depends on a configuration network")
+      for more in ({"Labels": {"a": "b"}}, {"EnableIPv6": True}, asked("10.0.9.0/24"), {"IPAM": {"Driver": "null"}},
+                   {"IPAM": {"Options": {"a": "b"}}})],
+])
+def test_configurations_in_dockers_words(body: dict[str, Any], error: type[KistError], words: str) -> None:
+    with pytest.raises(error) as told:
+        define({"Name": "x", **body}, [define(SETTINGS), define({"Name": "plain"})])
+    assert told.value.message == words
+
+
 def test_options_may_ask_for_a_family_and_what_is_said_of_none_is_let_be() -> None:
     network = define({"Name": "x", "Options": {DOCKER + "enable_ipv6": "true"}, **asked("fd00:1::/64")})
     assert (network.ipv4, network.ipv6) == (True, True)
@@ -153,7 +263,7 @@ def test_the_default_networks_subnet() -> None:
 def test_files_come_back_as_they_were(tmp_path: Path) -> None:
     kept = Definitions(str(tmp_path / "networks"))
     assert kept.load() == []
-    network = define({"Name": "front", "Labels": {"ü": "ß"}})
+    network = define({"Name": "../front ü", "Labels": {"ü": "ß"}})
     kept.save(network)
     assert kept.load() == [network]
     network.name = "other"

@@ -85,3 +85,10 @@ def test_what_does_not_fit_is_left_for_tcp() -> None:
     assert len(short) == 12 + len(question.raw) + count * 16 <= 512 < len(short) + 16
     assert whole[12:].startswith(short[12:])
     assert wire.fitting(whole, question, 4096) == whole
+
+
+@pytest.mark.parametrize("name", ["", "a..b", "x" * 64, ".".join(["x" * 60] * 5), "é" * 32])
+def test_what_is_no_name(name: str) -> None:
+    assert not wire.can_be_said(name)
+    with pytest.raises(ValueError, match="bad name"):
+        wire.pointer_record(name)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import socket
 from typing import Any
 
+import pytest
+
 from kist.engine.network.dns import wire
 from kist.engine.network.dns.zones import Zones
 
@@ -78,6 +80,18 @@ def test_reverse() -> None:
     assert ask(zones, "a", "2.0.1.10.in-addr.arpa", wire.PTR) == ["\x03web\x07n1-name\x00"]
     assert ask(zones, "a", "9.0.1.10.in-addr.arpa", wire.PTR) is None
     assert ask(zones, "stranger", "2.0.1.10.in-addr.arpa", wire.PTR) is None
+
+
+@pytest.mark.parametrize(("network", "pointer"), [
+    ("a b", "\x03web\x03a b\x00"), ("日本", "\x03web\x06日本\x00"), ("..", "\x03web\x00"), ("x" * 255, "\x03web\x00"),
+])
+def test_networks_whose_names_are_no_names_of_dns(network: str, pointer: str) -> None:
+    zones = Zones()
+    zones.put("a", [{**place("n1", "web", "ümlaut", ip="10.1.0.2"), "network_name": network}])
+    assert ask(zones, "a", "2.0.1.10.in-addr.arpa", wire.PTR) == [pointer.encode().decode("latin-1")]
+    assert ask(zones, "a", "web") == ask(zones, "a", "ümlaut") == ["10.1.0.2"]
+    if pointer.count("\x03") == 2 or "日" in pointer:
+        assert ask(zones, "a", f"web.{network}") == ["10.1.0.2"]
 
 
 def test_links_are_one_containers_own_names_for_others() -> None:

@@ -81,7 +81,7 @@ def test_network_gateway_and_broadcast_are_nobodys(reserved: str) -> None:
 
 
 def test_range_narrows_what_is_given_unasked() -> None:
-    pool = Pool("10.1.0.0/16", ip_range="10.1.4.0/30")
+    pool = Pool("10.1.0.0/16", ip_range="10.1.4.0/30", gateway="10.1.0.1")
     assert [pool.take("a") for _ in range(4)] == ["10.1.4.0", "10.1.4.1", "10.1.4.2", "10.1.4.3"]
     assert pool.take("b", "10.1.9.9") == "10.1.9.9"
 
@@ -91,6 +91,23 @@ def test_chosen_gateway() -> None:
     assert pool.take("a") == "10.1.0.1"
 
 
+@pytest.mark.parametrize(("subnet", "ip_range", "gateway"), [
+    ("10.1.0.0/24", "", "10.1.0.1"), ("10.1.0.0/24", "10.1.0.0/26", "10.1.0.1"),
+    ("10.1.0.0/24", "10.1.0.64/26", "10.1.0.64"), ("10.1.0.0/31", "", "10.1.0.0"), ("10.1.0.0/32", "", "10.1.0.0"),
+    ("fd00::/127", "", "fd00::1"), ("fd00::/64", "fd00::100/120", "fd00::100"),
+])
+def test_the_gateway_is_the_first_of_the_range_as_in_docker(subnet: str, ip_range: str, gateway: str) -> None:
+    assert str(Pool(subnet, ip_range=ip_range).gateway) == gateway
+
+
+def test_two_addresses_are_enough_for_one_container() -> None:
+    pool = Pool("10.1.0.0/31")
+    assert pool.take("a") == "10.1.0.1"
+    for full in (pool, Pool("10.1.0.0/32"), Pool("fd00::/127")):
+        with pytest.raises(EngineFailure, match=r"no available IPv\d addresses"):
+            full.take("b")
+
+
 def test_ipv6_pool_is_never_counted_through() -> None:
     pool = Pool("fd00::/64")
     assert pool.take("a") == "fd00::2"
@@ -98,7 +115,7 @@ def test_ipv6_pool_is_never_counted_through() -> None:
 
 
 @pytest.mark.parametrize(("subnet", "options"), [
-    ("10.1.0.0/31", {}), ("10.1.0.0/24", {"gateway": "10.2.0.1"}), ("10.1.0.0/24", {"ip_range": "10.1.0.0/16"}),
+    ("10.1.0.0/24", {"gateway": "10.2.0.1"}), ("10.1.0.0/24", {"ip_range": "10.1.0.0/16"}),
     ("10.1.0.0/24", {"reserved": ["10.2.0.1"]}), ("nonsense", {}), ("10.1.0.0/24", {"gateway": "x"}),
 ])
 def test_nonsense_is_refused(subnet: str, options: dict[str, str]) -> None:

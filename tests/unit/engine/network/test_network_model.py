@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from kist.engine.network import inspection
+from kist.engine.network import definitions, inspection
 from kist.engine.network.addressing import Addresses, check_endpoint, gateways, way_out
 from kist.engine.network.definitions import define
 from kist.engine.network.firewall import Published
@@ -142,10 +142,18 @@ def test_network_inspection() -> None:
     ({"driver": ["host"]}, False), ({"label": ["a"]}, True), ({"label": ["a=b", "c"]}, False),
     ({"label!": ["c"]}, True), ({"type": ["custom"]}, True), ({"type": ["builtin"]}, False),
     ({"dangling": ["true"]}, False), ({"dangling": ["false"]}, True), ({"scope": ["local"]}, True),
-    ({"name": ["front"], "driver": ["host"]}, False),
+    ({"name": ["front"], "driver": ["host"]}, False), ({"name": ["^fr.*t$"]}, True), ({"name": ["^ront"]}, False),
+    ({"name": ["["]}, False), ({"scope": ["swarm"]}, False), ({"name": []}, True), ({"name": [""]}, True),
 ])
 def test_filters(filters: dict[str, list[str]], *, passes: bool) -> None:
     assert inspection.matches(network(Labels={"a": "b"}), filters, in_use=True) is passes
+
+
+def test_configurations_are_of_the_driver_null_and_dangle() -> None:
+    settings = definitions.define({"Name": "x", "ConfigOnly": True})
+    for filters in ({"driver": ["null"]}, {"dangling": ["true"]}, {"type": ["custom"]}, {"scope": ["local"]}):
+        assert inspection.matches(settings, filters, in_use=False)
+    assert not inspection.matches(settings, {"driver": ["bridge", "configuration"]}, in_use=False)
 
 
 def test_unknown_filters_are_refused() -> None:

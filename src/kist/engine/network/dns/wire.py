@@ -116,13 +116,28 @@ def pointer_record(name: str) -> bytes:
 
 
 def encode_name(name: str) -> bytes:
+    """ValueError for what is no name: RFC 1035 §2.3.4 has a label of 1 to 63 bytes, and 255 for the whole."""
     encoded = b""
-    for label in name.split("."):
-        raw = label.encode("latin-1", "replace")
-        if not 0 < len(raw) < 64:
+    for label in name.encode().split(b"."):
+        if not 0 < len(label) < 64:
             raise ValueError(f"bad name {name!r}")
-        encoded += bytes((len(raw),)) + raw
+        encoded += bytes((len(label),)) + label
+    if len(encoded) > 254:
+        raise ValueError(f"bad name {name!r}")
     return encoded + b"\0"
+
+
+def folded(name: str) -> str:
+    """As the name of a question is read: case doesn't count, bytes that aren't ASCII are what they are (UTF-8)."""
+    return name.encode().decode("latin-1").lower()
+
+
+def can_be_said(name: str) -> bool:
+    try:
+        encode_name(name)
+    except ValueError:
+        return False
+    return True
 
 
 def reverse_address(name: str) -> str:

@@ -20,12 +20,19 @@ class Place:
 
     def __init__(self, words: dict[str, Any]) -> None:
         self.network: str = words["network"]
-        self.network_name: str = words["network_name"].lower()
-        self.names: list[str] = [name.lower() for name in words["names"]]
-        self.pointer = f"{words['names'][0]}.{words['network_name']}" if self.names else ""  # for reverse look-ups
+        self.network_name: str = wire.folded(words["network_name"])
+        self.names: list[str] = [wire.folded(name) for name in words["names"]]
+        self.pointer = _pointer(words["names"], words["network_name"])  # for reverse look-ups
         self.ip: str = words.get("ip", "")
         self.ip6: str = words.get("ip6", "")
-        self.links: dict[str, str] = {alias.lower(): target.lower() for alias, target in words["links"].items()}
+        self.links: dict[str, str] = {
+            wire.folded(alias): wire.folded(target) for alias, target in words["links"].items()}
+
+
+def _pointer(names: list[str], network: str) -> str:
+    """The first name, with the network's behind if that can be said in DNS (a network may be called `..`)."""
+    whole = [f"{name}.{network}" for name in names[:1]]
+    return next((name for name in (*whole, *names[:1]) if wire.can_be_said(name)), "")
 
 
 class Zones:
