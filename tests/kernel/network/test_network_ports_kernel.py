@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 
 from kist.engine.network import Endpoint, Networks
 from kist.errors import EngineFailure
-from support.network import HOST4, HOST6, OUTSIDE4, OUTSIDE6, World, container_id, netns
+from support.network import HOST4, HOST6, OUTSIDE4, OUTSIDE6, World, container_id, eventually, netns
 
 
 async def web(world: World, networks: Networks) -> Endpoint:
@@ -208,6 +210,30 @@ async def test_ipv6_loopback(world: World, make_networks: Callable[..., Networks
     four = await networks.connect(container_id(), "default", ports={"80/tcp": [{"HostPort": "8081"}]})
     world.serve(netns(four), "tcp:80")
     assert world.ask("tcp:[::1]:8081") == "refused"
+
+
+@pytest.mark.parametrize("noticed", ["by a look now and then", "by the next port"])
+async def test_ipv6_loopback_follows_the_switch(
+    world: World, make_networks: Callable[..., Networks], noticed: str,
+) -> None:
+    """What loads br_netfilter (Docker does) switches it on, at any time."""
+    world.sysctl("bridge/bridge-nf-call-ip6tables", "0")
+    networks = make_networks(look_every=0.05 if noticed.startswith("by a look") else 3600)
+    await networks.open()
+    await networks.ready()
+    await networks.create({"Name": "six", "EnableIPv6": True})
+    endpoint = await networks.connect(container_id(), "six", ports={"80/tcp": [{"HostPort": "8080"}]})
+    world.serve(netns(endpoint), "tcp:80")
+    gateway = endpoint.attachments[0].gateway6
+    for number, (value, told) in enumerate((("1", "refused"), ("0", gateway))):
+        world.sysctl("bridge/bridge-nf-call-ip6tables", value)
+        if noticed == "by the next port":
+            await networks.connect(container_id(), "six", ports={"80/tcp": [{"HostPort": str(9000 + number)}]})
+        assert await asyncio.to_thread(eventually, partial(answers, world, "tcp:[::1]:8080", told))
+
+
+def answers(world: World, where: str, told: str) -> bool:
+    return world.ask(where, timeout=1) == told
 
 
 async def test_ipv6(world: World, networks: Networks) -> None:

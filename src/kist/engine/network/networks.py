@@ -23,6 +23,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 from kist.engine.network import addressing, definitions, inspection, interfaces, reach, translate
@@ -36,7 +37,7 @@ from kist.engine.network.model import BRIDGE, HOST, NONE, Attachment, Endpoint, 
 from kist.engine.network.ports import HostPorts, Wanted, bound, wanted_ports
 from kist.engine.network.thread import HostThread
 from kist.engine.network.translate import place, published, publisher, rules_of
-from kist.engine.network.watch import Watch
+from kist.engine.network.watch import Every, Watch
 from kist.engine.network.wiring import Wiring
 from kist.errors import Conflict, EngineFailure, Forbidden, InvalidParameter, NotFound
 from kist.linux.netlink.nfelements import Element
@@ -51,6 +52,7 @@ class Networks:
         self, *, data: str, run: str, bridge: str = "kist0", table: str = "kist", subnet: str = "10.88.0.0/16",
         pools: tuple[tuple[str, int], ...] = DEFAULT_POOLS, warm: tuple[int, int] = (4, 2),
         respect_host_firewall: bool = True, ipv6: bool = False, subnet6: str = "", icc: bool = True,
+        look_every: float = 10.0,
     ) -> None:
         self._definitions = definitions.Definitions(os.path.join(data, "networks"))
         self._state_file = os.path.join(run, "network.json")
@@ -67,6 +69,7 @@ class Networks:
         self._creating = asyncio.Lock()
         self._settled = False
         self._watch: Watch | None = None
+        self._look_every, self._looking = look_every, ExitStack()
         self._restoring: asyncio.Task[None] | None = None
 
     # -- the server's life ----------------------------------------------------------------------------------
@@ -108,12 +111,22 @@ class Networks:
         await self._names.settle()
         if self._watch is None:
             self._watch = Watch(self._rules.table, self._rules_lost)
+            self._looking.callback(Every(self._look_every, self._look).close)
         self._wiring.begin()
 
     def _rules_lost(self) -> None:
         """Somebody (or we ourselves) replaced tables: look, and put ours back."""
         if self._restoring is None or self._restoring.done():
             self._restoring = asyncio.ensure_future(self._restore_rules())
+
+    def _look(self) -> None:
+        """The kernel tells nobody when a sysctl changes, and ports on ::1 depend on one."""
+        if (self._restoring is None or self._restoring.done()) and any(
+                port.family == "ip6" for port in self._rules.published):
+            self._restoring = asyncio.ensure_future(self._follow_switches())
+
+    async def _follow_switches(self) -> None:
+        await self._thread.do(lambda host: host.filter.follow_switches())
 
     async def _restore_rules(self) -> None:
         if not await self._thread.do(lambda host: host.filter.is_there()):
@@ -132,6 +145,7 @@ class Networks:
         if self._watch is not None:
             self._watch.close()
             self._watch = None
+        self._looking.close()
         if self._restoring is not None:
             await asyncio.gather(self._restoring, return_exceptions=True)
         await self._wiring.close()

@@ -37,14 +37,22 @@ class PacketFilter:
     def install(self) -> None:
         """Our tables, all anew. What this kernel can't do is left out, and kept in `rules.lacking`: rather a server
         without one protection that says so than no server."""
-        # Where bridged frames pass the packet filter, ::1 is put back into answers before the kernel throws away what
-        # comes from a device with that address.
-        self.rules.loopback6 = self._sysctls.read("bridge/bridge-nf-call-ip6tables") != "1"
+        self.rules.loopback6 = self._can_loopback6()
         try:
             self.run(self.rules.everything())
         except NftablesError:
             self.rules.try_without(self._can)
             self.run(self.rules.everything())
+
+    def _can_loopback6(self) -> bool:
+        """Where bridged frames pass the packet filter, ::1 is put back into answers before the kernel throws away what
+        comes from a device with that address."""
+        return self._sysctls.read("bridge/bridge-nf-call-ip6tables") != "1"
+
+    def follow_switches(self) -> None:
+        """Our tables anew, if a switch that they depend on has been changed since."""
+        if self.rules.loopback6 != self._can_loopback6():
+            self.install()
 
     def _can(self, commands: str) -> bool:
         """Whether the kernel takes these commands (`nft --check`: nothing is changed)."""
@@ -78,8 +86,11 @@ class PacketFilter:
 
     def ports(self, elements: Iterable[Element], ports: Iterable[Published]) -> None:
         """Carry out what changes for these published ports."""
+        changed = list(ports)
         self.change(elements)
-        self._forget_flows(ports)
+        if any(port.family == "ip6" for port in changed):
+            self.follow_switches()
+        self._forget_flows(changed)
 
     def _forget_flows(self, ports: Iterable[Published]) -> None:
         """UDP flows that are older than a port's publication, or its end, must find their way anew."""

@@ -22,6 +22,24 @@ NFTA_TABLE_NAME = 1
 BUFFER = 65536
 
 
+class Every:
+    """Calls `look` (in the event loop) every so many seconds."""
+
+    def __init__(self, seconds: float, look: Callable[[], None]) -> None:
+        self._seconds, self._look = seconds, look
+        self._again()
+
+    def _again(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(self._seconds, self._now)
+
+    def _now(self) -> None:
+        self._again()
+        self._look()
+
+    def close(self) -> None:
+        self._timer.cancel()
+
+
 class Watch:
     """Calls `lost` (in the event loop) when a table named `table` was deleted, or one may have been. Our own
     transactions replace tables too, so `lost` has to look for itself."""
