@@ -12,6 +12,7 @@ import pytest
 from kist.engine.network import Endpoint, Networks
 from kist.engine.network.firewall import link_local
 from kist.errors import Forbidden, InvalidParameter
+from kist.linux.netlink import Netlink, request
 from support.network import HOST4, HOST6, OUTSIDE4, OUTSIDE6, World, container_id, netns
 
 BRIDGE = "com.docker.network.bridge."
@@ -233,6 +234,29 @@ async def test_a_bridge_of_the_users_own_stays_the_users(world: World, networks:
     assert "192.0.2.1/24" in shown
     assert "10.7.0.1" not in shown
     assert "kist" not in world.run("ip", "-d", "link", "show", "br-own").stdout
+
+
+async def test_who_comes_by_the_other_ports_of_a_users_bridge_is_outside(world: World, networks: Networks) -> None:
+    """A bridge with an uplink: published ports are no hole in the host's firewall for those behind it, either."""
+    lan = world.namespace()
+    with Netlink() as host:
+        host.run(request.veth("uplink", peer_name="lan0", peer_netns=lan.netns_fd))
+    for words in ("link add br-own type bridge", "link set uplink master br-own up", "link set br-own up"):
+        world.run("ip", *words.split())
+    world.run("ip", "addr", "add", "10.7.0.200/24", "dev", "lan0", on=lan.netns_fd)
+    world.run("ip", "link", "set", "lan0", "up", on=lan.netns_fd)
+    await networks.create({"Name": "own", "Options": {"com.docker.network.bridge.name": "br-own"},
+                           "IPAM": {"Config": [{"Subnet": "10.7.0.0/24"}]}})
+    one = await networks.connect(container_id(), "own", ports={"80/tcp": [{"HostPort": "8080"}]})
+    other = await networks.connect(container_id(), "own")
+    world.serve(netns(one), "tcp:80")
+    assert world.ask("tcp:10.7.0.1:8080", lan.netns_fd) == one.gateway
+    assert world.ask("tcp:10.7.0.1:8080", netns(other)) == one.gateway
+    assert world.ask("tcp:10.7.0.1:8080", netns(one)) == one.gateway
+    assert world.ask("tcp:127.0.0.1:8080") == one.gateway
+    world.nft("table inet host { chain input { type filter hook input priority filter; tcp dport 8080 drop; }; }")
+    assert world.ask("tcp:10.7.0.1:8080", lan.netns_fd, timeout=1) == "silence"
+    assert world.ask("tcp:127.0.0.1:8080") == one.gateway
 
 
 @pytest.mark.parametrize("name", ["lo", "eth0"])

@@ -195,6 +195,7 @@ class Bridge:
     internal: bool = False
     modes: tuple[str, str] = (NAT, NAT)  # IPv4, IPv6
     icc: bool = True  # the containers on it may talk to each other
+    whole: bool = True  # nobody else is on it. By the user's own bridge may come whoever is behind its other ports
 
 
 @dataclass(frozen=True, slots=True)
@@ -360,7 +361,9 @@ class Rules:
 
     def _bridge(self, verb: str, bridge: Bridge) -> str:
         quoted = f'"{bridge.name}"'
-        elements = [("inet", "bridges", quoted), ("ip", "inside", quoted), ("ip6", "inside", quoted)]
+        elements = [("inet", "bridges", quoted)]
+        if bridge.whole:
+            elements += [("ip", "inside", quoted), ("ip6", "inside", quoted)]
         for suffix, mode in zip(("", "6"), bridge.modes, strict=True):
             if bridge.masquerade and mode in (NAT, UNPROTECTED):
                 elements.append(("inet", f"masqueraded{suffix}", quoted))

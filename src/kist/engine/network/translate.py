@@ -18,7 +18,7 @@ def rules_of(network: Network) -> Bridge:
     return Bridge(
         network.bridge, tuple(subnet.subnet for subnet in network.subnets), internal=network.internal,
         masquerade=not network.internal and network.flag("enable_ip_masquerade", default=True),
-        modes=(network.gateway_mode(4), network.gateway_mode(6)), icc=network.icc,
+        modes=(network.gateway_mode(4), network.gateway_mode(6)), icc=network.icc, whole=network.found is None,
         sources=tuple(filter(None, (network.option("host_ipv4"), network.option("host_ipv6")))),
     )
 
