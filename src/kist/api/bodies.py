@@ -259,7 +259,7 @@ class HostConfig(Resources):
     HealthOnFailure: str = ""  # Kist's own: none, restart, stop or kill
 
 
-class EndpointIPAMConfig(Body):
+class EndpointIPAMConfig(Body, omit_defaults=True):
     IPv4Address: str = ""
     IPv6Address: str = ""
     LinkLocalIPs: list[str] | None = None

@@ -15,7 +15,7 @@ import msgspec
 from kist.api.options import Filters
 from kist.errors import InvalidParameter
 
-_decoder = msgspec.json.Decoder(dict[str, list[str] | dict[str, bool]])
+_decoder = msgspec.json.Decoder(dict[str, list[str] | dict[str, bool]] | None)
 
 
 def parse(text: str) -> Filters:
@@ -28,7 +28,7 @@ def parse(text: str) -> Filters:
         raise InvalidParameter("invalid filter") from None
     return {
         name: values if isinstance(values, list) else [value for value, wanted in values.items() if wanted]
-        for name, values in given.items()
+        for name, values in (given or {}).items()
     }
 
 

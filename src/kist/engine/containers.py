@@ -150,7 +150,7 @@ class Containers:
     async def prune(self, filters: Filters) -> Json:
         """Remove everything that doesn't run."""
         selection.check(filters, frozenset({"label", "label!", "until"}))
-        bounds = [_until(value) for value in filters.get("until", ())]
+        bounds = selection.until(filters)
         gone: Texts = []
         freed = 0
         for record in self._select({name: values for name, values in filters.items() if name != "until"}):
@@ -320,10 +320,3 @@ def _about(*words: str) -> Iterator[None]:
         yield
     except (Conflict, InvalidParameter, NotFound) as error:
         raise type(error)(": ".join([*words, error.message])) from None
-
-
-def _until(text: str) -> int:
-    try:
-        return times.parse_until(text)
-    except ValueError:
-        raise InvalidParameter(f'failed to parse value as time or duration: "{text}"') from None

@@ -62,12 +62,13 @@ class NetworkApi:
     async def prune(self, filters: Filters) -> Json:
         """Networks of users that no container, running or not, is on."""
         selection.check(filters, frozenset({"label", "label!", "until"}))
+        before = selection.until(filters)
         used = {name for container in self._parts.register.all()
                 for name in (container.record.host["NetworkMode"], *container.record.networks)}
         gone = []
         for found in await self._networks.list():
-            if found["Name"] in ("bridge", "host", "none") or found["Name"] in used or found["Id"] in used \
-                    or not _chosen(found, filters):
+            if found["Name"] in ("bridge", "host", "none") or found["ConfigOnly"] or found["Name"] in used \
+                    or found["Id"] in used or not _chosen(found, filters, before):
                 continue
             try:
                 await self.remove(found["Id"])
@@ -78,14 +79,14 @@ class NetworkApi:
         return {"NetworksDeleted": gone or None}
 
     async def connect(self, id: str, body: bodies.NetworkConnect) -> None:
-        """At once when the container runs; else from its next start on."""
-        container = self._parts.register.get(body.Container)
+        """At once when the container runs; else from its next start on (again: with these settings)."""
+        container = self._find(body.Container)
         found = await self._networks.inspect(id)
         settings = msgspec.to_builtins(body.EndpointConfig) if body.EndpointConfig else {}
         async with container.lock:
             _check_mode(container, found)
             check_endpoint(self._networks.named(found["Id"]), settings)
-            if found["Name"] in _networks(container):
+            if container.alive and found["Name"] in _networks(container):
                 raise Forbidden(f"endpoint with name {container.name} already exists in network {found['Name']}")
             if container.alive:
                 before = copy(container.endpoint)
@@ -94,13 +95,16 @@ class NetworkApi:
                 self._prepare.renew_resolver(container, before)
                 if wanted := rates.to_set(container.record.host):
                     await self._whole(self._networks.limit(container.id, wanted))
+            if container.record.unplugged:
+                container.record.host["NetworkMode"] = found["Name"]
             container.record.networks = {**_networks(container), found["Name"]: settings}
+            container.record.unplugged = False
             await self._save(container)
         self._publish("connect", found, container=container.id)
 
     async def disconnect(self, id: str, body: bodies.NetworkDisconnect) -> None:
         found = await self._networks.inspect(id)
-        container = self._find(body)
+        container = self._find(body.Container, force=body.Force)
         async with container.lock:
             names = _networks(container)
             if container.record.host["NetworkMode"] == "host" or found["Name"] == "host":
@@ -114,15 +118,18 @@ class NetworkApi:
             container.record.networks = names
             if container.record.host["NetworkMode"] in (found["Name"], found["Id"]):
                 container.record.host["NetworkMode"] = next(iter(names), "none")
+                container.record.unplugged = not names
             await self._save(container)
         self._publish("disconnect", found, container=container.id)
 
-    def _find(self, body: bodies.NetworkDisconnect) -> Container:
+    def _find(self, name: str, *, force: bool = False) -> Container:
+        if not name:
+            raise InvalidParameter('invalid name or ID supplied: ""')
         try:
-            return self._parts.register.get(body.Container)
+            return self._parts.register.get(name)
         except NotFound:
-            if body.Force:
-                raise NotFound(f"endpoint {body.Container} not found") from None
+            if force:
+                raise NotFound(f"endpoint {name} not found") from None
             raise
 
     async def _save(self, container: Container) -> None:
@@ -142,7 +149,8 @@ class NetworkApi:
 
 def _networks(container: Container) -> Json:
     """What it is on: what was asked for, or the one that its mode names."""
-    return dict(container.record.networks) or {container.record.host["NetworkMode"]: {}}
+    record = container.record
+    return dict(record.networks) or ({} if record.unplugged else {record.host["NetworkMode"]: {}})
 
 
 def _check_mode(container: Container, found: Json) -> None:
@@ -152,11 +160,14 @@ def _check_mode(container: Container, found: Json) -> None:
     if mode == "host" or mode.startswith("container:"):
         raise InvalidParameter("container sharing network namespace with another container or host cannot be "
                                "connected to any other network")
+    if found["Name"] == "none" or (mode == "none" and not container.record.unplugged):
+        raise InvalidParameter("container cannot be connected to multiple networks with one of the networks in private "
+                               "(none) mode")
 
 
-def _chosen(found: Json, filters: Filters) -> bool:
+def _chosen(found: Json, filters: Filters, before: Sequence[int]) -> bool:
     labels = found["Labels"] or {}
     created = times.parse_rfc3339(found["Created"])
     return (all(selection.has_label(labels, value) for value in filters.get("label", ()))
             and not any(selection.has_label(labels, value) for value in filters.get("label!", ()))
-            and all(created < times.parse_until(value) for value in filters.get("until", ())))
+            and all(created < one for one in before))

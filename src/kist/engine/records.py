@@ -88,6 +88,7 @@ class ContainerRecord(msgspec.Struct, omit_defaults=True):
     chain_id: str = ""
     manifest: Json | None = None  # OCI descriptor
     networks: Json = {}  # API EndpointsConfig as asked for
+    unplugged: bool = False  # it was taken off its last network: that its mode is "none" isn't what the user asked for
     path: str = ""
     args: list[str] = []
     mounts: list[Mount] = []

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from kist.api import ports
-from kist.engine import states
+from kist.engine import states, times
 from kist.engine.records import ContainerRecord
 from kist.engine.views.network import networks, port_list
 from kist.engine.views.status import health_word
@@ -35,6 +35,21 @@ def check(filters: Filters, known: frozenset[str] = NAMES) -> None:
         if not value.lstrip("-").isdecimal():
             raise InvalidParameter(f"invalid filter 'exited={value}': "
                                    f'strconv.Atoi: parsing "{value}": invalid syntax')
+
+
+def until(filters: Filters) -> list[int]:
+    """What a prune's `until` means, none or one, in ns since 1970."""
+    values = list(filters.get("until", ()))
+    if len(values) > 1:
+        raise InvalidParameter("more than one until filter specified")
+    for text in values:
+        try:
+            if not text:
+                raise ValueError
+            return [times.parse_until(text)]
+        except ValueError:
+            raise InvalidParameter(f'failed to parse value as time or duration: "{text}"') from None
+    return []
 
 
 def truth(name: str, values: Collection[str]) -> bool:

@@ -22,9 +22,13 @@ def networks(record: ContainerRecord) -> Json:
     mode = record.host["NetworkMode"]
     if joined(mode) is not None:
         return {}
-    names = list(record.networks) or [mode]
-    return {name: Attachment(network="", network_name=name, endpoint_id="",
-                             asked=record.networks.get(name) or {}).settings() for name in names}
+    names = list(record.networks) or ([] if record.unplugged else [mode])
+    return {name: _asked_for(name, record.networks.get(name) or {}) for name in names}
+
+
+def _asked_for(name: str, asked: Json) -> Json:
+    return Attachment(network="", network_name=name, endpoint_id="", asked=asked,
+                      aliases=asked.get("Aliases") or [], gateway_priority=asked.get("GwPriority") or 0).settings()
 
 
 def network_settings(record: ContainerRecord) -> Json:
