@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from kist.cli.container_body import BadValue
 from kist.cli.container_values import csv_fields, is_address
 
@@ -15,11 +17,11 @@ if TYPE_CHECKING:
 
 # Networks that have no settings of their own for a container.
 BUILT_IN = ("host", "none", "default")
-# option → part of the endpoint, field, whether it is a list
+# option → part of the endpoint, field, what Docker calls it in the long form
 OPTIONS = {
-    "network-alias": ("", "Aliases"), "mac-address": ("", "MacAddress"),
-    "ip": ("IPAMConfig", "IPv4Address"), "ip6": ("IPAMConfig", "IPv6Address"),
-    "link-local-ip": ("IPAMConfig", "LinkLocalIPs"),
+    "network-alias": ("", "Aliases", "alias"), "mac-address": ("", "MacAddress", "MAC address"),
+    "ip": ("IPAMConfig", "IPv4Address", "IPv4 address"), "ip6": ("IPAMConfig", "IPv6Address", "IPv6 address"),
+    "link-local-ip": ("IPAMConfig", "LinkLocalIPs", "link-local IP addresses"),
 }
 # key of the long form (name=…,alias=…) → the same
 KEYS = {"alias": "network-alias", "ip": "ip", "ip6": "ip6", "mac-address": "mac-address",
@@ -36,8 +38,12 @@ def networks(args: Arguments) -> tuple[str, Body]:
     if len(named) > 1 and any(_is_mode(name) for name, _ in named):
         raise ValueError("conflicting options: cannot attach both user-defined and non-user-defined network-modes")
     endpoints = dict(named) if named else {"default": {}}
+    if len(endpoints) < len(named):
+        names = [name for name, _ in named]
+        twice = next(name for number, name in enumerate(names) if name in names[:number])
+        raise ValueError(f'network "{twice}" is specified multiple times')
     first = endpoints[mode or "default"]
-    for option, (where, field) in OPTIONS.items():
+    for option, (where, field, called) in OPTIONS.items():
         if not args.given(option):
             continue
         if mode.startswith("container:") and option in _UNUSED:
@@ -46,7 +52,7 @@ def networks(args: Arguments) -> tuple[str, Body]:
         if option == "mac-address":
             _check_mac(args.text(option))
         if field in part:
-            raise ValueError(f"conflicting options: cannot specify both --{option} and the same in --network")
+            raise ValueError(f"conflicting options: cannot specify both --{option} and per-network {called}")
         part[field] = args.values[option]
     if args.given("network-alias") and (_is_mode(mode) or mode in ("", "bridge")):
         raise ValueError("network-scoped aliases are only supported for user-defined networks")
@@ -69,6 +75,8 @@ def _is_mode(name: str) -> bool:
 
 def _network(value: str) -> tuple[str, Body]:
     """`name`, or `name=…,alias=…,ip=…,driver-opt=key=value,gw-priority=n`."""
+    if not value:
+        raise ValueError("no name set for network")
     if "=" not in value:
         return value, {}
     name, endpoint = "", {}  # type: str, Body
@@ -83,6 +91,8 @@ def _network(value: str) -> tuple[str, Body]:
                 raise BadValue(value, "invalid key value pair format in driver options")
             endpoint.setdefault("DriverOpts", {})[option.strip().lower()] = content.strip()
         elif key == "gw-priority":
+            if not re.fullmatch(r"[+-]?[0-9]{1,18}", text):
+                raise BadValue(value, f"invalid gw-priority ({text}): invalid syntax")
             endpoint["GwPriority"] = int(text)
         elif key in KEYS:
             _set(endpoint, KEYS[key], text, value)
@@ -94,7 +104,9 @@ def _network(value: str) -> tuple[str, Body]:
 
 
 def _set(endpoint: Body, option: str, text: str, value: str) -> None:
-    where, field = OPTIONS[option]
+    where, field, _ = OPTIONS[option]
+    if option == "mac-address":
+        _check_mac(text)
     if where and not is_address(text):
         raise BadValue(value, f"invalid IP address: {text}")
     part = endpoint.setdefault(where, {}) if where else endpoint

@@ -225,6 +225,19 @@ volume inspect
 volume prune -f --filter foo
 volume prune -af --filter all=true
 network create --label =x n
+network create --gateway 10.1.0.1 n
+network create --subnet 10.1.0.0/24 --gateway x n
+network create --subnet 10.1.0.0/24 --ip-range x n
+network create --subnet 10.1.0.0/24 --aux-address a n
+network create --subnet 10.1.0.0/24 --subnet 10.1.0.0/25 n
+network create --subnet 10.1.0.0/24 --subnet 10.2.0.0/24 --gateway 10.1.0.1 --gateway 10.1.0.2 n
+network connect --driver-opt a n c
+run --network a --network a busybox
+run --network name=a,gw-priority=x busybox
+run --network name=a,mac-address=x busybox
+run --network name=a,driver-opt=x busybox
+run --network name=a,ip=1.2.3.4 --ip 1.2.3.5 busybox
+run --network name=a,alias=x --network-alias y busybox
 run -p 99999:80 busybox
 run -p x:y:z busybox
 run -p 80:80/foo busybox

@@ -71,34 +71,16 @@ def _pairs(words: list[str]) -> dict[str, str]:
 
 
 def _ipam(args: Arguments) -> JSON:
-    """Address pools: the range, gateway and addresses of a pool are those that lie in its subnet."""
-    import ipaddress
+    from kist.cli.network_pools import pools
 
-    pools: dict[str, JSON] = {subnet: {"Subnet": subnet} for subnet in args.list("subnet")}
-
-    def pool_of(address: str, what: str) -> JSON:
-        first = ipaddress.ip_address(address.partition("/")[0])
-        for subnet, pool in pools.items():
-            if first in ipaddress.ip_network(subnet, strict=False):
-                return pool
-        raise CliError(f"no matching subnet for {what} {address}")
-
-    try:
-        for text in args.list("ip-range"):
-            pool_of(text, "range")["IPRange"] = text
-        for text in args.list("gateway"):
-            pool_of(text, "gateway")["Gateway"] = text
-        for name, text in _pairs(args.list("aux-address")).items():
-            pool_of(text, "aux-address").setdefault("AuxiliaryAddresses", {})[name] = text
-    except ValueError as error:
-        raise CliError(f"invalid address: {error}") from None
+    found = pools(args.list("subnet"), args.list("ip-range"), args.list("gateway"), _pairs(args.list("aux-address")))
     ipam: JSON = {}
     if args.given("ipam-driver"):
         ipam["Driver"] = args.text("ipam-driver")
     if args.given("ipam-opt"):
         ipam["Options"] = _pairs(args.list("ipam-opt"))
-    if pools:
-        ipam["Config"] = list(pools.values())
+    if found:
+        ipam["Config"] = found
     return ipam
 
 
@@ -113,6 +95,8 @@ def _connect(args: Arguments, session: Session) -> int:
         if args.given(option):
             endpoint[field] = args.list(option)
     if args.given("driver-opt"):
+        if any("=" not in word for word in args.list("driver-opt")):
+            raise CliError("invalid key/value pair format in driver options")
         endpoint["DriverOpts"] = _pairs(args.list("driver-opt"))
     if args.given("gw-priority"):
         endpoint["GwPriority"] = args.number("gw-priority")
