@@ -73,10 +73,12 @@ def test_configurations_by_the_docker_client(daemon: Daemon, api: docker.DockerC
 def test_a_container_that_left_its_last_network_joins_another(daemon: Daemon, api: docker.DockerClient) -> None:
     """While it runs, and while it doesn't; and it is where it was after its next start."""
     api.networks.create("front")
-    for name, running in (("up", True), ("down", False)):
+    for name, running in (("up", True), ("down", False), ("again", True)):
         daemon.ok(*(("run", "-d") if running else ("create",)), "--name", name, "busybox", "sleep", "600")
         assert ask(daemon, "POST", "/v1.45/networks/bridge/disconnect", {"Container": name})[0] == 200
         assert networks_of(daemon, name) == {}
+        if name == "again":  # it starts without a network, and yet isn't one that wants none
+            daemon.ok("restart", "-t", "0", name)
         assert connect(daemon, "front", name, Aliases=["x"])[0] == 200
         assert networks_of(daemon, name)["front"]["Aliases"] == ["x"]
         daemon.ok("restart", "-t", "0", name)

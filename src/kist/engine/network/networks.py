@@ -319,8 +319,7 @@ class Networks:
         if endpoint.netns_fd is None or endpoint.shared:
             raise InvalidParameter("container sharing network namespace with another container or host cannot be "
                                    "connected to any other network")
-        if network.driver in (HOST, NONE) or any(
-                self._networks[one.network].driver == NONE for one in endpoint.attachments):
+        if network.driver in (HOST, NONE):
             raise InvalidParameter("container cannot be connected to multiple networks with one of the networks in "
                                    "private (none) mode")
         if endpoint.on(network.id):
@@ -335,7 +334,8 @@ class Networks:
             self._addresses.give_back(attachment)
             await self._thread.elements(self._rules.unguard(attachment.host_interface))
             raise
-        await self._changed(endpoint, [*endpoint.attachments, attachment])
+        before = [one for one in endpoint.attachments if self._networks[one.network].driver != NONE]
+        await self._changed(endpoint, [*before, attachment])
         return endpoint
 
     async def limit(self, container_id: str, rates: dict[str, int]) -> None:
