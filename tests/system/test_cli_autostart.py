@@ -50,4 +50,7 @@ def test_a_server_that_can_t_start_is_told_about(make_daemon: Callable[..., Daem
     assert done.returncode == 1
     assert "kist: the server did not start; its log" in done.stderr
     assert "nonsense" in done.stderr
+    config.write_text(f'run = "{daemon.run}"\nrubbish = 1\n')
+    again = daemon.kist("--config", str(config), "ps", env=without_host(daemon))
+    assert "rubbish" in again.stderr and "nonsense" not in again.stderr  # what it said this time
     assert "Traceback" not in done.stderr

@@ -55,6 +55,14 @@ def test_pull_says_what_docker_says(command: Command, daemon: Daemon, hub: Hub, 
     daemon.ok("rmi", f"{name}:1")
 
 
+def test_another_platform_is_no_missing_image(daemon: Daemon) -> None:
+    """It is in Kist's library, but to build it there would be no help."""
+    done = daemon.kist("pull", "-q", "--platform", "linux/s390x", "busybox")
+    assert done.returncode == 1
+    assert done.stderr == ("image with reference busybox:latest was found but its platform (linux/amd64) does not "
+                           "match the specified platform (linux/s390x)\n")
+
+
 def test_every_tag_of_a_repository_comes_and_goes(command: Command, daemon: Daemon, name: str) -> None:
     daemon.ok("tag", "busybox", f"{name}:2")
     daemon.ok("tag", "busybox", f"{name}:3")

@@ -51,3 +51,10 @@ def test_the_engine_keeps_its_identity(daemon: Daemon) -> None:
     assert str(uuid.UUID(before)) == before
     daemon.restart()
     assert info(daemon)["ID"] == before
+
+
+def test_client_and_server_name_the_machine_alike(daemon: Daemon) -> None:
+    """In Go's words, as Docker's clients have them (amd64, not x86_64)."""
+    form = "{{.%s.Os}}/{{.%s.Arch}}"
+    client, server = (daemon.ok("version", "-f", form % (side, side)) for side in ("Client", "Server"))
+    assert client == server

@@ -79,7 +79,10 @@ def resolve(words: list[str]) -> tuple[str, Command | None, list[str]]:
     if word == "help":
         return "kist", None, rest
     if word not in NOUNS:
-        raise CliError(f"kist: unknown command: kist {word}\n\nRun 'kist --help' for more information")
+        from kist.cli.missing import advice
+
+        raise CliError(f"kist: unknown command: kist {word}\n\n{advice(word, (*MODULES, *NOUNS))}"
+                       "Run 'kist --help' for more information")
     verbs = NOUNS[word][1]
     if not rest or rest[0] in ("--help", "-h"):
         return f"kist {word}", None, []
@@ -88,7 +91,9 @@ def resolve(words: list[str]) -> tuple[str, Command | None, list[str]]:
         if rest[0].startswith("-"):
             raise CliError(f"unknown flag: {rest[0]}\n\nUsage:  kist {word}\n\n"
                            f"Run 'kist {word} --help' for more information", 125)
-        raise CliError(f"kist: unknown command: kist {word} {rest[0]}\n\nUsage:  kist {word}\n\n"
+        from kist.cli.missing import advice
+
+        raise CliError(f"kist: unknown command: kist {word} {rest[0]}\n\nUsage:  kist {word}\n\n{advice(verb, verbs)}"
                        f"Run 'kist {word} --help' for more information")
     return f"kist {word} {rest[0]}", load(verbs[verb]), rest[1:]
 

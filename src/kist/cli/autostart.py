@@ -27,6 +27,7 @@ def start_server(settings: Settings) -> str:
         raise CliError(f"Cannot connect to the Kist server at {settings.address().text}, and only root can start "
                        "one (try sudo, or have an administrator run: kist server)")
     log = f"{settings.run}/server.log"
+    before = os.path.getsize(log) if os.path.exists(log) else 0
     pid, ready = _spawn(settings, log)
     with os.fdopen(ready, "rb", 0) as pipe:
         readable = select.select([pipe], [], [], PATIENCE)[0]
@@ -34,7 +35,7 @@ def start_server(settings: Settings) -> str:
             return f"kist: started the server (pid {pid}, log {log})"
     if _somebody_listens(settings, 5.0 if readable else 0.0):
         return "kist: the server was started by another command"
-    raise CliError(f"kist: the server did not start; its log {log} ends with:\n{_tail(log)}")
+    raise CliError(f"kist: the server did not start; its log {log} ends with:\n{_tail(log, before)}")
 
 
 def _spawn(settings: Settings, log: str) -> tuple[int, int]:
@@ -71,7 +72,8 @@ def _somebody_listens(settings: Settings, seconds: float) -> bool:
             return True
 
 
-def _tail(path: str, lines: int = 10) -> str:
+def _tail(path: str, begin: int, lines: int = 10) -> str:
+    """Its last lines, none of those that earlier servers wrote (up to byte ``begin``)."""
     with open(path, "rb") as file:
-        file.seek(max(0, os.fstat(file.fileno()).st_size - 4096))
+        file.seek(max(begin, os.fstat(file.fileno()).st_size - 4096))
         return "\n".join(file.read().decode("utf-8", "replace").splitlines()[-lines:])

@@ -73,6 +73,13 @@ class Pull:
         finally:
             cancelled.set()
             client.close()
+        if strict and not reference.name_only:
+            await asyncio.to_thread(self._check_platform, reference, platform)
+
+    def _check_platform(self, reference: Reference, platform: Platform) -> None:
+        """Behind the pull: a registry with one variant of an image gives it for whatever platform is asked for."""
+        check_platform(reference.familiar, self._store.images.config(
+            self._store.images.resolve(str(reference)).id), platform)
 
     def _run(self, reference: Reference, platform: Platform, client: RegistryClient, report: _Report,
              cancelled: threading.Event, *, strict: bool) -> None:
@@ -84,9 +91,6 @@ class Pull:
             new |= self._get(name, platform, client, report, cancelled, strict=strict)
         word = "Downloaded newer image for" if new else "Image is up to date for"
         report(progress.status(f"Status: {word} {reference.familiar}"))
-        if strict and not reference.name_only:
-            check_platform(reference.familiar, self._store.images.config(
-                self._store.images.resolve(str(reference)).id), platform)
 
     def _get(self, reference: Reference, platform: Platform, client: RegistryClient, report: _Report,
              cancelled: threading.Event, *, strict: bool) -> bool:

@@ -166,6 +166,14 @@ def test_inspect_by_template_and_what_is_missing(kist: Kist) -> None:
     (["frob"], 1, "kist: unknown command: kist frob\n\nRun 'kist --help' for more information\n"),
     (["container", "frob"], 1, "kist: unknown command: kist container frob\n\nUsage:  kist container\n\n"
                                "Run 'kist container --help' for more information\n"),
+    (["rnu", "busybox"], 1, "kist: unknown command: kist rnu\n\nDid you mean 'run'?\n\n"
+                            "Run 'kist --help' for more information\n"),
+    (["volume", "creat"], 1, "kist: unknown command: kist volume creat\n\nUsage:  kist volume\n\n"
+                             "Did you mean 'create'?\n\n"
+                             "Run 'kist volume --help' for more information\n"),
+    (["swarm", "init"], 1, "kist: unknown command: kist swarm\n\n"
+                           "Kist runs containers on one machine: nothing of Docker's "
+                           "swarm is here.\n\nRun 'kist --help' for more information\n"),
     (["--frob"], 125, "unknown flag: --frob\n\nUsage:  kist [OPTIONS] COMMAND [ARG...]\n\n"
                       "Run 'kist --help' for more information\n"),
     (["help", "frob"], 1, "unknown help topic: frob\n"),
@@ -246,3 +254,11 @@ def test_a_variable_that_a_shell_drops(kist: Kist, engine: FakeEngine, name: str
 def test_other_words_for_a_verb_have_help_and_are_told(kist: Kist, words: list[str], aliases: str) -> None:
     done = kist(*words, "--help")
     assert done.returncode == 0 and f"\nAliases:\n  {aliases}\n" in done.stdout
+
+
+def test_what_is_done_otherwise_here_is_no_command() -> None:
+    """Else the advice would never be seen."""
+    from kist.cli.missing import INSTEAD
+    from kist.cli.words import MODULES, NOUNS
+
+    assert not set(INSTEAD) & {*MODULES, *NOUNS}

@@ -48,10 +48,12 @@ def client_version(session: Session) -> dict[str, Any]:
     import os
     import sys
 
+    from kist.cli.platforms import SAME
+
     system = os.uname()
     return {"Platform": {"Name": "Kist"}, "Version": VERSION, "ApiVersion": API_VERSION,
             "DefaultAPIVersion": API_VERSION, "PythonVersion": ".".join(map(str, sys.version_info[:3])),
-            "Os": system.sysname.lower(), "Arch": system.machine, "Context": "default"}
+            "Os": system.sysname.lower(), "Arch": SAME.get(system.machine, system.machine), "Context": "default"}
 
 
 def _text(told: dict[str, Any]) -> str:
