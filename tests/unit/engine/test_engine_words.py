@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from kist.api import bodies
-from kist.engine import changes, detachkeys, files, health, merge, restarts, signals, times, top
+from kist.engine import changes, detachkeys, filepaths, files, health, merge, restarts, signals, times, top
 from kist.engine.mountpoints import mount_points, parse_bind, parse_volumes_from
 from kist.engine.records import Health, HealthResult, Mount
 from kist.engine.users import Account, Group, parse_group, parse_passwd, resolve
@@ -363,10 +363,10 @@ def test_mount_points_of_ours_are_no_changes() -> None:
 
 @pytest.mark.parametrize(("path", "name"), [("/a/b", "b"), ("/a/b/", "b"), ("/a/.", "."), ("/", "/"), ("/a/../b", "b")])
 def test_names_in_archives(path: str, name: str) -> None:
-    assert files.base_name(path) == name
+    assert filepaths.base_name(path) == name
 
 
 def test_modes_are_gos() -> None:
-    assert files.go_mode(0o040755) == 1 << 31 | 0o755
-    assert files.go_mode(0o120777) == 1 << 27 | 0o777
-    assert files.go_mode(0o104755) == 1 << 23 | 0o755
+    assert filepaths.go_mode(0o040755) == 1 << 31 | 0o755
+    assert filepaths.go_mode(0o120777) == 1 << 27 | 0o777
+    assert filepaths.go_mode(0o104755) == 1 << 23 | 0o755
