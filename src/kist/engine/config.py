@@ -1,51 +1,6 @@
 """The server's configuration: defaults, the TOML file, and the options above it.
 
-The file (``/etc/kist/config.toml``), all parts optional::
-
-    data = "/var/lib/kist"              # images, containers, volumes
-    run = "/run/kist"                   # sockets and run state
-    socket = "/run/kist/kist.sock"
-    cgroup-parent = "/kist"
-    cpu-rt-runtime = 950000             # µs of real-time run time for all containers (and cpu-rt-period); none: 0
-    debug = false
-
-    [network]
-    bridge = "kist0"
-    subnet = "10.88.0.0/16"
-    icc = true                          # false: containers on the default network can't talk (but for --link)
-    ipv6 = false                        # true: the default network has IPv6, too
-    subnet6 = "fd4b:9c2d:1::/64"        # (Docker: fixed-cidr-v6); none: one of the unique local range
-    nft-table = "kist"
-    dns = ["192.0.2.53"]
-    pools = ["10.89.0.0/16/24"]         # user networks: /24s of this
-    ports-bypass-input-rules = false    # true: published ports don't ask the host's firewall (as Docker's)
-    host-gateway-ips = ["192.0.2.1"]    # what --add-host NAME:host-gateway means; none: the network's gateway
-
-    [log]
-    driver = "json-file"
-    max-size = "20m"
-    max-file = 5
-    compress = false                    # rotated files; the driver "local" does anyhow
-
-    [storage]
-    driver = "overlay"                  # or "erofs": a layer is one file (Linux 6.12)
-    max = "50g"                         # images beyond it go, the least recently used first
-
-    [registries."docker.io"]            # any registry host
-    mirrors = ["http://127.0.0.1:5555"] # asked first, in this order
-    insecure = false
-    ca = "/etc/kist/ca.pem"
-    proxy = ""                          # "" to go straight; left out: as [proxies] says
-
-    [proxies]                           # wins over HTTP_PROXY, HTTPS_PROXY and NO_PROXY of the server's environment
-    http-proxy = "http://proxy.example:3128"
-    https-proxy = "http://proxy.example:3128"
-    no-proxy = "*.example,192.0.2.0/24"
-
-    [hub]
-    url = "http://127.0.0.1:5555"
-    library = ["busybox", "hello-world"]
-
+docs/configuration.md shows the file with every key of `_KEYS` (a test holds it to that), their meaning and defaults.
 Unknown keys are refused: a misspelt limit must not silently be no limit.
 """
 
