@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from kist.api.routes import ROUTES
-from kist.cli import container_body, words
+from kist.cli import container_body, missing, words
 from kist.cli.container_options import CONTAINER_OPTIONS, RUN_OPTIONS
 from kist.version import API_VERSION, MIN_API_VERSION
 
@@ -106,15 +106,16 @@ The Engine API is served in versions {MIN_API_VERSION} to {API_VERSION}. The gra
 
 def commands() -> Iterator[str]:
     yield "\n## Commands\n"
-    yield "| command | |"
+    yield "| | |"
     yield "|---|---|"
-    for word in sorted(words.MODULES):
-        yield f"| `kist {word}` | {NOT if word in words.NOT_YET else DONE} |"
-    for noun, (_, verbs) in sorted(words.NOUNS.items()):
-        for verb in sorted(verbs):
-            path = f"{noun} {verb}"
-            if path not in words.UNLISTED:
-                yield f"| `kist {path}` | {NOT if path in words.NOT_YET else DONE} |"
+    for noun, verbs in (("", words.MODULES), *((noun, verbs) for noun, (_, verbs) in sorted(words.NOUNS.items()))):
+        there = [verb for verb in sorted(verbs) if f"{noun} {verb}".strip() not in words.NOT_YET | words.UNLISTED]
+        yield f"| `{f'kist {noun}'.strip()}` | {DONE} {' '.join(there)} |"
+    for path in sorted(words.NOT_YET):
+        yield f"| `kist {path}` | {NOT} |"
+    for instead in dict.fromkeys(missing.INSTEAD.values()):
+        others = " ".join(word for word, said in missing.INSTEAD.items() if said == instead)
+        yield f"| `kist` {others} | {NOT} {instead} |"
 
 
 def options() -> Iterator[str]:
