@@ -82,3 +82,19 @@ def test_what_is_mounted_below_is_not_emptied(make_daemon: Callable[..., Daemon]
     assert (precious / "file").exists()
     assert uninstall(daemon, "--force").returncode == 0
     assert not daemon.data.exists()
+
+
+def test_a_data_folder_that_is_a_disk_of_its_own(make_daemon: Callable[..., Daemon], tmp_path: Path) -> None:
+    daemon = make_daemon()
+    end(daemon.process)
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "tmpfs", str(disk)], check=True)
+    try:
+        (disk / "containers").mkdir()
+        done = uninstall(daemon, "--force", "--data", str(disk))
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+        assert list(disk.iterdir()) == []
+        assert not daemon.run.exists()
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)

@@ -84,7 +84,7 @@ def _remove(base: str, names: tuple[str, ...]) -> list[str]:
                 os.unlink(path)
     left = [os.path.join(base, name) for name in _entries(base)]
     if not left:
-        with suppress(FileNotFoundError):
+        with suppress(OSError):  # not there, or a disk of its own is mounted there
             os.rmdir(base)
     return left
 

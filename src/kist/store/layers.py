@@ -307,6 +307,7 @@ class _Free:
             found = os.statvfs(self._path)
             free = found.f_bavail * found.f_frsize
             if free < _RESERVE:
-                raise DiskFull("unpack layer: no space left on device")
+                raise DiskFull(f"unpack layer: {_RESERVE >> 20} MiB of the disk are to stay free: "
+                               "no space left on device")
             self._until_look = min(_RESERVE, free) // 4
         return piece
