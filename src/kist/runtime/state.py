@@ -73,9 +73,9 @@ class Container:
     def make(cls, root: str, container_id: str) -> Container:
         """A new one; the directory's name keeps ids unique."""
         made = cls(root, container_id)
-        os.makedirs(root, mode=0o711, exist_ok=True)
+        os.makedirs(root, mode=0o700, exist_ok=True)  # what it holds has environments, with passwords
         try:
-            os.mkdir(made.directory, 0o711)
+            os.mkdir(made.directory, 0o700)
         except FileExistsError:
             raise RuntimeFailure(f"container with id {container_id} already exists", errno.EEXIST) from None
         made.lock()

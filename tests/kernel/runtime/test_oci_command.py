@@ -518,3 +518,21 @@ def test_a_process_file_is_checked(oci: Oci, tmp_path: Path, text: str, said: st
     assert done.returncode == 255
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_the_machines_other_users_see_no_configuration(oci: Oci) -> None:
+    """It holds the environment, passwords too; the id is no secret, it is in /proc/PID/cgroup."""
+    oci.spec["process"]["env"].append("PASSWORD=secret")
+    oci.background("create")
+    config = oci.root / oci.id / "config.json"
+    assert "PASSWORD=secret" in config.read_text()
+    done = subprocess.run(["cat", f"{oci.root.name}/{oci.id}/config.json"], cwd=_open_to_all(oci.root.parent),
+                          capture_output=True, text=True, check=False, user=65534, group=65534, extra_groups=[])
+    assert "Permission denied" in done.stderr
+    assert oci("delete", "--force", oci.id).returncode == 0
+
+
+def _open_to_all(folder: Path) -> Path:
+    """So that it isn't pytest's own folder that keeps them out."""
+    folder.chmod(0o755)
+    return folder
