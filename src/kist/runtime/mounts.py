@@ -18,7 +18,7 @@ from kist.linux.statfs import PROC_SUPER_MAGIC, magic
 from kist.runtime.copyup import copy_up
 from kist.runtime.errors import SpecError, StepError
 from kist.runtime.options import SUPERBLOCK, Options, parse
-from kist.runtime.root import open_outside
+from kist.runtime.root import fit_a_page, fit_fsconfig, open_outside
 from kist.runtime.step import Context, Step
 
 TYPE_CHECKING = False
@@ -66,16 +66,37 @@ class Mount(Step):
         return f"mount {self.type} on {self.destination}"
 
     def run(self, ctx: Context) -> None:
+        given = {word.partition("=")[0] for word in self.options.data}
+        was_there = self.type == "tmpfs" and (self.options.copy_up or "mode" not in given) and ctx.root.exists(
+            self.destination)
         target = self._target(ctx)
-        tree = m.detached(self.type, self._words(), self._attributes())
-        if self.options.copy_up:
-            copy_up(target, tree, {word.partition("=")[0] for word in self.options.data})
-            if self.readonly and not self.late:
-                m.mount_setattr(tree, set=m.MOUNT_ATTR_RDONLY)
-        m.move_mount(tree, target)
+        if fit_fsconfig(self.options.data):
+            # As by the peers a tmpfs looks like what it covers; one in a new place is open to all (tmpfs(5)).
+            like = [f"mode={os.fstat(target).st_mode & 0o7777:o}"] if was_there and "mode" not in given else []
+            tree = m.detached(self.type, [*self._words(), *like], self._attributes())
+            if self.options.copy_up:
+                self._fill(tree, target if was_there else -1, given)
+            m.move_mount(tree, target)
+        else:
+            tree = self._by_path(ctx, target)
         finish(tree, self.options)
         os.close(target)
         os.close(tree)
+
+    def _fill(self, tree: int, covered: int, given: set[str]) -> None:
+        if covered >= 0:
+            copy_up(covered, tree, given)
+        if self.readonly and not self.late:
+            m.mount_setattr(tree, set=m.MOUNT_ATTR_RDONLY)
+
+    def _by_path(self, ctx: Context, target: int) -> int:
+        """mount(2) takes longer options: the directories of an overlay (Podman's ``--mount type=image``)."""
+        if not fit_a_page(self.options.data):
+            raise OSError(errno.EINVAL, "its options are longer than a page")
+        m.mount(self.source, f"/proc/self/fd/{target}", self.type, 0, ",".join(self._words()[1:]))
+        tree = ctx.root.resolve(self.destination)
+        m.mount_setattr(tree, set=self._attributes())
+        return tree
 
     def _target(self, ctx: Context) -> int:
         target = ctx.root.mkdirs(self.destination)

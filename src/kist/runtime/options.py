@@ -59,7 +59,7 @@ def parse(words: list[str]) -> Options:
             options.idmap, options.tree_idmap = True, word == "ridmap"
         elif word == "tmpcopyup":
             options.copy_up = True
-        elif word not in DEFAULTS:
+        elif word and word not in DEFAULTS:  # Podman asks for "", too
             options.data.append(word)
     return options
 

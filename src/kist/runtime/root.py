@@ -144,9 +144,9 @@ def _by_path(mount: dict[str, Any]) -> tuple[str, list[str]] | None:
     serves also kernels that can't take overlay's lower directories one by one (before Linux 6.5): (working
     directory, options), the layers' paths being relative to their common directory where that is needed."""
     options = parse(mount.get("options") or []).data
-    if all(len(option) < 250 for option in options):
+    if fit_fsconfig(options):
         return None
-    if _page(options):
+    if fit_a_page(options):
         return "/", options
     lower = next((option[9:].split(":") for option in options if option.startswith("lowerdir=/")), [])
     if len(lower) < 2:
@@ -154,10 +154,16 @@ def _by_path(mount: dict[str, Any]) -> tuple[str, list[str]] | None:
     common = os.path.commonpath(lower)
     relative = "lowerdir=" + ":".join(os.path.relpath(layer, common) for layer in lower)
     shorter = [relative if option.startswith("lowerdir=") else option for option in options]
-    return (common, shorter) if _page(shorter) else None
+    return (common, shorter) if fit_a_page(shorter) else None
 
 
-def _page(options: list[str]) -> bool:
+def fit_fsconfig(options: list[str]) -> bool:
+    """fsconfig(2) bounds the value of an option to 255 bytes."""
+    return all(len(option) < 250 for option in options)
+
+
+def fit_a_page(options: list[str]) -> bool:
+    """mount(2)'s bound."""
     return sum(map(len, options)) + len(options) < 4000
 
 

@@ -229,16 +229,35 @@ def test_tmpcopyup(spec: dict[str, Any], sh: Any, rootfs: Path) -> None:
 
 @pytest.mark.parametrize(("options", "expected"), [
     (["tmpcopyup"], "750 12 34"), (["tmpcopyup", "mode=1700"], "1700 12 34"),
-    (["tmpcopyup", "mode=0711", "uid=5"], "711 5 34"), (["mode=1700"], "1700 0 0"),
+    (["tmpcopyup", "mode=0711", "uid=5"], "711 5 34"), (["mode=1700"], "1700 0 0"), ([""], "750 0 0"),
 ])
-def test_tmpcopyup_keeps_what_is_asked_for(spec: dict[str, Any], sh: Any, rootfs: Path, options: list[str],
-                                           expected: str) -> None:
-    """Of the covered directory: its owner and mode, but where the options have them."""
+def test_a_tmpfs_looks_like_what_it_covers(spec: dict[str, Any], sh: Any, rootfs: Path, options: list[str],
+                                          expected: str) -> None:
+    """But where the options say otherwise; the owner is taken over with the content only."""
     (rootfs / "var").mkdir(mode=0o750)
     os.chown(rootfs / "var", 12, 34)
     spec["mounts"].append({"destination": "/var", "type": "tmpfs", "source": "tmpfs", "options": options})
     assert sh("stat -c '%a %u %g' /var").strip() == expected
 
+
+@pytest.mark.parametrize("options", [[], ["tmpcopyup"]])
+def test_a_tmpfs_in_a_new_place_is_open_to_all(spec: dict[str, Any], sh: Any, options: list[str]) -> None:
+    spec["mounts"].append({"destination": "/new/place", "type": "tmpfs", "source": "tmpfs", "options": options})
+    assert sh("stat -c %a /new /new/place").split() == ["755", "1777"]
+
+
+def test_an_overlay_of_long_paths(spec: dict[str, Any], sh: Any, run: Any, tmp_path: Path) -> None:
+    """Podman's `--mount type=image`: more than the 255 bytes that fsconfig(2) takes for an option."""
+    layers = [tmp_path / f"{letter * 120}" for letter in "abc"]
+    for layer in layers:
+        layer.mkdir()
+        (layer / layer.name[0]).touch()
+    overlay = {"destination": "/o", "type": "overlay", "source": "overlay",
+               "options": ["lowerdir=" + ":".join(map(str, layers)), "private", "ro", "nosuid"]}
+    spec["mounts"].append(overlay)
+    assert sh("ls /o; grep ' /o ' /proc/mounts | cut -d' ' -f4 | cut -c-9").split() == ["a", "b", "c", "ro,nosuid"]
+    overlay["options"] = ["lowerdir=" + ":".join([*map(str, layers)] * 12)]
+    assert "mount overlay on /o: EINVAL: its options are longer than a page" in run(spec)["error"]
 
 def test_a_file_over_a_directory_is_refused(spec: dict[str, Any], run: Any, data: Path) -> None:
     spec["mounts"].append(bind(data / "file", "/etc", "bind"))
