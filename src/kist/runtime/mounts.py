@@ -201,7 +201,7 @@ class Bind(Step):
             m.move_mount(tree, target)
         except OSError as error:
             if error.errno == errno.EINVAL and stat.S_ISDIR(os.fstat(target).st_mode):
-                raise OSError(errno.ENOTDIR, "the source is a file, but not a directory as its place is") from None
+                raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)) from None
             raise
 
     def _check_proc(self, tree: int, target: int) -> None:

@@ -261,7 +261,7 @@ def test_an_overlay_of_long_paths(spec: dict[str, Any], sh: Any, run: Any, tmp_p
 
 def test_a_file_over_a_directory_is_refused(spec: dict[str, Any], run: Any, data: Path) -> None:
     spec["mounts"].append(bind(data / "file", "/etc", "bind"))
-    assert "/etc: ENOTDIR: the source is a file, but not a directory as its place is" in run(spec)["error"]
+    assert run(spec)["error"].endswith("/etc: ENOTDIR")
 
 
 def idmaps(directory: Path) -> None:
