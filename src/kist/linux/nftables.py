@@ -1,15 +1,16 @@
-"""nftables by libnftables: rules go in as text, what is there comes back as JSON.
+"""nftables by libnftables: rules go in as text.
 
-Text goes in, because the rules that are read in the code, in `docs/networking.md` and in `nft list ruleset`
-are then the same words. One call of `run` is one transaction: all of it takes effect, or nothing.
-The library is loaded when the first `Nftables` is made. Most commands make it read all rules of the machine into
-its cache: with a hundred tables a call costs 10 ms and up to 100 MiB, which a context keeps until it is closed.
-So make one for each use. Elements that change often go by `netlink/nfelements.py`.
+Text, because the rules that are read in the code, in `docs/networking.md` and in `nft list ruleset` are then the same
+words. One call of `run` is one transaction: all of it takes effect, or nothing.
+The library is loaded when the first `Nftables` is made. Most commands make it read all rules of the namespace into its
+cache, and begin anew when somebody changes one meanwhile: with a hundred tables a call costs 10 ms and up to 100 MiB,
+beside somebody who never stops it never ends. So use it where nothing else is, and carry its tables over
+(`netlink/nfrules.py`).
 
 The library waits for the kernel by select(2), which knows descriptors below 1024 only, and glibc ends the whole process
 for one above: a server with five hundred containers has more than that open. So places below are kept for it.
 
-Source: libnftables(3), libnftables-json(5), nft(8) (nftables 1.0.6).
+Source: libnftables(3), nft(8) (nftables 1.0.6).
 """
 
 from __future__ import annotations
@@ -17,17 +18,11 @@ from __future__ import annotations
 import ctypes
 import errno
 import fcntl
-import json
 import os
 import socket
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
-
 LIBRARY = "libnftables.so.1"
 MISSING = f"{LIBRARY} is not installed: install the package libnftables1 (Debian, Ubuntu) or nftables (Fedora, Arch)"
-OUTPUT_JSON = 1 << 4  # NFT_CTX_OUTPUT_JSON
 
 
 class NftablesError(OSError):
@@ -61,35 +56,20 @@ class Nftables:
 
     def run(self, commands: str) -> None:
         """Carry out nft(8) commands in one transaction."""
-        self._run(commands, 0)
+        self._run(commands)
 
     def check(self, commands: str) -> None:
         """Raise what `run` would raise, and change nothing."""
         self._library.nft_ctx_set_dry_run(self._context, 1)
         try:
-            self._run(commands, 0)
+            self._run(commands)
         finally:
             self._library.nft_ctx_set_dry_run(self._context, 0)
 
-    def show(self, what: str) -> list[dict[str, Any]]:
-        """`show("table inet kist")`: the objects of libnftables-json(5) below "nftables", without "metainfo"."""
-        answer = self._run(f"list {what}", OUTPUT_JSON)
-        if not answer:
-            return []
-        return [entry for entry in json.loads(answer)["nftables"] if "metainfo" not in entry]
-
-    def tables(self) -> list[tuple[str, str]]:
-        """(family, name) of every table."""
-        return [(entry["table"]["family"], entry["table"]["name"]) for entry in self.show("tables")]
-
-    def _run(self, commands: str, output: int) -> str:
-        library, context = self._library, self._context
-        library.nft_ctx_output_set_flags(context, output)
-        failed = library.nft_run_cmd_from_buffer(context, commands.encode())
-        answer: bytes = library.nft_ctx_get_output_buffer(context)
-        if failed:
-            raise NftablesError(_first_error(library.nft_ctx_get_error_buffer(context).decode("utf-8", "replace")))
-        return answer.decode()
+    def _run(self, commands: str) -> None:
+        if self._library.nft_run_cmd_from_buffer(self._context, commands.encode()):
+            said: bytes = self._library.nft_ctx_get_error_buffer(self._context)
+            raise NftablesError(_first_error(said.decode("utf-8", "replace")))
 
 
 FD_SETSIZE, PLACES, ATTEMPTS = 1024, 8, 50
@@ -170,8 +150,7 @@ def _load() -> ctypes.CDLL:
         signatures = {
             "nft_ctx_new": (pointer, ctypes.c_uint32), "nft_ctx_free": (None, pointer),
             "nft_ctx_buffer_output": (number, pointer), "nft_ctx_buffer_error": (number, pointer),
-            "nft_ctx_get_output_buffer": (words, pointer), "nft_ctx_get_error_buffer": (words, pointer),
-            "nft_ctx_output_set_flags": (None, pointer, ctypes.c_uint),
+            "nft_ctx_get_error_buffer": (words, pointer),
             "nft_ctx_set_dry_run": (None, pointer, ctypes.c_bool),
             "nft_run_cmd_from_buffer": (number, pointer, words),
         }

@@ -13,6 +13,7 @@ from support.network import World
 SETS = """
 table bridge t { set one { type ifname; };
                  set mac { type ifname . ether_addr; }; set own6 { type ifname . ipv6_addr; }; }
+table inet t { set near { type ipv4_addr . ipv4_addr; flags interval; }; map source { type ifname : ipv6_addr; }; }
 table ip t { map at { type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service; }
              set open { type inet_proto . inet_service; }; }
 table ip6 t { map port { type inet_proto . inet_service : ipv6_addr . inet_service; }; }
@@ -27,6 +28,7 @@ CASES = [
     ("ip", "at", (("ipv4_addr", "192.0.2.1"), *SERVICE), (("ipv4_addr", "10.88.0.2"), ("inet_service", "80")),
      [{"concat": ["192.0.2.1", "tcp", 8080]}, {"concat": ["10.88.0.2", 80]}]),
     ("ip", "open", SERVICE, (), {"concat": ["tcp", 8080]}),
+    ("inet", "source", (NAME,), (("ipv6_addr", "fd00::1"),), ["kv0123456789abc", "fd00::1"]),
     ("ip6", "port", SERVICE, (("ipv6_addr", "fd00::2"), ("inet_service", "80")),
      [{"concat": ["tcp", 8080]}, {"concat": ["fd00::2", 80]}]),
 ]
@@ -59,6 +61,19 @@ def test_nft_reads_what_was_added_and_both_delete_it(
         world.nft(f"add element {family} t {name} {{ {key_words}{data_words} }}")
         elements.change([deleted])
         assert elements_of(world, family, name) == []
+
+
+def test_an_interval_as_nft_writes_it(world: World) -> None:
+    world.nft(SETS)
+    first, last = (("ipv4_addr", "10.88.0.0"),) * 2, (("ipv4_addr", "10.88.255.255"),) * 2
+    prefix = {"prefix": {"addr": "10.88.0.0", "len": 16}}
+    with Elements() as elements:
+        elements.change([Element(True, "inet", "t", "near", first, end=last)])
+        assert elements_of(world, "inet", "near") == [{"concat": [prefix, prefix]}]
+        world.nft("delete element inet t near { 10.88.0.0/16 . 10.88.0.0/16 }")
+        world.nft("add element inet t near { 10.88.0.0/16 . 10.88.0.0/16 }")
+        elements.change([Element(False, "inet", "t", "near", first, end=last)])
+    assert elements_of(world, "inet", "near") == []
 
 
 def opened(number: int, *, add: bool = True, name: str = "open") -> Element:

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from kist.linux.netlink import nfelements
+from kist.linux.netlink import nfelements, nfnetlink
 from kist.linux.netlink.nfelements import Element
 
 pytestmark = pytest.mark.skipif(sys.byteorder != "little", reason="the expected bytes are little-endian")
@@ -19,7 +19,7 @@ BEHIND = (("ipv4_addr", "10.88.0.2"), ("inet_service", "8080"))
 
 
 def test_a_transaction_of_one_element() -> None:
-    assert nfelements.batch([[Element(True, "bridge", "t", "b", MAC)]], 7) == (
+    assert nfnetlink.batch(nfelements.requests([Element(True, "bridge", "t", "b", MAC)]), 7) == (
         b"\x14\0\0\0" b"\x10\0" b"\x01\0" b"\x07\0\0\0" b"\0\0\0\0" b"\0\0\0\x0a"  # BATCH_BEGIN
         b"\x4c\0\0\0" b"\x0c\x0a" b"\x05\x04" b"\x08\0\0\0" b"\0\0\0\0" b"\x07\0\0\0"  # NEWSETELEM, CREATE | ACK
         b"\x06\0\x01\0t\0\0\0"
@@ -31,11 +31,11 @@ def test_a_transaction_of_one_element() -> None:
 
 
 def test_a_maps_element_carries_its_data_when_it_is_added_only() -> None:
-    added = nfelements.batch([[Element(True, "ip", "t", "p", PORT, BEHIND)]], 1)
+    added = nfnetlink.batch(nfelements.requests([Element(True, "ip", "t", "p", PORT, BEHIND)]), 1)
     key = b"\x14\0\x01\x80" b"\x10\0\x01\0" b"\xc0\0\x02\x01" b"\x06\0\0\0" b"\0\x50\0\0"
     data = b"\x10\0\x02\x80" b"\x0c\0\x01\0" b"\x0a\x58\0\x02" b"\x1f\x90\0\0"
     assert b"\x2c\0\x03\x80" b"\x28\0\x01\x80" + key + data in added
-    deleted = nfelements.batch([[Element(False, "ip", "t", "p", PORT, BEHIND)]], 1)
+    deleted = nfnetlink.batch(nfelements.requests([Element(False, "ip", "t", "p", PORT, BEHIND)]), 1)
     assert b"\x0e\x0a" b"\x05\0" in deleted  # DELSETELEM, ACK
     assert b"\x1c\0\x03\x80" b"\x18\0\x01\x80" + key in deleted
     assert data not in deleted

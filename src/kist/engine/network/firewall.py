@@ -16,16 +16,15 @@ rules. What they let through meets our own chain behind them all. That one sends
 through a pair of devices (the relay), and what comes in there is translated. Later packets of the connection
 follow the first by connection tracking and never make the detour.
 
-This module is pure: it writes nft(8) commands for whole tables and networks, and data (`Element`) for what a
-container's start and end change, because nft's library reads all of the host's rules first. `Networks` has both
-carried out.
+This module is pure: it writes nft(8) commands for the tables with their chains and rules, and data (`Element`) for
+what networks and a container's start and end change. `packetfilter.py` has both carried out.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from ipaddress import IPv6Address
+from ipaddress import IPv6Address, ip_network
 
 from kist.linux.netlink.nfelements import Element
 
@@ -238,7 +237,7 @@ class Link:
 
 @dataclass(slots=True)
 class Rules:
-    """The wanted state. Changing it gives the commands that bring the kernel along; `everything` makes the
+    """The wanted state. Changing it gives the elements that bring the kernel along; `tables` and `elements` make the
     whole anew at any time (the host's firewall was reloaded, a new server has taken over)."""
 
     table: str
@@ -265,37 +264,36 @@ class Rules:
             self.lacking.append("containers are not kept from using each other's addresses, nor apart on networks "
                                 "with icc=false (the kernel lacks nf_tables for bridges)")
 
-    def everything(self) -> str:
-        """One transaction that replaces whatever is there under our names. (For the network thread: of what may change
-        meanwhile it takes copies, each made in one step.)"""
+    def tables(self) -> str:
+        """The nft(8) commands that make our tables."""
         return (
-            self.removal()
-            + CONNECTIONS.format(table=self.table)
+            CONNECTIONS.format(table=self.table)
             + self._publishing("ip", "ipv4_addr", RELAY4)
             + self._publishing("ip6", "ipv6_addr", RELAY6)
             + (self._guarding() if self.guarding else "")
-            + self._text(element for port in list(self.ports.values()) for element in self._guard(port, add=True))
-            + "".join(self._bridge("add", bridge) for bridge in list(self.bridges.values()))
-            + self._text(self._ports(self.published.copy(), add=True))
-            + self._text(self._links(self.links.copy(), add=True))
         )
 
-    def removal(self) -> str:
-        """Removes our tables, there or not (`add` first: `delete` of a missing one fails)."""
-        return "".join(f"add table {family} {self.table}\ndelete table {family} {self.table}\n"
-                       for family in self.families())
+    def elements(self) -> list[Element]:
+        """All that is in them now. (For the network thread: of what may change meanwhile it takes copies, each made in
+        one step.)"""
+        return [
+            *(element for port in list(self.ports.values()) for element in self._guard(port, add=True)),
+            *(element for bridge in list(self.bridges.values()) for element in self._bridge(bridge, add=True)),
+            *self._ports(self.published.copy(), add=True),
+            *self._links(self.links.copy(), add=True),
+        ]
 
     def families(self) -> tuple[str, ...]:
         """The families in which we have a table."""
         return FAMILIES if self.guarding else FAMILIES[:-1]
 
-    def add_bridge(self, bridge: Bridge) -> str:
+    def add_bridge(self, bridge: Bridge) -> list[Element]:
         self.bridges[bridge.name] = bridge
-        return self._bridge("add", bridge)
+        return self._bridge(bridge, add=True)
 
-    def remove_bridge(self, name: str) -> str:
+    def remove_bridge(self, name: str) -> list[Element]:
         bridge = self.bridges.pop(name, None)
-        return self._bridge("delete", bridge) if bridge else ""
+        return self._bridge(bridge, add=False) if bridge else []
 
     def guard(self, port: Port) -> list[Element]:
         """From now on `port` is held to what it may do."""
@@ -359,26 +357,29 @@ class Rules:
                          Element(add, "bridge", self.table, "apart_mac", (("ether_addr", port.mac),))]
                         if port.apart else [])
 
-    def _bridge(self, verb: str, bridge: Bridge) -> str:
-        quoted = f'"{bridge.name}"'
-        elements = [("inet", "bridges", quoted)]
+    def _bridge(self, bridge: Bridge, *, add: bool) -> list[Element]:
+        name = ("ifname", bridge.name)
+        sets = [("inet", "bridges")]
         if bridge.whole:
-            elements += [("ip", "inside", quoted), ("ip6", "inside", quoted)]
+            sets += [("ip", "inside"), ("ip6", "inside")]
         for suffix, mode in zip(("", "6"), bridge.modes, strict=True):
             if bridge.masquerade and mode in (NAT, UNPROTECTED):
-                elements.append(("inet", f"masqueraded{suffix}", quoted))
+                sets.append(("inet", f"masqueraded{suffix}"))
             if mode in (ROUTED, UNPROTECTED):
-                elements.append(("inet", f"{'routed' if mode == ROUTED else 'unprotected'}{suffix}", quoted))
+                sets.append(("inet", f"{'routed' if mode == ROUTED else 'unprotected'}{suffix}"))
         if bridge.internal:
-            elements.append(("inet", "internal", quoted))
+            sets.append(("inet", "internal"))
+        found = [Element(add, family, self.table, which, (name,)) for family, which in sets]
         for source in bridge.sources:
-            elements.append(("inet", "source6" if ":" in source else "source", f"{quoted} : {source}"))
+            which, kind = ("source6", "ipv6_addr") if ":" in source else ("source", "ipv4_addr")
+            found.append(Element(add, "inet", self.table, which, (name,), ((kind, source),)))
         if bridge.icc:
-            elements.append(("inet", "within", f"{quoted} . {quoted}"))
-        for subnet in bridge.subnets:
-            name = "neighbours6" if ":" in subnet else "neighbours"
-            elements.append(("inet", name, f"{subnet} . {subnet}"))
-        return "".join(self._element(verb, family, name, [element]) for family, name, element in elements)
+            found.append(Element(add, "inet", self.table, "within", (name, name)))
+        for subnet in map(ip_network, bridge.subnets):
+            which, kind = ("neighbours6", "ipv6_addr") if subnet.version == 6 else ("neighbours", "ipv4_addr")
+            first, last = (kind, str(subnet.network_address)), (kind, str(subnet.broadcast_address))
+            found.append(Element(add, "inet", self.table, which, (first, first), end=(last, last)))
+        return found
 
     def _ports(self, ports: Iterable[Published], *, add: bool) -> list[Element]:
         """Those of one set or map follow each other."""
@@ -400,28 +401,6 @@ class Rules:
             if self.respect_host:
                 elements.append(Element(add, port.family, self.table, f"open{where}", key))
         return sorted(elements, key=lambda one: (one.family, one.set))
-
-    def _text(self, elements: Iterable[Element]) -> str:
-        """The same as nft(8) commands that add them."""
-        wanted: dict[tuple[str, str], list[str]] = {}
-        for element in elements:
-            data = f" : {_words(element.data)}" if element.data else ""
-            wanted.setdefault((element.family, element.set), []).append(_words(element.key) + data)
-        return "".join(self._element("add", family, name, items) for (family, name), items in wanted.items())
-
-    def _element(self, verb: str, family: str, name: str, elements: list[str]) -> str:
-        return f"{verb} element {family} {self.table} {name} {{ {', '.join(elements)} }}\n"
-
-
-def _words(parts: tuple[tuple[str, str], ...]) -> str:
-    """`"kv01" . 10.88.0.2`"""
-    return " . ".join(_word(*part) for part in parts)
-
-
-def _word(kind: str, value: str) -> str:
-    if kind == "nd_target":  # bytes of a packet, which nft writes as a number
-        return f"{int(IPv6Address(value)):#034x}"
-    return f'"{value}"' if kind == "ifname" else value
 
 
 def link_local(mac: str) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from ipaddress import ip_network
 
 from kist.engine.network.bridges import Bridges
+from kist.engine.network.compiler import Compiler
 from kist.engine.network.firewall import Published, Rules
 from kist.engine.network.forwarding import Forwarding
 from kist.engine.network.inside import Inside
@@ -29,7 +30,7 @@ class Host:
         self._netlink = Netlink()
         self._namespaces = NamespaceThread()
         sysctls = self._namespaces.sysctls
-        self.filter = PacketFilter(rules, sysctls)
+        self.filter = PacketFilter(rules, sysctls, Compiler(self._namespaces))
         self.forwarding = Forwarding(self._netlink, sysctls, state_file)
         self.bridges = Bridges(self._netlink, sysctls)
         self.inside = Inside(self._netlink, self._namespaces, self.bridges)
@@ -63,7 +64,7 @@ class Host:
 
     def remove(self, networks: Iterable[Network]) -> None:
         """Take away all that is ours on the host."""
-        self.filter.run(self._rules.removal())
+        self.filter.remove()
         self.bridges.remove_relay(self._rules.relay_out)
         for network in networks:
             if network.bridge:

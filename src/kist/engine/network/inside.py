@@ -10,19 +10,22 @@ from contextlib import ExitStack
 
 from kist.engine.network import interfaces
 from kist.engine.network.bridges import LOCAL_MTU, Bridges
+from kist.engine.network.compiler import Compiler
 from kist.engine.network.firewall import Port
 from kist.engine.network.model import BRIDGE, IPVLAN, RESOLVER, Attachment, Network
 from kist.engine.network.sandbox import NamespaceThread, Sandbox, open_port, wire
 from kist.linux.bandwidth import limit
-from kist.linux.netlink import Netlink, request
-from kist.linux.nftables import Nftables
+from kist.linux.netlink import Netlink, nfelements, nfrules, request
+from kist.linux.netlink.nfelements import Element
+from kist.linux.netlink.nfnetlink import Nfnetlink
 
-RESOLVER_RULES = """\
-table ip kist_names {{
+RESOLVER_TABLE = "kist_names"
+RESOLVER_RULES = f"""\
+table ip {RESOLVER_TABLE} {{
+    map port {{ type inet_proto . inet_service : ipv4_addr . inet_service; }}
     chain output {{
         type nat hook output priority -100; policy accept;
-        ip daddr {address} udp dport 53 dnat to {address}:{udp}
-        ip daddr {address} tcp dport 53 dnat to {address}:{tcp}
+        ip daddr {RESOLVER} dnat to meta l4proto . th dport map @port
     }}
 }}
 """
@@ -33,6 +36,7 @@ class Inside:
 
     def __init__(self, netlink: Netlink, namespaces: NamespaceThread, bridges: Bridges) -> None:
         self._netlink, self._namespaces, self._bridges = netlink, namespaces, bridges
+        self._compiler = Compiler(namespaces)
         self._sysctls = namespaces.sysctls
         self._outward_mtu = self._find_outward_mtu()
 
@@ -126,23 +130,32 @@ class Inside:
 
     def resolver_sockets(self, netns_fd: int) -> tuple[int, int]:
         """Sockets (UDP, TCP) in the namespace where queries to 127.0.0.11 port 53 come in. They are bound to
-        other ports, and the queries sent there by two rules: port 53 stays the container's own."""
-        with self._namespaces.inside(netns_fd), ExitStack() as stack, Nftables() as nftables:
+        other ports, and the queries sent there by a rule: port 53 stays the container's own."""
+        tables = self._compiler.requests(RESOLVER_RULES)
+        with self._namespaces.inside(netns_fd), ExitStack() as stack, Nfnetlink() as kernel:
             udp = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC))
             tcp = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_CLOEXEC))
             udp.bind((RESOLVER, 0))
             tcp.bind((RESOLVER, 0))
             tcp.listen(64)
-            rules = RESOLVER_RULES.format(address=RESOLVER, udp=udp.getsockname()[1], tcp=tcp.getsockname()[1])
+            ports = [_sent_to(protocol, one.getsockname()[1])
+                     for protocol, one in ((socket.IPPROTO_UDP, udp), (socket.IPPROTO_TCP, tcp))]
             # Only a resolver that was started again finds a table. Deleting one costs a grace period (20 ms).
-            old = "delete table ip kist_names\n" if ("ip", "kist_names") in nftables.tables() else ""
-            nftables.run(old + rules)
+            old = nfrules.removal("ip", RESOLVER_TABLE) if nfrules.has_table(kernel, "ip", RESOLVER_TABLE) else []
+            kernel.commit([*old, *tables, *nfelements.requests(ports)])
             return udp.detach(), tcp.detach()
 
     def _find_outward_mtu(self) -> int:
         """The MTU of the device that the host's default route goes by (the smallest of several)."""
         devices = {route.index for route in self._netlink.routes() if not route.prefixlen and route.gateway}
         return min((link.mtu for link in self._netlink.links() if link.index in devices), default=1500)
+
+
+def _sent_to(protocol: int, port: int) -> Element:
+    """Queries by this protocol go to the resolver's port."""
+    return Element(add=True, family="ip", table=RESOLVER_TABLE, set="port",
+                   key=(("inet_proto", str(protocol)), ("inet_service", "53")),
+                   data=(("ipv4_addr", RESOLVER), ("inet_service", str(port))))
 
 
 def _delete(netlink: Netlink, name: str) -> None:

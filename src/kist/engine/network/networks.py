@@ -500,7 +500,7 @@ class Networks:
             host.bridges.create(network)
             try:
                 host.forwarding.ensure(ipv6=network.ipv6)
-                host.filter.run(self._rules.add_bridge(rules_of(network)))
+                host.filter.change(self._rules.add_bridge(rules_of(network)))
             except BaseException:
                 host.bridges.remove(network)
                 raise
@@ -525,13 +525,13 @@ class Networks:
         await self._take_down(network)
 
     async def _take_down(self, network: Network) -> None:
-        commands = self._rules.remove_bridge(network.bridge)
-        await self._thread.do(lambda host: self._take_down_on(host, network, commands))
+        elements = self._rules.remove_bridge(network.bridge)
+        await self._thread.do(lambda host: self._take_down_on(host, network, elements))
 
-    def _take_down_on(self, host: Host, network: Network, commands: str) -> None:
+    def _take_down_on(self, host: Host, network: Network, elements: Sequence[Element]) -> None:
         """In the network thread."""
         if network.bridge:
-            host.filter.run(commands)
+            host.filter.change(elements)
             host.bridges.remove(network)
         else:
             host.bridges.remove_parent(network)

@@ -1,27 +1,31 @@
 """The kernel's packet filter brought in line with our rules (firewall.py), and the flows that a change concerns.
 
-Whole tables and networks go in as nft(8) commands, by libnftables; what a container's start or end changes goes as
-elements, by netlink, because that library reads all of the host's rules first.
+All of it goes by netlink, whole tables in one transaction, so it doesn't matter what else is on the host, nor who
+changes it meanwhile.
 """
 
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 
+from kist.engine.network.compiler import Compiler
 from kist.engine.network.firewall import Published, Rules
 from kist.engine.network.sysctl import Sysctls
+from kist.linux.netlink import nfelements, nfrules
 from kist.linux.netlink.conntrack import Conntrack
 from kist.linux.netlink.nfelements import Element, Elements
-from kist.linux.nftables import Nftables, NftablesError, trim_memory
+from kist.linux.netlink.wire import Request
+from kist.linux.nftables import NftablesError
+
+NF_INET_FORWARD = 2  # NF_BR_FORWARD is the same (linux/netfilter.h, linux/netfilter_bridge.h)
 
 
 class PacketFilter:
     """Synchronous; the network thread's own."""
 
-    def __init__(self, rules: Rules, sysctls: Sysctls) -> None:
-        self.rules, self._sysctls = rules, sysctls
+    def __init__(self, rules: Rules, sysctls: Sysctls, compiler: Compiler) -> None:
+        self.rules, self._sysctls, self._compiler = rules, sysctls, compiler
         self._elements = Elements()
         self._conntrack = Conntrack()
 
@@ -31,18 +35,18 @@ class PacketFilter:
 
     def is_there(self) -> bool:
         """Whether all of our tables are there."""
-        with _nftables() as nftables:
-            return {(family, self.rules.table) for family in self.rules.families()} <= set(nftables.tables())
+        return all(nfrules.has_table(self._elements, family, self.rules.table) for family in self.rules.families())
 
     def install(self) -> None:
         """Our tables, all anew. What this kernel can't do is left out, and kept in `rules.lacking`: rather a server
         without one protection that says so than no server."""
         self.rules.loopback6 = self._can_loopback6()
         try:
-            self.run(self.rules.everything())
+            tables = self._tables()
         except NftablesError:
-            self.rules.try_without(self._can)
-            self.run(self.rules.everything())
+            self.rules.try_without(self._compiler.can)
+            tables = self._tables()
+        self._elements.commit([*self._removal(), *tables, *nfelements.requests(self.rules.elements())])
 
     def _can_loopback6(self) -> bool:
         """Where bridged frames pass the packet filter, ::1 is put back into answers before the kernel throws away what
@@ -54,28 +58,20 @@ class PacketFilter:
         if self.rules.loopback6 != self._can_loopback6():
             self.install()
 
-    def _can(self, commands: str) -> bool:
-        """Whether the kernel takes these commands (`nft --check`: nothing is changed)."""
-        try:
-            with _nftables() as nftables:
-                nftables.check(commands)
-        except NftablesError:
-            return False
-        return True
+    def remove(self) -> None:
+        """Take our tables away, there or not."""
+        self._elements.commit(self._removal())
+
+    def _removal(self) -> list[Request]:
+        return [request for family in self.rules.families() for request in nfrules.removal(family, self.rules.table)]
+
+    def _tables(self) -> Sequence[Request]:
+        return self._compiler.requests(self.rules.tables(), self.rules.relay_out)
 
     def dropping(self) -> list[str]:
         """Other programs' chains that drop forwarded packets unless told otherwise."""
-        with _nftables() as nftables:
-            chains = [entry["chain"] for entry in nftables.show("chains") if "chain" in entry]
-        return [f"{chain['family']} {chain['table']} {chain['name']}" for chain in chains
-                if chain.get("hook") == "forward" and chain.get("policy") == "drop"
-                and chain["table"] != self.rules.table]
-
-    def run(self, commands: str) -> None:
-        """Carry out nft(8) commands, if there are any."""
-        if commands:
-            with _nftables() as nftables:
-                nftables.run(commands)
+        return [f"{chain.family} {chain.table} {chain.name}" for chain in nfrules.chains(self._elements)
+                if chain.hook == NF_INET_FORWARD and chain.drops and chain.table != self.rules.table]
 
     def change(self, elements: Iterable[Element]) -> None:
         """Carry out what a container's start or end changes."""
@@ -99,13 +95,3 @@ class PacketFilter:
         if changed:
             self._conntrack.forget(lambda flow: flow.protocol == socket.IPPROTO_UDP
                                    and (flow.port in numbers or flow.answers in addresses))
-
-
-@contextmanager
-def _nftables() -> Iterator[Nftables]:
-    """A context for one use, and its memory given back: the library keeps all rules of the host that it has read."""
-    try:
-        with Nftables() as nftables:
-            yield nftables
-    finally:
-        trim_memory()

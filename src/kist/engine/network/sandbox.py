@@ -77,6 +77,13 @@ class NamespaceThread:
                 raise
             return Sandbox(netns, netlink)
 
+    @contextmanager
+    def empty(self) -> Iterator[None]:
+        """Work in a fresh namespace, as the kernel makes it. Whoever opens a socket there keeps it."""
+        with self._back_home_after():
+            unshare(CLONE_NEWNET)
+            yield
+
     def write_sysctl(self, netns_fd: int, name: str, value: str) -> None:
         """In an existing namespace."""
         with self._back_home_after():

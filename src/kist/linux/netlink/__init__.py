@@ -4,7 +4,8 @@ Three layers, each usable alone:
 
 - `wire`     bytes <-> messages and attributes; pure
 - `request`  one function per thing to ask of the kernel, each returns a `Request`; pure
-- `nfelements` nftables' part: elements of sets and maps
+- `nfnetlink` the packet filter's socket: questions, transactions
+- `nfelements` elements of nftables' sets and maps; `nfrules` whole tables
 - `conntrack` the connection tracker's part: forget connections
 - `channel`  a socket: sends a batch of requests in one `sendmsg`, reads the answers
 

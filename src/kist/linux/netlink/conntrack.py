@@ -11,26 +11,22 @@ Source: linux/netfilter/nfnetlink_conntrack.h (Linux 6.1).
 
 from __future__ import annotations
 
-import os
 import socket
-import struct
 from collections import namedtuple
 
 from kist.linux.netlink import wire
+from kist.linux.netlink.nfnetlink import NFGENMSG, Nfnetlink
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from typing import NamedTuple
 
-NETLINK_NETFILTER = 12
 CT_GET, CT_DELETE = 1 << 8 | 1, 1 << 8 | 2  # NFNL_SUBSYS_CTNETLINK, IPCTNL_MSG_CT_…
 CTA_TUPLE_ORIG, CTA_TUPLE_REPLY = 1, 2
 CTA_TUPLE_IP, CTA_TUPLE_PROTO = 1, 2
 CTA_PROTO_NUM, CTA_PROTO_DST_PORT = 1, 3
 SOURCES = {1: socket.AF_INET, 3: socket.AF_INET6}  # CTA_IP_V4_SRC, CTA_IP_V6_SRC
-NFGENMSG = struct.Struct("=BBH")
-BUFFER = 65536
 
 if TYPE_CHECKING:
 
@@ -47,19 +43,10 @@ else:
     Connection = namedtuple("Connection", "family protocol port answers original")
 
 
-class Conntrack:
-    """The socket for it. It belongs to the network namespace of the thread that made it. One user at a time.
+class Conntrack(Nfnetlink):
+    """The socket for it."""
 
-    Keep it: closing it waits for nftables, as with `nfelements.Elements`."""
-
-    __slots__ = ("_sequence", "_socket")
-
-    def __init__(self) -> None:
-        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_NETFILTER)
-        self._sequence = 0
-
-    def close(self) -> None:
-        self._socket.close()
+    __slots__ = ()
 
     def forget(self, which: Callable[[Connection], bool]) -> int:
         """Delete the connections that `which` chooses; how many they were."""
@@ -71,7 +58,7 @@ class Conntrack:
         header = NFGENMSG.pack(socket.AF_UNSPEC, 0, 0)
         found: list[Connection] = []
         try:
-            for answer in self._ask(wire.Request(CT_GET, wire.NLM_F_DUMP, header, ""), ack=False):
+            for answer in self.ask(wire.Request(CT_GET, wire.NLM_F_DUMP, header, "")):
                 connection = parse(answer.body)
                 if connection is not None:
                     found.append(connection)
@@ -83,28 +70,12 @@ class Conntrack:
         """False when it ended by itself meanwhile."""
         body = NFGENMSG.pack(connection.family, 0, 0) + wire.nested(CTA_TUPLE_ORIG, connection.original)
         try:
-            list(self._ask(wire.Request(CT_DELETE, 0, body, "")))
+            list(self.ask(wire.Request(CT_DELETE, 0, body, "connection tracker")))
         except PermissionError:
             raise
         except OSError:
             return False
         return True
-
-    def _ask(self, request: wire.Request, *, ack: bool = True) -> Iterator[wire.Message]:
-        """The answers, up to the last one, which says whether it went well."""
-        self._sequence += 1
-        self._socket.send(wire.message(request, self._sequence, ack=ack))
-        while True:
-            for answer in wire.messages(self._socket.recv(BUFFER)):
-                if answer.sequence != self._sequence:
-                    continue  # an answer to something that was given up earlier
-                if answer.type not in (wire.NLMSG_DONE, wire.NLMSG_ERROR):
-                    yield answer
-                    continue
-                code, _ = wire.error_of(answer)
-                if code:
-                    raise OSError(code, os.strerror(code), "connection tracker")
-                return
 
 
 def parse(body: memoryview) -> Connection | None:

@@ -30,7 +30,7 @@ def made() -> dict[str, Chains]:
     """The same of the commands for a new host."""
     found: dict[str, Chains] = {}
     table = chain = ""
-    for line in map(str.strip, Rules("kist", "kist0-o", "kist0-i").everything().splitlines()):
+    for line in map(str.strip, Rules("kist", "kist0-o", "kist0-i").tables().splitlines()):
         word, _, rest = line.partition(" ")
         if word == "table":
             table = rest.removesuffix(" {")
@@ -38,7 +38,7 @@ def made() -> dict[str, Chains]:
         elif word == "chain":
             chain = rest.removesuffix(" {")
             found[table][chain] = []
-        elif chain and line not in ("", "}") and word not in ("type", "set", "map", "add", "delete"):
+        elif chain and line not in ("", "}") and word not in ("type", "set", "map"):
             found[table][chain].append(line)
     return found
 
