@@ -96,7 +96,7 @@ def test_a_click_copies_the_run_line(site: str, browser: Browser) -> None:
 def test_the_map_of_the_engines_networks(daemon: Daemon, browser: Browser, tmp_path: Path) -> None:
     daemon.ok("network", "create", "back")
     for name in ("one", "two"):
-        daemon.ok("run", "-d", "--name", name, "--network", "back", "busybox", "sleep", "60")
+        daemon.ok("run", "-d", "--name", name, "--network", "back", "busybox", "sleep", "1000")
     hub = Hub(tmp_path / "data", tmp_path / "log", "--engine", str(daemon.socket))
     try:
         for scheme, width in (("light", 1280), ("dark", 390)):

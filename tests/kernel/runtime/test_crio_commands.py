@@ -101,7 +101,7 @@ class Crio:
 @pytest.fixture
 def crio(tmp_path: Path, container_id: str, spec: dict[str, Any], rootfs: Path) -> Iterator[Crio]:
     needs.program("conmon")  # comes with podman
-    spec["process"]["args"] = ["sh", "-c", "echo to out; echo to err >&2; exec sleep 60"]
+    spec["process"]["args"] = ["sh", "-c", "echo to out; echo to err >&2; exec sleep 1000"]
     made = Crio(tmp_path, container_id, spec)
     yield made
     made.close()
@@ -173,7 +173,7 @@ def test_what_cannot_be_executed_is_told_at_start(crio: Crio) -> None:
 
 
 def test_a_terminal(crio: Crio) -> None:
-    crio.spec["process"].update(terminal=True, args=["sh", "-c", "tty; exec sleep 60"])
+    crio.spec["process"].update(terminal=True, args=["sh", "-c", "tty; exec sleep 1000"])
     assert crio.create("-t")["pid"] > 0
     assert crio.oci("start", crio.id).returncode == 0
     assert lines(crio.top / "log", 1)[0].split(" ", 1)[1].replace("\r", "") == "stdout F /dev/pts/0"
