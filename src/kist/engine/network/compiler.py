@@ -28,7 +28,7 @@ class Compiler:
     def requests(self, tables: str, device: str = "") -> Sequence[Request]:
         """What makes these tables (nft(8) commands) in a transaction. The last answer is remembered; `device` is the
         one that a rule names, which the kernel knows by its index. NftablesError: the kernel can't do it."""
-        index = next((number for number, name in socket.if_nameindex() if name == device), 0)
+        index = _index(device) if device else 0
         if (self._text, self._device) != (tables, index):
             with self._workshop() as (nftables, there):
                 nftables.run(tables)
@@ -54,3 +54,11 @@ class Compiler:
             with self._namespaces.empty():
                 nftables, there = stack.enter_context(Nftables()), stack.enter_context(Nfnetlink())
             yield nftables, there
+
+
+def _index(device: str) -> int:
+    """0: it isn't there."""
+    try:
+        return socket.if_nametoindex(device)
+    except OSError:
+        return 0
