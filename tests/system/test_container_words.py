@@ -101,6 +101,13 @@ def inspect(daemon: Daemon, name: str) -> Any:
     ("ps -aq --filter name=box --format {{.Names}}x", 0,
      "WARNING: Ignoring custom format, because both --format and --quiet are set."),
     ("events --since 0 --until 1 --filter foo=bar", 0, ""),
+    ("events --since 0 --until 1 --format {{.Nope}}", 64, 'Error parsing format: template: :1:2: executing "" at '
+     "<.Nope>: can't evaluate field Nope in type *events.Message"),
+    ("run --rm --network bridge --network bridge busybox true", 125, 'network "bridge" is specified multiple times'),
+    ("run --rm --network name=bridge,alias=x busybox true", 125,
+     "network-scoped aliases are only supported for user-defined networks"),
+    ("run --rm --uts host --domainname x busybox true", 125, "conflicting options: domainname and the UTS mode"),
+    ("commit box made:1 -c X", 1, "requires at least 1 and at most 2 arguments"),
 ])
 def test_the_words(daemon: Daemon, command: str, words: str, status: int, said: str) -> None:
     daemon.ok("run", "-d", "--name", "box", "busybox", "sleep", "100")
@@ -123,6 +130,17 @@ def test_an_exec_whose_directory_is_not_there(daemon: Daemon, command: str, fold
     daemon.ok("run", "-d", "--name", "box", "busybox", "sleep", "100")
     done = (daemon.docker if command == "docker" else daemon.kist)("exec", "-w", folder, "box", "true")
     assert (done.returncode, done.stdout) == (126, f"OCI runtime exec failed: exec failed: {said}\n"), done
+
+
+def test_the_action_of_an_exec_is_its_words(daemon: Daemon) -> None:
+    """A program without arguments has a blank behind it, as Docker's (moby: daemon/exec.go)."""
+    daemon.ok("run", "-d", "--name", "box", "busybox", "sleep", "100")
+    since = str(time.time())
+    daemon.ok("exec", "box", "true")
+    daemon.ok("exec", "box", "echo", "a", "b")
+    said = daemon.kist("events", "--since", since, "--until", str(time.time()), "--filter", "event=exec_create",
+                       "--format", "{{.Action}}|").stdout
+    assert said == "exec_create: true |\nexec_create: echo a b|\n"
 
 
 @pytest.mark.parametrize("command", [needs.DOCKER_28, "kist"])

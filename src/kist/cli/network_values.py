@@ -37,6 +37,9 @@ def networks(args: Arguments) -> tuple[str, Body]:
     mode = named[0][0] if named else ""
     if len(named) > 1 and any(_is_mode(name) for name, _ in named):
         raise ValueError("conflicting options: cannot attach both user-defined and non-user-defined network-modes")
+    for position, (name, _) in enumerate(named):
+        if name in [other for other, _ in named[:position]]:
+            raise ValueError(f'network "{name}" is specified multiple times')
     endpoints = dict(named) if named else {"default": {}}
     if len(endpoints) < len(named):
         names = [name for name, _ in named]
@@ -54,7 +57,7 @@ def networks(args: Arguments) -> tuple[str, Body]:
         if field in part:
             raise ValueError(f"conflicting options: cannot specify both --{option} and per-network {called}")
         part[field] = args.values[option]
-    if args.given("network-alias") and (_is_mode(mode) or mode in ("", "bridge")):
+    if "Aliases" in first and (_is_mode(mode) or mode in ("", "bridge")):
         raise ValueError("network-scoped aliases are only supported for user-defined networks")
     if args.given("link") and mode and not _is_mode(mode) and mode != "bridge":
         first["Links"] = args.list("link")  # beside HostConfig.Links, as Docker's client sends them

@@ -108,6 +108,8 @@ def check_modes(asked: Json) -> None:
     mode = host.get("NetworkMode") or ""
     if host.get("UTSMode") == "host" and asked.get("Hostname"):
         raise InvalidParameter("conflicting options: hostname and the UTS mode")
+    if host.get("UTSMode") == "host" and asked.get("Domainname"):  # Docker's runtime says so at the start
+        raise InvalidParameter("conflicting options: domainname and the UTS mode")
     if mode == "container:":
         raise InvalidParameter("Invalid network mode: invalid container format container:<name|id>")
     if mode.startswith("container:"):

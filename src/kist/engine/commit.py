@@ -14,6 +14,7 @@ from kist.api import bodies
 from kist.engine import changes as dockerfile
 from kist.engine import times
 from kist.engine.container import Container
+from kist.engine.files import without_mount_points
 from kist.engine.parts import Parts
 from kist.engine.spec.mounts import MOUNT_POINTS
 from kist.errors import InvalidParameter, NotFound
@@ -32,7 +33,8 @@ Json = dict[str, Any]
 _OF_IMAGE = ("User", "ExposedPorts", "Env", "Entrypoint", "Cmd", "Volumes", "WorkingDir", "Labels", "StopSignal",
              "StopTimeout", "Healthcheck", "Shell", "OnBuild")
 # A tar without entries: what a container that changed nothing has for a layer. Images leave it out.
-EMPTY_LAYER = digests.of(bytes(1024))
+_NO_ENTRIES = bytes(1024)
+EMPTY_LAYER = digests.of(_NO_ENTRIES)
 
 
 class Commit:
@@ -62,7 +64,10 @@ class Commit:
         with store.lease(), store.layer_sink() as sink:
             base, blobs = self._base(record.image_id)
             diff_ids: list[str] = list(base.diff_ids)
-            store.snapshots.commit(container.id, sink, [os.fsencode(path) for path in MOUNT_POINTS])
+            if without_mount_points(store.snapshots.diff(container.id)):
+                store.snapshots.commit(container.id, sink, [os.fsencode(path) for path in MOUNT_POINTS])
+            else:  # at most directories that its own start has touched
+                sink.write(_NO_ENTRIES)
             blob, diff_id = sink.commit()
             if diff_id == EMPTY_LAYER:
                 step["empty_layer"] = True

@@ -67,7 +67,7 @@ class Execs:
                 raise InvalidParameter(f"invalid environment variable: {entry}")
         detachkeys.parse(body.DetachKeys)
         made = self._add(found, names.new_id(), msgspec.to_builtins(body))
-        self._publish(made, f"exec_create: {' '.join(body.Cmd)}")
+        self._publish(made, f"exec_create: {_shown(body.Cmd)}")
         return made.id
 
     async def startable(self, id: str) -> bool:
@@ -109,7 +109,7 @@ class Execs:
             if attach is not None:
                 os.close(attach.fd)
             raise
-        self._publish(found, f"exec_start: {' '.join(found.body['Cmd'])}")
+        self._publish(found, f"exec_start: {_shown(found.body['Cmd'])}")
         link.on_exec_exit = lambda exec_id, status: self._exited(found.container, exec_id, status)
         try:
             pid = await link.exec(found.id, process, attach)
@@ -191,7 +191,7 @@ class Execs:
         """Run a healthcheck: its exit status and output. Raises TimeoutError after killing it."""
         body = bodies.ExecCreate(Cmd=words, AttachStdout=True, AttachStderr=True)
         found = self._add(container, names.new_id(), msgspec.to_builtins(body))
-        self._publish(found, f"exec_create: {' '.join(words)}")
+        self._publish(found, f"exec_create: {_shown(words)}")
         ours, theirs = health.socket_pair()
         try:
             attach = AttachRequest(theirs, stdin=False, stdout=True, stderr=True, framed=False)
@@ -243,6 +243,11 @@ class Execs:
         attributes = {"execID": found.id, **attributes}
         self._parts.events.publish("container", action, found.container.id,
                                    found.container.attributes(**attributes))
+
+
+def _shown(words: list[str]) -> str:
+    """In an event; a program without arguments has the blank before them none the less (moby: entrypoint + " " +)."""
+    return f"{words[0]} {' '.join(words[1:])}"
 
 
 def _words(said: str) -> str:

@@ -24,7 +24,7 @@ def run(args: Arguments, session: Session) -> int:
 
 COMMAND = Command(
     "Create a new image from a container's changes", "[OPTIONS] CONTAINER [REPOSITORY[:TAG]]",
-    parsing(run), arity=(1, 2),
+    parsing(run), arity=(1, 2), interspersed=False,
     options=(
         ("author", "a", "string", 'Author ("John Hannibal Smith <hannibal@a-team.com>")'),
         ("change", "c", "list", "Apply an instruction of a Dockerfile to the image"),

@@ -40,6 +40,7 @@ def _shower(form: str) -> Callable[[dict[str, Any]], str]:
 
     try:
         template = Template("{{json .}}" if form == "json" else form)
+        template.render(Value("*events.Message", {}))  # what can't be shown of any event is told at once
     except TemplateError as error:
         raise CliError(f"Error parsing format: {error}", 64) from None
 
