@@ -140,7 +140,7 @@ def container_body(args: Arguments, settings: Settings) -> Body:
         place = COPIED.get(name)
         if place is not None:
             part(body, place[0])[place[1]] = value
-        elif name == "network" and len(value) == 1 and "=" not in value[0] and not NETWORK.intersection(args.values):
+        elif name == "network" and _is_plain(value) and not NETWORK.intersection(args.values):
             part(body, "HostConfig")["NetworkMode"] = value[0]  # the plain case needs no further module
         elif name not in OWN:
             _add_made(body, name, value, args, settings)
@@ -185,6 +185,11 @@ def _add_streams(body: Body, args: Arguments) -> None:
         body["Attach" + stream.capitalize()] = True
     if args.flag("interactive"):
         body["AttachStdin"] = body["StdinOnce"] = True
+
+
+def _is_plain(networks: list[str]) -> bool:
+    """One network, and nothing but its name."""
+    return len(networks) == 1 and bool(networks[0]) and "=" not in networks[0]
 
 
 # option → what Docker's client calls it, the words it may be (a trailing colon: with something behind it)

@@ -233,6 +233,7 @@ network create --subnet 10.1.0.0/24 --subnet 10.1.0.0/25 n
 network create --subnet 10.1.0.0/24 --subnet 10.2.0.0/24 --gateway 10.1.0.1 --gateway 10.1.0.2 n
 network connect --driver-opt a n c
 run --network a --network a busybox
+run --network= busybox
 run --network name=a,gw-priority=x busybox
 run --network name=a,mac-address=x busybox
 run --network name=a,driver-opt=x busybox

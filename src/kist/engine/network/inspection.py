@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 from kist.engine.network.model import NONE, Attachment, Network, Subnet
 from kist.engine.selection import search
+from kist.engine.times import rfc3339
 from kist.errors import InvalidParameter
 
 Json = dict[str, Any]
@@ -16,7 +16,7 @@ Json = dict[str, Any]
 def network(one: Network, members: Iterable[tuple[str, str, Attachment]]) -> Json:
     """The API's Network; `members` are (container id, container name, attachment)."""
     return {
-        "Name": one.name, "Id": one.id, "Created": _time(one.created), "Scope": one.scope, "Driver": driver_of(one),
+        "Name": one.name, "Id": one.id, "Created": rfc3339(one.created), "Scope": one.scope, "Driver": driver_of(one),
         "EnableIPv4": one.ipv4, "EnableIPv6": one.ipv6,
         "IPAM": {"Driver": one.ipam_driver, "Options": one.ipam_options,
                  "Config": [_subnet(subnet) for subnet in one.subnets] or (None if one.config_only else [])},
@@ -30,11 +30,6 @@ def network(one: Network, members: Iterable[tuple[str, str, Attachment]]) -> Jso
 def driver_of(one: Network) -> str:
     """As the API calls it."""
     return NONE if one.config_only else one.driver
-
-
-def _time(nanoseconds: int) -> str:
-    seconds, rest = divmod(nanoseconds, 1_000_000_000)
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest:09d}Z"
 
 
 def _subnet(subnet: Subnet) -> Json:

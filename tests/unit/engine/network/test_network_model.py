@@ -134,7 +134,8 @@ def test_network_inspection() -> None:
                                        {"Subnet": "fd01::/64", "Gateway": "fd01::1"}]
     assert shown["Containers"] == {"c1": {"Name": "web", "EndpointID": "front-endpoint", "MacAddress": "m",
                                           "IPv4Address": "10.1.0.2/24", "IPv6Address": ""}}
-    assert shown["Created"].endswith("Z")
+    front.created = 1_700_000_000_120_000_000
+    assert inspection.network(front, [])["Created"] == "2023-11-14T22:13:20.12Z"
 
 
 @pytest.mark.parametrize(("filters", "passes"), [
