@@ -1,19 +1,8 @@
-"""Podman with our runtime in place of crun: its own commands, its own expectations.
-
-Podman works in a private mount namespace without the (empty) version 2 hierarchy: it refuses the mixed layout. Its
-storage, state and configuration are this test's own.
-"""
+"""Podman with our runtime in place of crun: its own commands, its own expectations (more: test_podman_suite.py)."""
 
 from __future__ import annotations
 
-import os
-import shlex
-import shutil
 import socket
-import subprocess
-import sys
-import tarfile
-import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -22,96 +11,29 @@ from pathlib import Path
 import pytest
 
 from support import needs
+from support.podman import Done, Podman, home
 
-KIST_RUNTIME = Path(sys.executable).parent / "kist-runtime"
-APPLETS = ("sh", "cat", "ls", "id", "ps", "env", "sleep", "tty", "stty", "echo", "touch", "mount", "df", "grep",
-           "hostname", "pwd", "wc", "nc", "true", "kill", "stat", "head", "ip", "httpd", "wget")
-CONF = """[containers]
-default_ulimits = ["nofile=1000:1000", "nproc=1000:1000"]
-[engine]
-runtime_supports_json = ["kist-runtime"]
-[engine.runtimes]
-kist-runtime = ["{runtime}"]
-"""
-Done = subprocess.CompletedProcess[str]
-Podman = Callable[..., Done]
+Run = Callable[..., Done]
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    needs.program("podman")
-    top = tmp_path_factory.mktemp("podman")
-    short = tempfile.mkdtemp(prefix="kp")  # a socket's path has 108 bytes at most
-    (top / "tmpdir").write_text(short)
-    runtime = top / "kist-runtime"
-    runtime.write_text(f'#!/bin/sh\nexec {KIST_RUNTIME} --root {top}/oci "$@"\n')
-    runtime.chmod(0o755)
-    (top / "containers.conf").write_text(CONF.format(runtime=runtime))
-    with tarfile.open(top / "image.tar", "w") as archive:
-        archive.add("/bin/busybox", "bin/busybox")
-        for applet in APPLETS:
-            link = tarfile.TarInfo(f"bin/{applet}")
-            link.type, link.linkname = tarfile.SYMTYPE, "busybox"
-            archive.addfile(link)
-        for directory in ("tmp", "etc", "proc", "sys", "dev", "root"):
-            entry = tarfile.TarInfo(directory)
-            entry.type, entry.mode = tarfile.DIRTYPE, 0o755
-            archive.addfile(entry)
-    command(top, "import", "-q", str(top / "image.tar"), "box").check_returncode()
-    yield top
-    command(top, "rm", "--all", "--force", "--time", "0")
-    command(top, "pod", "rm", "--all", "--force", "--time", "0")
-    command(top, "unshare", "true")
-    subprocess.run(["umount", "--recursive", "--quiet", str(top / "root" / "overlay")], check=False)
-    shutil.rmtree(short, ignore_errors=True)
-    for group in ("libpod_parent/conmon", "libpod_parent"):  # Podman's own, shared by whoever uses it
-        for hierarchy in ("", *os.listdir("/sys/fs/cgroup")):
-            try:
-                os.rmdir(f"/sys/fs/cgroup/{hierarchy}/{group}")
-            except OSError:
-                continue
-
-
-def command(top: Path, *words: str, text: str | None = None, tty: bool = False) -> Done:
-    podman = ["podman", "--root", f"{top}/root", "--runroot", f"{(top / 'tmpdir').read_text()}/run",
-              "--tmpdir", (top / "tmpdir").read_text(),  # podman takes paths of 50 characters at most
-              "--cgroup-manager", "cgroupfs", "--runtime", f"{top}/kist-runtime", "--events-backend", "none", *words]
-    line = shlex.join(podman)
-    if tty:
-        line = f"script -qec {shlex.quote(line)} /dev/null"
-    script = f"umount /sys/fs/cgroup/unified 2>/dev/null; {line}"
-    return subprocess.run(["unshare", "--mount", "sh", "-c", script], text=True, capture_output=True, input=text,
-                          timeout=120, check=False, cwd=top,  # conmon says "oom" by a file where it is started
-                          env={**os.environ, "CONTAINERS_CONF": f"{top}/containers.conf"})
+def podman(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Podman]:
+    with home(tmp_path_factory.mktemp("podman")) as made:
+        yield made
 
 
 @pytest.fixture
-def podman(home: Path) -> Podman:
-    def run(*words: str, text: str | None = None, tty: bool = False) -> Done:
-        return command(home, *words, text=text, tty=tty)
-
-    return run
-
-
-@pytest.fixture
-def box(podman: Podman) -> Podman:
-    """``box(option…, "--", command…)``: run --rm in the image, without network."""
-    def run(*words: str, text: str | None = None, tty: bool = False) -> Done:
-        at = words.index("--")
-        return podman("run", "--rm", "--network", "none", *words[:at], "box", *words[at + 1:], text=text, tty=tty)
-
-    return run
+def box(podman: Podman) -> Run:
+    return podman.box
 
 
 @pytest.fixture
 def running(podman: Podman) -> Iterator[str]:
-    name = "c" + uuid.uuid4().hex[:8]
-    podman("run", "-d", "--name", name, "--network", "none", "box", "sleep", "300").check_returncode()
-    yield name
-    podman("rm", "--force", "--time", "0", name)
+    with podman.running() as name:
+        yield name
 
 
-def test_streams_and_statuses(box: Podman) -> None:
+def test_streams_and_statuses(box: Run) -> None:
     done = box("-i", "--", "sh", "-c", "cat; echo err >&2; exit 6", text="in\n")
     assert (done.returncode, done.stdout, done.stderr) == (6, "in\n", "err\n")
     assert box("--", "nope").returncode == 127
@@ -119,7 +41,7 @@ def test_streams_and_statuses(box: Podman) -> None:
     assert box("--", "sh", "-c", "kill -9 $$; sleep 1").returncode in (0, 137)
 
 
-def test_terminal(box: Podman) -> None:
+def test_terminal(box: Run) -> None:
     done = box("-it", "--", "sh", "-c", "tty; test -t 0 && test -t 1 && echo both", tty=True)
     assert "/dev/pts/0" in done.stdout
     assert "both" in done.stdout
@@ -134,7 +56,7 @@ def test_exec(podman: Podman, running: str) -> None:
     assert podman("exec", "-i", running, "cat", text="through").stdout == "through"
 
 
-def test_limits(box: Podman) -> None:
+def test_limits(box: Run) -> None:
     out = box("-m", "64m", "--pids-limit", "50", "--cpus", "0.5", "--", "sh", "-c", "cd /sys/fs/cgroup; cat "
               "memory/memory.limit_in_bytes pids/pids.max cpu/cpu.cfs_quota_us || cat memory.max pids.max cpu.max")
     assert out.stdout.split()[:3] == [str(64 << 20), "50", "50000"], out
@@ -142,7 +64,7 @@ def test_limits(box: Podman) -> None:
                ).returncode != 0
 
 
-def test_volumes(box: Podman, tmp_path: Path) -> None:
+def test_volumes(box: Run, tmp_path: Path) -> None:
     (tmp_path / "f").write_text("data\n")
     assert box("-v", f"{tmp_path}:/v:ro", "--", "sh", "-c", "cat /v/f; touch /v/x 2>/dev/null || echo ro"
                ).stdout == "data\nro\n"
@@ -162,7 +84,7 @@ def test_volumes(box: Podman, tmp_path: Path) -> None:
     (["--uidmap", "0:100000:65536"], "cat /proc/self/uid_map; id -u", "0     100000      65536\n0"),
     (["--privileged"], "grep CapEff /proc/self/status | grep -vc 00000000a80425fb", "1"),
 ])
-def test_options(box: Podman, options: list[str], script: str, expected: str) -> None:
+def test_options(box: Run, options: list[str], script: str, expected: str) -> None:
     done = box(*options, "--", "sh", "-c", script)
     assert done.stdout.strip() == expected, done.stderr
 
