@@ -108,6 +108,13 @@ class Daemon:
         if self.ok("network", "ls", "-q", "--filter", "type=custom"):
             self.kist("network", "prune", "-f")
 
+    def clean_volumes(self) -> None:
+        """Removes every volume; nothing of them is left."""
+        names = self.ok("volume", "ls", "-q").split()
+        if names:
+            self.ok("volume", "rm", *names)
+        assert [path for folder in ("volumes", "volumes.new") for path in (self.data / folder).iterdir()] == []
+
     def close(self) -> None:
         if self.process.poll() is None:
             self.clean()

@@ -395,8 +395,8 @@ def _people(content: Content) -> None:
 class Engine:
     """Answers on a unix socket with a map (the answer's form: docs/networking.md)."""
 
-    def __init__(self, path: Path, found: dict[str, Any]) -> None:
-        picture = drawing.svg(found).encode()
+    def __init__(self, path: Path, found: dict[str, Any], picture: bytes = b"") -> None:
+        picture = picture or drawing.svg(found).encode()
 
         class Answers(BaseHTTPRequestHandler):
             def do_GET(self) -> None:

@@ -58,6 +58,15 @@ def daemon(_worker_daemon: Daemon) -> Iterator[Daemon]:
     assert after == before, "the test has left images behind, or taken some away"
 
 
+@pytest.fixture
+def server(daemon: Daemon) -> Iterator[Daemon]:
+    """The same, without any volume before and after."""
+    daemon.clean_volumes()
+    yield daemon
+    daemon.clean()
+    daemon.clean_volumes()
+
+
 def _images(daemon: Daemon) -> dict[str, list[str]]:
     """By id: their names."""
     return {row["Id"]: row["RepoTags"] for row in ask(daemon, "GET", "/v1.45/images/json?all=1")[1]}

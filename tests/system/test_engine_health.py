@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,21 +10,13 @@ from typing import Any
 import pytest
 
 from support.daemon import Daemon
+from support.waiting import until
 
 CHECK = ("--health-cmd", "test -e /well", "--health-interval", "100ms", "--health-retries", "2")
 
 
 def inspect(daemon: Daemon, name: str) -> Any:
     return json.loads(daemon.ok("inspect", name))[0]
-
-
-def until(check: Callable[[], Any], seconds: float = 30) -> Any:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if found := check():
-            return found
-        time.sleep(0.02)
-    raise AssertionError("it did not come about")
 
 
 def actions(daemon: Daemon, name: str) -> list[str]:

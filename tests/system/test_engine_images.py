@@ -4,23 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
 from support.daemon import Daemon
-
-
-def ok(daemon: Daemon, *args: str, **options: Any) -> str:
-    done = daemon.docker(*args, **options)
-    assert done.returncode == 0, f"docker {' '.join(args)}: status {done.returncode}\n{done.stdout}{done.stderr}"
-    return done.stdout.strip()
-
-
-def refused(daemon: Daemon, *args: str) -> str:
-    done = daemon.docker(*args)
-    assert done.returncode != 0, f"docker {' '.join(args)} was not refused:\n{done.stdout}"
-    return done.stderr
+from system.by_docker import ok, refused
 
 
 @pytest.fixture

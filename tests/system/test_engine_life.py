@@ -15,32 +15,13 @@ import pytest
 
 from support import needs
 from support.daemon import Daemon, docker_command
-
-
-def ok(daemon: Daemon, *args: str, **options: Any) -> str:
-    done = daemon.docker(*args, **options)
-    assert done.returncode == 0, f"docker {' '.join(args)}: status {done.returncode}\n{done.stdout}{done.stderr}"
-    return done.stdout.strip()
-
-
-def refused(daemon: Daemon, *args: str) -> str:
-    done = daemon.docker(*args)
-    assert done.returncode != 0, f"docker {' '.join(args)} was not refused:\n{done.stdout}"
-    return done.stderr
+from support.waiting import until
+from system.by_docker import ok, refused
 
 
 def inspect(daemon: Daemon, name: str) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(ok(daemon, "container", "inspect", name))[0]
     return found
-
-
-def until(check: Callable[[], Any], seconds: float = 20) -> Any:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if found := check():
-            return found
-        time.sleep(0.02)
-    raise AssertionError("it did not come about")
 
 
 # Ends

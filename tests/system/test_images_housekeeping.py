@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import time
 from collections.abc import Callable
 
 import pytest
 
 from support.daemon import Daemon
+from support.waiting import until
 from system.test_images_words import make
 
 
@@ -19,13 +19,6 @@ def own(make_daemon: Callable[..., Daemon]) -> Daemon:
     daemon = make_daemon()
     daemon.ok("pull", "-q", "busybox")
     return daemon
-
-
-def until(true: Callable[[], bool], seconds: float = 40) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, "it never came true"
-        time.sleep(0.1)
 
 
 def test_check_finds_and_mends_a_damaged_layer(own: Daemon) -> None:

@@ -17,6 +17,7 @@ from support.hub import Hub
 from support.liar import Image, digest, tar_of
 from support.relay import Relay
 from support.slow_registry import SlowRegistry
+from support.waiting import until
 from system.test_images_foreign import publish
 
 
@@ -25,22 +26,15 @@ def begin(daemon: Daemon, name: str) -> subprocess.Popen[bytes]:
                             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
-def wait_for(true: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + 30
-    while not true():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.01)
-
-
 def test_a_pull_goes_on_after_the_server_was_killed(make_daemon: Callable[..., Daemon]) -> None:
     daemon = make_daemon(mirror=None)
     with SlowRegistry({"a": os.urandom(3 << 20)}, {"b": os.urandom(2 << 20), "c": b"c" * 50_000}) as registry:
         registry.pause = 0.01
         client = begin(daemon, registry.name)
-        wait_for(lambda: registry.sent_of_layers() > registry.size() * 2 // 3, "nothing was sent")
+        until(lambda: registry.sent_of_layers() > registry.size() * 2 // 3, "nothing was sent")
         daemon.kill()
         client.wait(20)
-        wait_for(lambda: registry.sending == 0, "the connection stays")
+        until(lambda: registry.sending == 0, "the connection stays")
         assert registry.ranges == []
         registry.pause = 0
         registry.sent.clear()
@@ -57,10 +51,10 @@ def test_a_pull_goes_on_when_the_network_fails(daemon: Daemon) -> None:
     with SlowRegistry({"a": os.urandom(2 << 20)}) as registry:
         registry.pause = 0.01
         client = begin(daemon, registry.name)
-        wait_for(lambda: registry.sent_of_layers() > registry.size() // 2, "nothing was sent")
+        until(lambda: registry.sent_of_layers() > registry.size() // 2, "nothing was sent")
         client.kill()
         client.wait(20)
-        wait_for(lambda: registry.sending == 0, "the server goes on for a client that is gone")
+        until(lambda: registry.sending == 0, "the server goes on for a client that is gone")
         registry.pause = 0
         registry.sent.clear()
         daemon.ok("pull", "-q", registry.name)
@@ -78,7 +72,7 @@ def test_a_pull_goes_on_after_the_registry_was_killed(make_daemon: Callable[...,
         name = f"{line.host}/slow/app:1"
         line.pause = 0.02
         client = begin(daemon, name)
-        wait_for(lambda: line.came > 4 << 20, "nothing was sent")
+        until(lambda: line.came > 4 << 20, "nothing was sent")
         hub.kill()
         line.pause = 0
         hub.log.unlink()
@@ -90,7 +84,7 @@ def test_a_pull_goes_on_after_the_registry_was_killed(make_daemon: Callable[...,
             said = [json.loads(text) for text in hub.log.read_text().splitlines() if text.startswith("{")]
             return [(row["status"], row["sent"]) for row in said if row["path"].endswith(digest(image.layer))]
 
-        wait_for(lambda: bool(again()), "nothing was asked for again")
+        until(lambda: bool(again()), "nothing was asked for again")
         assert [status for status, _ in again()] == [206]
         assert 0 < again()[0][1] < size - (3 << 20)
     assert daemon.ok("system", "check", "-q") == ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +15,6 @@ from system.api_http import ask
 
 BY = pytest.mark.parametrize("by", ["kist", needs.DOCKER_28])
 GENERATED = ["hostname", "hosts", "resolv.conf"]
-
-
-@pytest.fixture
-def server(daemon: Daemon) -> Iterator[Daemon]:
-    yield daemon
-    daemon.clean()
-    names = daemon.ok("volume", "ls", "-q").split()
-    if names:
-        daemon.ok("volume", "rm", *names)
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ import pytest
 
 from support.daemon import KIST, Daemon
 from support.processes import mentioning
+from support.waiting import until
 
 SIZE = ("--storage-opt", "size=32M")
 ASLEEP = ("busybox", "sleep", "1000")
@@ -24,15 +25,6 @@ def loops(daemon: Daemon) -> list[str]:
     """Loop devices with a file of this server's."""
     listed = subprocess.run(["losetup", "-ln", "-O", "NAME,BACK-FILE"], capture_output=True, text=True, check=True)
     return [line for line in listed.stdout.splitlines() if str(daemon.folder) in line]
-
-
-def until(true: Callable[[], bool]) -> bool:
-    """The kernel lets go of a loop device shortly after its last user went."""
-    for _ in range(300):
-        if true():
-            return True
-        time.sleep(0.05)
-    return False
 
 
 def images(daemon: Daemon) -> list[Path]:

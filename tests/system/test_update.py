@@ -13,6 +13,7 @@ import pytest
 
 from support.daemon import Daemon
 from support.hub import free_port
+from support.waiting import until
 
 SERVE = "while true; do echo {} | nc -l -p {}; done"
 
@@ -28,15 +29,6 @@ def answer(port: int) -> str:
             return connection.makefile().read().strip()
     except OSError:
         return ""
-
-
-def eventually(test: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + 20
-    while not test():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
-    return True
 
 
 def test_a_stopped_container_takes_everything_at_once(daemon: Daemon) -> None:
@@ -66,26 +58,26 @@ def test_a_running_container_gets_its_ports_at_once(daemon: Daemon) -> None:
     first, second = free_port(), free_port()
     daemon.ok("run", "-d", "--name", "web", "-p", f"127.0.0.1:{first}:80", "busybox", "sh", "-c",
               f"({SERVE.format('eighty', 80)}) & {SERVE.format('ninety', 90)}")
-    assert eventually(lambda: answer(first) == "eighty")
+    assert until(lambda: answer(first) == "eighty")
     pid = inspected(daemon, "web")["State"]["Pid"]
     daemon.ok("update", "-p", f"127.0.0.1:{second}:90", "web")
-    assert eventually(lambda: answer(second) == "ninety") and eventually(lambda: answer(first) == "eighty")
+    assert until(lambda: answer(second) == "ninety") and until(lambda: answer(first) == "eighty")
     daemon.ok("update", "--publish-rm", f"{first}:80", "--publish-rm", "90", "-p", f"127.0.0.1:{first}:90", "web")
-    assert eventually(lambda: answer(first) == "ninety") and answer(second) == ""
+    assert until(lambda: answer(first) == "ninety") and answer(second) == ""
     assert daemon.ok("port", "web") == f"90/tcp -> 127.0.0.1:{first}"
     assert inspected(daemon, "web")["State"]["Pid"] == pid
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         refused = daemon.kist("update", "--publish-rm", "90", "-p", f"127.0.0.1:{taken.getsockname()[1]}:80", "web")
     assert refused.returncode == 1 and "address already in use" in refused.stderr
-    assert eventually(lambda: answer(first) == "ninety"), "all or nothing"
+    assert until(lambda: answer(first) == "ninety"), "all or nothing"
     assert daemon.ok("port", "web") == f"90/tcp -> 127.0.0.1:{first}"
 
 
 def test_what_a_running_process_can_not_be_given_waits_for_its_next_start(daemon: Daemon) -> None:
     daemon.ok("run", "-d", "--name", "box", "-e", "A=old", "busybox", "sh", "-c", "trap exit TERM; touch /kept; "
               "while true; do sleep 0.05; done")
-    assert eventually(lambda: daemon.kist("exec", "box", "ls", "/kept").returncode == 0)
+    assert until(lambda: daemon.kist("exec", "box", "ls", "/kept").returncode == 0)
     done = daemon.kist("update", "-e", "A=new", "-v", "vol:/data", "-l", "now=1", "box")
     assert (done.returncode, done.stdout) == (0, "box\n")
     assert "env A, volume /data: from its next start on" in done.stderr
@@ -209,7 +201,7 @@ def test_a_server_killed_in_an_update_leaves_old_or_new(make_daemon: Callable[..
             continue
         at = int(number) % 2
         assert found["HostConfig"]["PortBindings"]["80/tcp"][0]["HostPort"] == str(ports[at])
-        assert eventually(lambda port=ports[at]: answer(port) == "hi")  # type: ignore[misc]
+        assert until(lambda port=ports[at]: answer(port) == "hi")  # type: ignore[misc]
         assert found["HostConfig"]["Memory"] == (64 + at) << 20
         limit = daemon.ok("exec", "box", "sh", "-c", "cat /sys/fs/cgroup/memory/memory.limit_in_bytes "
                           "/sys/fs/cgroup/memory.max 2>/dev/null || true")

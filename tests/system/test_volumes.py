@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +13,6 @@ import pytest
 from support import needs
 from support.daemon import Daemon
 from system.api_http import ask
-
-
-@pytest.fixture
-def server(daemon: Daemon) -> Iterator[Daemon]:
-    yield daemon
-    daemon.clean()
-    names = daemon.ok("volume", "ls", "-q").split()
-    if names:
-        daemon.ok("volume", "rm", *names)
-    assert os.listdir(daemon.data / "volumes") == []
-    assert os.listdir(daemon.data / "volumes.new") == []
 
 
 def inside(server: Daemon, *args: str, do: str = "true", by: str = "kist") -> str:

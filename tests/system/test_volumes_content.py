@@ -9,32 +9,17 @@ import socket
 import subprocess
 import tarfile
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from support.daemon import KIST, Daemon
+from support.waiting import until
 
 MAKE = """cd /v; echo one > one; chmod 4751 one; chown 5:6 one; ln one same; ln -s /etc/passwd link; mkfifo pipe
 mkdir -p deep/er; chmod 1770 deep; echo x > deep/.wh.name; touch -d '2020-02-02 02:02:02' deep/er
 dd if=/dev/zero of=holes bs=1 count=0 seek=32M 2>/dev/null; echo end >> holes"""
-
-
-@pytest.fixture
-def server(daemon: Daemon) -> Iterator[Daemon]:
-    yield daemon
-    daemon.clean()
-    empty(daemon)
-
-
-def empty(server: Daemon) -> None:
-    names = server.ok("volume", "ls", "-q").split()
-    if names:
-        server.ok("volume", "rm", *names)
-    assert os.listdir(server.data / "volumes") == []
-    assert os.listdir(server.data / "volumes.new") == []
 
 
 def data(server: Daemon, name: str) -> Path:
@@ -217,13 +202,6 @@ def test_words_when_files_must_be_copied(server: Daemon) -> None:
 # Killed in the midst
 
 
-def until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.005)
-
-
 def test_killed_in_an_import(make_daemon: Callable[..., Daemon]) -> None:
     server = make_daemon()
     server.ok("pull", "-q", "busybox")
@@ -239,7 +217,7 @@ def test_killed_in_an_import(make_daemon: Callable[..., Daemon]) -> None:
             server.restart()
         assert os.listdir(staged) == [] and server.ok("volume", "ls", "-q") == "vol"
     assert in_volume(server, "vol", "ls /v; cat /v/kept") == "kept\nold"
-    empty(server)
+    server.clean_volumes()
 
 
 def test_killed_in_a_snapshot_with_the_users_paused(make_daemon: Callable[..., Daemon]) -> None:
@@ -261,7 +239,7 @@ def test_killed_in_a_snapshot_with_the_users_paused(make_daemon: Callable[..., D
     until(lambda: now.stat().st_mtime_ns != before)
     server.ok("volume", "snapshot", "-q", "vol", "snap")
     server.ok("rm", "-f", box)
-    empty(server)
+    server.clean_volumes()
 
 
 def test_killed_with_volumes_mounted_and_half_removed(make_daemon: Callable[..., Daemon], tmp_path: Path) -> None:
@@ -297,6 +275,6 @@ def test_killed_with_volumes_mounted_and_half_removed(make_daemon: Callable[...,
     assert server.ok("volume", "ls", "-q").split() == ["bound", "bounded", "half", "lost"]
     assert os.listdir(half / "_data") == [] and not (half / "filling").exists()
     assert in_volume(server, "lost", "ls /v") == "precious"
-    empty(server)
+    server.clean_volumes()
     assert (tmp_path / "seen").exists()
 

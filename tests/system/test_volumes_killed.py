@@ -30,10 +30,7 @@ def server(make_daemon: Callable[..., Daemon]) -> Iterator[Daemon]:
     server.ok("rm", "maker")
     yield server
     server.clean()
-    names = server.ok("volume", "ls", "-q").split()
-    if names:
-        server.ok("volume", "rm", *names)
-    assert os.listdir(server.data / "volumes") == []
+    server.clean_volumes()
 
 
 def fill(server: Daemon, name: str, word: str, *options: str) -> None:

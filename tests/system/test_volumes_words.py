@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
 
@@ -21,21 +20,6 @@ TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 BY = pytest.mark.parametrize("by", ["kist", needs.DOCKER_28])
 ANONYMOUS = {"com.docker.volume.anonymous": ""}
 TMPFS = {"type": "tmpfs", "o": "size=1m", "device": "tmpfs"}
-
-
-@pytest.fixture
-def server(daemon: Daemon) -> Iterator[Daemon]:
-    """Without any volume, also of other files' tests."""
-    _remove_volumes(daemon)
-    yield daemon
-    daemon.clean()
-    _remove_volumes(daemon)
-
-
-def _remove_volumes(daemon: Daemon) -> None:
-    names = daemon.ok("volume", "ls", "-q").split()
-    if names:
-        daemon.ok("volume", "rm", *names)
 
 
 def made(server: Daemon, body: Any) -> tuple[int, Any]:

@@ -124,15 +124,9 @@ async def put(parts: Parts, container: Container, path: str, chunks: AsyncIterat
     container.check("read")
     async with _kept(parts, container, hold, write=True):
         source = ToThread(chunks)
-        writing = asyncio.create_task(asyncio.to_thread(
+        await source.feed(asyncio.to_thread(
             lambda: _unpack(parts, container, path, source, keep_directories=no_overwrite_dir_non_dir,
                             chown=copy_uid_gid)))
-        try:
-            await source.pump(writing)
-            await writing
-        finally:
-            source.end()
-            await asyncio.wait({writing})
     parts.events.publish("container", "extract-to-dir", container.id, container.attributes())
 
 

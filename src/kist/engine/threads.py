@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import queue
-from collections.abc import AsyncIterator, Callable
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any, TypeVar
 
+T = TypeVar("T")
 PIECES = 16  # pieces that may wait in between
 
 
 class ToThread:
-    """An async stream of bytes as a file for a thread. `pump` runs in the loop while the thread reads."""
+    """An async stream of bytes as a file for a thread. `feed` runs in the loop while the thread reads."""
 
     def __init__(self, chunks: AsyncIterator[bytes]) -> None:
         self._chunks = chunks
@@ -19,8 +20,17 @@ class ToThread:
         self._rest = b""
         self._over = False
 
-    async def pump(self, reader: asyncio.Task[Any]) -> None:
-        """Feed until the stream or the reader ends."""
+    async def feed(self, reading: Coroutine[Any, Any, T]) -> T:
+        """Feed what reads it until the stream or that one ends; its result. It has ended, whatever happens here."""
+        reader = asyncio.create_task(reading)
+        try:
+            await self._pump(reader)
+            return await reader
+        finally:
+            self._end()
+            await asyncio.wait({reader})
+
+    async def _pump(self, reader: asyncio.Task[Any]) -> None:
         try:
             async for chunk in self._chunks:
                 if chunk and not await self._put(chunk, reader):
@@ -38,7 +48,7 @@ class ToThread:
                 await asyncio.sleep(0.002)
         return False
 
-    def end(self) -> None:
+    def _end(self) -> None:
         """Wake a reader that is still waiting; it sees the end."""
         self._over = True
         try:

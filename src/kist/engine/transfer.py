@@ -82,13 +82,8 @@ class Transfer:
 
     async def load(self, chunks: AsyncIterator[bytes], platform: Platform, tell: Progress) -> None:
         source = ToThread(chunks)
-        loading = asyncio.create_task(asyncio.to_thread(
+        found = await source.feed(asyncio.to_thread(
             lambda: archive.load(self._parts.store, source, platform=platform)))
-        try:
-            await source.pump(loading)
-            found = await loading
-        finally:
-            source.end()
         for loaded in found:
             for name in loaded.names:
                 tell({"stream": f"Loaded image: {reference.familiar(name)}\n"})
@@ -176,12 +171,7 @@ class Transfer:
 
 async def _uploaded(chunks: AsyncIterator[bytes], make: Callable[[Source], Image]) -> Image:
     source = ToThread(chunks)
-    making = asyncio.create_task(asyncio.to_thread(lambda: make(source)))
-    try:
-        await source.pump(making)
-        return await making
-    finally:
-        source.end()
+    return await source.feed(asyncio.to_thread(lambda: make(source)))
 
 
 def _reported(answer: Answer, loop: asyncio.AbstractEventLoop, tell: Progress,

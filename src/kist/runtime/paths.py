@@ -13,6 +13,10 @@ import stat
 from kist.linux import mount as m
 from kist.runtime.step import Context, Step
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 _MISSING = (errno.ENOENT, errno.ENOTDIR)
 
 
@@ -28,15 +32,21 @@ class MaskedPaths(Step):
         return "mask " + " ".join(self.paths)
 
     def run(self, ctx: Context) -> None:
-        for path in self.paths:
-            try:
-                target = ctx.root.resolve(path)
-            except OSError as error:
-                if error.errno in _MISSING:
-                    continue
-                raise
+        for target in _there(ctx, self.paths):
             _mask(ctx, target)
-            os.close(target)
+
+
+def _there(ctx: Context, paths: list[str]) -> Iterator[int]:
+    """Those that exist, one after the other: a descriptor of each, for as long as it is the caller's turn."""
+    for path in paths:
+        try:
+            target = ctx.root.resolve(path)
+        except OSError as error:
+            if error.errno in _MISSING:
+                continue
+            raise
+        yield target
+        os.close(target)
 
 
 def _mask(ctx: Context, target: int) -> None:
@@ -66,15 +76,8 @@ class ReadonlyPaths(Step):
         return "make read-only " + " ".join(self.paths)
 
     def run(self, ctx: Context) -> None:
-        for path in self.paths:
-            try:
-                target = ctx.root.resolve(path)
-            except OSError as error:
-                if error.errno in _MISSING:
-                    continue
-                raise
+        for target in _there(ctx, self.paths):
             tree = m.open_tree(target, "", m.OPEN_TREE_CLONE | m.AT_EMPTY_PATH | m.AT_RECURSIVE)
             m.mount_setattr(tree, set=m.MOUNT_ATTR_RDONLY, recursive=True)
             m.move_mount(tree, target)
             os.close(tree)
-            os.close(target)

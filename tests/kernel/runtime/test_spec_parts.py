@@ -195,6 +195,11 @@ def test_rootfs_propagation(spec: dict[str, Any], sh: Any) -> None:
     assert "shared:" in sh("cat /proc/self/mountinfo").splitlines()[0]
 
 
+def mounted(mountinfo: Path) -> list[str]:
+    """But for other tests' folders: with those go the mounts on them, in all namespaces."""
+    return [line for line in mountinfo.read_text().splitlines() if "/pytest-of-" not in line and "/kt-" not in line]
+
+
 @pytest.mark.parametrize("word", ["private", "rprivate", "slave", "rslave", "shared", "rshared", "unbindable",
                                   "runbindable"])
 def test_every_rootfs_propagation_leaves_a_shared_host_alone(spec: dict[str, Any], tmp_path: Path, container_id: str,
@@ -212,7 +217,7 @@ def test_every_rootfs_propagation_leaves_a_shared_host_alone(spec: dict[str, Any
     assert done.returncode == 0, done.stderr
     assert ("shared:" in done.stdout) == (word in ("shared", "rshared"))
     assert ("unbindable" in done.stdout) == (word in ("unbindable", "runbindable"))
-    assert (tmp_path / "after").read_text() == (tmp_path / "before").read_text()
+    assert mounted(tmp_path / "after") == mounted(tmp_path / "before") != []
 
 
 def test_tmpcopyup(spec: dict[str, Any], sh: Any, rootfs: Path) -> None:

@@ -29,12 +29,6 @@ AMD64 = Platform("amd64", "linux")
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with Store.open(str(tmp_path / "data")) as store:
-        yield store
-
-
-@pytest.fixture
 def other(tmp_path: Path) -> Iterator[Store]:
     with Store.open(str(tmp_path / "other")) as store:
         yield store

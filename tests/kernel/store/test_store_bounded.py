@@ -25,12 +25,6 @@ BASE = tar(directory("./", 0o751), directory("etc"), file("etc/passwd", b"root\n
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with Store.open(str(tmp_path / "data")) as store:
-        yield store
-
-
-@pytest.fixture
 def image(store: Store) -> Iterator[str]:
     """The image of the snapshot ``c1``, 16 MiB; nobody has it attached after the test."""
     store.snapshots.prepare("c1", put_image(store, None, BASE).chain_id, quota=16 * MIB)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -21,12 +21,6 @@ BASE = tar(directory("d", 0o755), file("d/a", b"aaaa"), file("d/b", b"b", mode=0
            node("n", "c", 1, 3))
 TOP = tar(file("top", b"top"), directory("d", 0o755), file("d/.wh.b"))
 NAME = "docker.io/library/app:v1"
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with Store.open(str(tmp_path / "data")) as store:
-        yield store
 
 
 @pytest.fixture

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -19,12 +17,6 @@ BASE = tar(directory("etc"), file("etc/passwd", b"root:x:0:0::/root:/bin/sh\n"))
 TOP = tar(file("etc/new", b"n" * 1000))
 NAME = str(reference.parse("app:v1"))
 HERE = Platform("amd64", "linux")
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with Store.open(str(tmp_path / "data")) as store:
-        yield store
 
 
 @pytest.fixture

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from socketserver import ThreadingUnixStreamServer
 
 import pytest
 
 from kist.hub.web.networks import Way, ways_of
+from support.gallery import Engine
 from unit.hub.served import Client
 from unit.hub.test_hub_accounts import PASSWORD, accounts, basic
 
@@ -23,27 +20,12 @@ FOUND = {"Host": {"Addresses": []}, "Networks": [], "Containers": [
 PICTURE = b'<svg xmlns="http://www.w3.org/2000/svg"/>'
 
 
-class _Answers(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        body = PICTURE if self.path.endswith("?format=svg") else json.dumps(FOUND).encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
-
-
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[str]:
     """The socket of something that answers as an engine does."""
-    with ThreadingUnixStreamServer(str(tmp_path / "engine.sock"), _Answers) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        yield str(tmp_path / "engine.sock")
-        server.shutdown()
-        thread.join()
+    path = tmp_path / "engine.sock"
+    with Engine(path, FOUND, PICTURE):
+        yield str(path)
 
 
 def test_the_map_in_words() -> None:

@@ -69,13 +69,7 @@ class VolumeContent:
     async def unpack(self, record: VolumeRecord, chunks: AsyncIterator[bytes], *, new: bool) -> None:
         """A tar (also a compressed one) into the volume, over what it holds."""
         source = ToThread(chunks)
-        writing = asyncio.create_task(self._unpack(record, source, new=new))
-        try:
-            await source.pump(writing)
-            await writing
-        finally:
-            source.end()
-            await asyncio.wait({writing})
+        await source.feed(self._unpack(record, source, new=new))
 
     async def _unpack(self, record: VolumeRecord, source: ToThread, *, new: bool) -> None:
         if not new and driver.is_elsewhere(record.options):
