@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import time
 import uuid
@@ -150,4 +151,9 @@ def test_published_port(podman: Podman) -> None:
                 time.sleep(0.05)
         assert got == b"served\n"
     finally:
+        config = Path(podman("inspect", "--format", "{{.OCIConfigPath}}", name).stdout.strip())
+        spaces = json.loads(config.read_text())["linux"]["namespaces"] if config.is_file() else []
         podman("rm", "--force", "--time", "0", name)
+        for space in spaces:  # its mount was another command's, in that one's mount namespace: the file stays
+            if space["type"] == "network":
+                Path(space["path"]).unlink(missing_ok=True)
