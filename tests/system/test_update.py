@@ -175,10 +175,10 @@ def test_a_server_killed_in_an_update_leaves_old_or_new(make_daemon: Callable[..
     ports = free_port(), free_port()
     daemon.ok("run", "-d", "--name", "box", "-m", "64m", "-l", "round=x", "busybox", "sh", "-c", SERVE.format("hi", 80))
     for delay in (0.05, 0.3, 0.7):
-        stop = threading.Event()
+        stop, published = threading.Event(), bool(inspected(daemon, "box")["HostConfig"]["PortBindings"])
 
-        def change(stop: threading.Event = stop) -> None:
-            rounds, there = 0, bool(inspected(daemon, "box")["HostConfig"]["PortBindings"])
+        def change(stop: threading.Event = stop, there: bool = published) -> None:
+            rounds = 0
             while not stop.is_set():
                 gone = ("--publish-rm", "80") if rounds or there else ()
                 if daemon.kist("update", *gone, "-p", f"127.0.0.1:{ports[rounds % 2]}:80", "-l", f"round={rounds}",
