@@ -12,12 +12,12 @@ from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from kist.engine import processes
 from kist.engine.container import Container
 from kist.engine.mountedview import mounted_root
 from kist.engine.records import Mount
 from kist.engine.spec import User
 from kist.engine.users import Account, Group, parse_group, parse_passwd, resolve
-from kist.errors import Conflict
 from kist.linux.openat2 import Root
 from kist.oci.digest import Digest
 from kist.store.store import Store
@@ -58,24 +58,8 @@ def of_container_whole(store: Store, container: Container, mounts: Sequence[Moun
 
 
 def _of_process(container: Container) -> Root:
-    """It may have ended, unknown to us yet, and its number be another process's: this would be the host's root then.
-    The directory in /proc stays the one process's, and only the container's are in its control group."""
-    try:
-        process = os.open(f"/proc/{container.record.pid}", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            if container.id not in _groups(process):
-                raise ProcessLookupError
-            return Root(os.open("root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=process))
-        finally:
-            os.close(process)
-    except (FileNotFoundError, ProcessLookupError):
-        raise Conflict(f"container {container.id} is not running") from None
-
-
-def _groups(process: int) -> str:
-    with open(os.open("cgroup", os.O_RDONLY | os.O_CLOEXEC, dir_fd=process), encoding="utf-8",
-              errors="replace") as file:
-        return file.read()
+    with processes.directory(container) as process:
+        return Root(os.open("root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=process))
 
 
 def container_user(store: Store, container: Container, spec: str) -> User:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Sequence
-from contextlib import AsyncExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import AsyncExitStack, ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
-from kist.engine import links, logdrivers, realtime, states
+from kist.engine import links, logdrivers, processes, realtime, states
 from kist.engine.container import Container, close_attaches
 from kist.engine.events import Events
 from kist.engine.links import Linked
@@ -76,12 +76,13 @@ class Start:
                     await self._volumes.hold(container.record, undo)
                 endpoint = await self._connect(container, undo)
                 saved = self._parts.records.save(container.record)
-                await self._files(container, links.linked(container.record, self._parts.register))
-                if container.record.host["IpcMode"] == "shareable":
-                    await self._shared_memory(container, undo)
-                request = self._request(container, endpoint.netns_fd, attaches)
-                attaches = []  # the launcher's from here on
-                link = await self._launch(request, container.record, endpoint, saved)
+                with self._joined(container) as namespaces:
+                    await self._files(container, namespaces, links.linked(container.record, self._parts.register))
+                    if container.record.host["IpcMode"] == "shareable":
+                        await self._shared_memory(container, undo)
+                    request = self._request(container, endpoint.netns_fd, attaches)
+                    attaches = []  # the launcher's from here on
+                    link = await self._launch(request, container.record, endpoint, saved)
                 undo.pop_all()
         except LaunchError as error:
             users = error.kind in (NOT_FOUND, NOT_EXECUTABLE) or str(error).startswith(_USERS_STEPS)
@@ -135,14 +136,13 @@ class Start:
         await self._parts.networks.wire(endpoint)
         await saved  # what runs has its addresses and ports on record: the next server may need to know
 
-    async def _files(self, container: Container, linked: Sequence[Linked]) -> None:
+    async def _files(self, container: Container, namespaces: dict[str, str], linked: Sequence[Linked]) -> None:
         """config.json unless create has made it and it still holds, and the /etc files."""
         record = container.record
-        paths = self._joined_paths(container)
         endpoint = container.endpoint
         gateways = self._parts.networks.host_addresses(endpoint) if endpoint is not None else ()
-        if not container.spec_ready or paths or record.was_started:
-            await asyncio.to_thread(self._prepare.spec, container, paths, linked)
+        if not container.spec_ready or namespaces or record.was_started:
+            await asyncio.to_thread(self._prepare.spec, container, namespaces, linked)
         self._prepare.etc(container, gateways=gateways, linked=linked)
         if record.host["CpuRealtimeRuntime"] and self._parts.config.cpu_rt_runtime:
             config = self._parts.config
@@ -155,9 +155,21 @@ class Start:
         await asyncio.to_thread(places.mount_shm, container.id, container.record.host["ShmSize"])
         undo.callback(places.unmount_shm, container.id)
 
-    def _joined_paths(self, container: Container) -> dict[str, str]:
-        """Namespace files of the containers whose namespaces this one joins."""
-        found = {}
+    @contextmanager
+    def _joined(self, container: Container) -> Iterator[dict[str, str]]:
+        """Namespaces of other containers that this one joins: by our descriptors, for a process's number may soon be
+        another's."""
+        with ExitStack() as held:
+            found = {}
+            for kind, other in self._others(container):
+                with processes.directory(other) as process:
+                    namespace = os.open(f"ns/{kind}", os.O_RDONLY | os.O_CLOEXEC, dir_fd=process)
+                held.callback(os.close, namespace)
+                found[kind] = f"/proc/{os.getpid()}/fd/{namespace}"
+            yield found
+
+    def _others(self, container: Container) -> Iterator[tuple[str, Container]]:
+        """Kind of namespace, and whose it is to be."""
         for field, kind in FIELDS.items():
             other_id = joined(container.record.host[field] or "")
             if other_id is None or kind == "network":  # the network's namespace is given as a descriptor
@@ -168,8 +180,7 @@ class Start:
             if kind == "ipc" and other.record.host["IpcMode"] != "shareable":
                 raise Conflict(f"cannot join IPC of a container {other.id}: non-shareable IPC (hint: use "
                                "IpcMode:shareable for the donor container)")
-            found[kind] = f"/proc/{other.record.pid}/ns/{kind}"
-        return found
+            yield kind, other
 
     def _request(self, container: Container, netns_fd: int | None, attaches: list[AttachRequest]) -> StartRequest:
         record, places = container.record, self._parts.places

@@ -36,7 +36,6 @@ from kist.launcher import channel, protocol, state
 from kist.launcher.failures import failure
 from kist.launcher.pipes import Pipes
 from kist.launcher.practice import practise
-from kist.runtime.cgroup import open_path
 from kist.runtime.create import Stdio, create
 from kist.runtime.errors import RuntimeFailure
 from kist.runtime.exec import exec_process
@@ -46,6 +45,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
+
+    from kist.launcher.monitor import Container
 
     Answer = tuple[dict[str, Any], list[int]]
 
@@ -119,16 +120,16 @@ def _may_run(link: socket) -> bool:
     return received is not None and received[0].get("do") == "go"
 
 
-def create_exec(message: dict[str, Any], job: dict[str, Any], init_pid: int, cgroup: str, pipes: Pipes | None,
+def create_exec(message: dict[str, Any], job: dict[str, Any], container: Container, pipes: Pipes | None,
                 seam: socket) -> None:
     """Serve one exec request in the container of ``job``."""
-    _answer(seam, lambda: _exec(message, job, init_pid, cgroup, pipes))
+    _answer(seam, lambda: _exec(message, job, container, pipes))
 
 
-def _exec(message: dict[str, Any], job: dict[str, Any], init_pid: int, cgroup: str, pipes: Pipes | None) -> Answer:
+def _exec(message: dict[str, Any], job: dict[str, Any], container: Container, pipes: Pipes | None) -> Answer:
     spec = state.read(f"{job['bundle']}/config.json")
-    execed = exec_process(init_pid, message["process"], spec, cgroup=open_path(cgroup),
-                          stdio=Stdio(*pipes.child) if pipes else None,
+    execed = exec_process(container.pid, message["process"], spec, cgroup=container.cgroup,
+                          stdio=Stdio(*pipes.child) if pipes else None, init_pidfd=container.pidfd,
                           seccomp=_filter(spec, job["seccomp_cache"]))
     console = [execed.console] if execed.console is not None else []
     return {"pid": execed.pid}, [execed.pidfd, *console]

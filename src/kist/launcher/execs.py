@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from kist.launcher.loop import Loop
+    from kist.launcher.monitor import Container
     from kist.launcher.protocol import Attach
 
 # A server that is alive notes an exec's exit in well under this; then its client's connection is closed. (A docker
@@ -71,7 +72,7 @@ class Execs:
             raise Refused(f"No such exec instance: {exec_id}")
         return running
 
-    def start(self, message: dict[str, Any], attaches: list[tuple[Attach, int]], init_pid: int, cgroup: str) -> Later:
+    def start(self, message: dict[str, Any], attaches: list[tuple[Attach, int]], container: Container) -> Later:
         """Execute in the container; the answer comes when the program runs, or can't.
 
         Without a client its output goes nowhere, as in Docker.
@@ -87,7 +88,7 @@ class Execs:
             try:
                 self._loop.leave()
                 seam.close()
-                create_exec(message, self.job, init_pid, cgroup, pipes, theirs)
+                create_exec(message, self.job, container, pipes, theirs)
             except BaseException:
                 sys.excepthook(*sys.exc_info())
             finally:

@@ -249,7 +249,7 @@ class Monitor:
     def _exec(self, message: dict[str, Any], fds: list[int]) -> Later:
         container = self._running
         attaches = [(attach, fds[attach.fd]) for attach in map(Attach.from_json, message["attaches"])]
-        return self._execs.start(message, attaches, container.pid, container.group)
+        return self._execs.start(message, attaches, container)
 
     def _resize(self, message: dict[str, Any], _fds: list[int]) -> None:
         exec_id = message["exec"]

@@ -70,8 +70,11 @@ class _Plan:
 
 def exec_process(init_pid: int, process: dict[str, Any], spec: dict[str, Any], *, stdio: Stdio | None,
                  cgroup: Cgroup, seccomp: bytes | None = None, preserve_fds: int = 0,
-                 container_id: str = "exec") -> Execed:
-    """Returns when execve(2) succeeded; else ExecError or StepError, and no process is left."""
+                 container_id: str = "exec", init_pidfd: int | None = None) -> Execed:
+    """Returns when execve(2) succeeded; else ExecError or StepError, and no process is left.
+
+    ``init_pidfd`` is the container's first process, which a number alone may not be any more: give it where one is held
+    since before that process could end. It stays the caller's."""
     todo = _Plan(process, spec, container_id)
     context = Context(spec, process, "/")
     context.cgroup = cgroup
@@ -80,7 +83,7 @@ def exec_process(init_pid: int, process: dict[str, Any], spec: dict[str, Any], *
         context.stdio = (stdio.stdin, stdio.stdout, stdio.stderr)
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
-        target = pidfd_open(init_pid)
+        target = pidfd_open(init_pid) if init_pidfd is None else os.dup(init_pidfd)
         try:
             execed = _born(init_pid, target, todo, context, ours, theirs, preserve_fds)
         finally:
@@ -121,13 +124,14 @@ def _born(init_pid: int, target: int, todo: _Plan, context: Context, ours: socke
           preserve_fds: int) -> Execed:
     """A child's pid namespace is chosen by its parent: for one clone the caller points at the container's."""
     flags = differing(init_pid)
+    _must_live(target)
     own_pid_ns = os.open(ns.ns_path("self", "pid"), os.O_RDONLY | os.O_CLOEXEC)
     group_fd = context.cgroup.clone_fd()
     try:
         if flags & ns.CLONE_NEWPID:
             ns.setns(target, ns.CLONE_NEWPID)
         try:
-            pid, pidfd = _clone(group_fd, init_pid, context)
+            pid, pidfd = _clone(group_fd, init_pid, target, context)
             if pid == 0:
                 ours.close()
                 _main(todo, context, theirs, target, flags & ~ns.CLONE_NEWPID, group_fd is None, preserve_fds)
@@ -141,6 +145,14 @@ def _born(init_pid: int, target: int, todo: _Plan, context: Context, ours: socke
     return Execed(pid, pidfd)
 
 
+def _must_live(target: int) -> None:
+    """While it lives, what /proc shows under its number is of this process and no other."""
+    poll = select.poll()
+    poll.register(target, select.POLLIN)
+    if poll.poll(0):
+        raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH))
+
+
 def _point_back(own_pid_ns: int) -> None:
     """Root of a user namespace (rootless Podman) whose pid namespace is the machine's may not: then the caller, a
     command that is about to end, is to have no more children."""
@@ -151,7 +163,7 @@ def _point_back(own_pid_ns: int) -> None:
             raise
 
 
-def _clone(group_fd: int | None, init_pid: int, context: Context) -> tuple[int, int]:
+def _clone(group_fd: int | None, init_pid: int, target: int, context: Context) -> tuple[int, int]:
     """If init made groups of its own and moved below (systemd does), the container's top takes no process:
     then the new one goes where init is."""
     try:
@@ -160,6 +172,7 @@ def _clone(group_fd: int | None, init_pid: int, context: Context) -> tuple[int, 
         if group_fd is None or error.errno not in (errno.EBUSY, errno.EOPNOTSUPP):
             raise
     path = (context.cgroup.layout.v2 or "") + _v2_path(init_pid)
+    _must_live(target)
     fd = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         return ns.clone3(0, cgroup_fd=fd)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -167,3 +170,37 @@ def test_many_layers(spec: dict[str, Any], run: Any, rootfs: Path, tmp_path: Pat
         "lowerdir=" + ":".join(layers), f"upperdir={tmp_path}/upper", f"workdir={tmp_path}/work"]}]}
     spec["root"]["path"] = str(tmp_path / "point")
     assert run(spec, "sh", "-c", "ls /f* | wc -l")["stdout"] == "60\n"
+
+
+ENTERING = """
+import json, os, subprocess, sys
+sys.path.insert(0, {src!r})
+from kist.linux.pidfd import pidfd_open
+from kist.runtime.cgroup import open_cgroup
+from kist.runtime.errors import StepError
+from kist.runtime.exec import exec_process
+gone = subprocess.Popen(["true"], stdin=subprocess.PIPE)
+pidfd = pidfd_open(gone.pid)
+gone.wait()
+spec = json.load(open({bundle!r} + "/config.json"))
+group = open_cgroup(spec, "entering")
+group.create()
+try:
+    exec_process(os.getpid(), {{**spec["process"], "args": ["touch", {trace!r}]}}, spec, stdio=None, cgroup=group,
+                 init_pidfd=pidfd)
+except StepError as error:
+    print(error)
+finally:
+    group.remove()
+"""
+
+
+def test_exec_when_the_number_is_anothers_by_now(spec: dict[str, Any], tmp_path: Path, source: Path) -> None:
+    """The container's process has ended, and its number is that of a process of the host: whose namespaces are our own,
+    so that the program would run on the host, as root."""
+    (tmp_path / "config.json").write_text(json.dumps(spec))
+    code = ENTERING.format(src=str(source), bundle=str(tmp_path), trace=str(tmp_path / "escaped"))
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, timeout=60,
+                          check=False)
+    assert done.stdout == "enter the container: ESRCH\n", done.stderr
+    assert not (tmp_path / "escaped").exists()

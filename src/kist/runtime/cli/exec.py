@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
+
+from kist.linux.pidfd import pidfd_open
 from kist.runtime import jsons
 from kist.runtime.cli.common import check_terminal, one, preserved, warn_of_capabilities, write_pid_file
 from kist.runtime.cli.options import FLAG, LIST, NUMBER, STRING, Option, Usage, parse
 from kist.runtime.cli.relay import Foreground
 from kist.runtime.cli.sending import send_console, send_fd, send_listener
-from kist.runtime.errors import SpecError
+from kist.runtime.errors import SpecError, StepError
 from kist.runtime.exec import Execed, exec_process
-from kist.runtime.state import PAUSED, Container
+from kist.runtime.state import PAUSED, Container, start_time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,12 +46,26 @@ def main(options: Parsed, words: list[str], log: Log) -> int:
     check_terminal(own, terminal=bool(process.get("terminal")), detached=own.flag("detach"))
     foreground = None if own.flag("detach") else Foreground()
     warn_of_capabilities(process, log)
-    execed = exec_process(container.pid, process, spec, stdio=None, cgroup=_cgroup(own, container),
+    init = _hold(container)
+    execed = exec_process(container.pid, process, spec, stdio=None, cgroup=_cgroup(own, container), init_pidfd=init,
                           preserve_fds=preserved(own.number("preserve-fds")), container_id=container.id)
+    os.close(init)
     _hand_over(own, execed, spec, container)
     if foreground is None:
         return 0
     return foreground.wait(execed.pid, execed.pidfd, None if own.string("console-socket") else execed.console)
+
+
+def _hold(container: Container) -> int:
+    """The container's first process itself, as its number may by now be another's."""
+    try:
+        pidfd = pidfd_open(container.pid)
+    except ProcessLookupError:
+        pidfd = -1
+    if pidfd < 0 or start_time(container.pid) != container.record["start_time"]:
+        container.may("exec")  # says that it has stopped
+        raise StepError("the container has stopped")
+    return pidfd
 
 
 def _process(own: Parsed, spec: dict[str, Any], args: list[str]) -> dict[str, Any]:
