@@ -146,7 +146,9 @@ def test_containers_share_what_they_are_told_to(daemon: Daemon) -> None:
     ok(daemon, "exec", "host1", "sh", "-c", "echo shared > /dev/shm/note")
     assert ok(daemon, "run", "--rm", "--ipc", "container:host1", "busybox", "cat", "/dev/shm/note") == "shared"
     ok(daemon, "stop", "-t", "0", "host1")
-    assert "non running container" in refused(daemon, "run", "--rm", "--pid", "container:host1", "busybox", "true")
+    for kind in ("ipc", "pid"):
+        said = refused(daemon, "run", "--rm", f"--{kind}", "container:host1", "busybox", "true")
+        assert f"failed to join {kind.upper()} namespace: container {first['Id']} is not running" in said
 
 
 def test_a_private_ipc_namespace_can_not_be_joined(daemon: Daemon) -> None:

@@ -110,7 +110,8 @@ def test_what_is_sent_is_followed_and_compressed_here(daemon: Daemon) -> None:
 
 @pytest.mark.parametrize(("address", "status", "said"), [  # real Docker 26's statuses
     ("unix://{}/none", 127, "/none: connect: no such file or directory"),
-    ("tcp://127.0.0.1:1", 125, "dial tcp 127.0.0.1:1: connect: connection refused"),
+    ("tcp://127.0.0.1:1", 125, "failed to create task for container: failed to initialize logging driver: "
+                               "dial tcp 127.0.0.1:1: connect: connection refused"),
 ])
 def test_a_receiver_that_is_not_there_fails_the_start(daemon: Daemon, tmp_path: Path, address: str, status: int,
                                                       said: str) -> None:

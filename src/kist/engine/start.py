@@ -35,8 +35,9 @@ NOT_STARTED = 128
 # Steps that fail by what the user asked for, whatever the machine: a mistake of the client's, not of the server's.
 _USERS_STEPS = ("set sysctl ", "make the working directory ", "change to ")
 _NO_FOLDER = "make the working directory "
-_FRAME = "failed to create task for container: failed to create shim task: OCI runtime create failed: " \
-         "kist: container init: {}: unknown"
+_TASK = "failed to create task for container: "
+_FRAME = _TASK + "failed to create shim task: OCI runtime create failed: kist: container init: {}: unknown"
+_NO_RECEIVER = "dial "  # of a log driver (launcher/remote.py)
 # A folder onto a file is ENOTDIR, a file onto a folder EISDIR or EINVAL (move_mount(2)): a step's first word, its end.
 _KINDS_DIFFER = {("bind", "ENOTDIR"), ("bind", "EISDIR"), ("bind", "EINVAL"), ("mount", "ENOTDIR")}
 _HINT = ": Are you trying to mount a directory onto a file (or vice-versa)? Check if the specified host path exists " \
@@ -176,9 +177,9 @@ class Start:
                 continue
             other = self._parts.register.get(other_id)
             if not other.alive:
-                raise Conflict(f"cannot join {kind.upper()} of a non running container: {other.id}")
+                raise Conflict(f"failed to join {kind.upper()} namespace: container {other.id} is not running")
             if kind == "ipc" and other.record.host["IpcMode"] != "shareable":
-                raise Conflict(f"cannot join IPC of a container {other.id}: non-shareable IPC (hint: use "
+                raise Conflict(f"failed to join IPC namespace: container {other.id}: non-shareable IPC (hint: use "
                                "IpcMode:shareable for the donor container)")
             yield kind, other
 
@@ -244,6 +245,8 @@ def failure_words(said: str) -> str:
     """The runtime's words in the frame by which docker knows them (and derives 126 and 127)."""
     if said.startswith(_NO_FOLDER) and said.endswith(": ENOTDIR"):  # Docker looks before it starts the runtime
         return f"Cannot mkdir: {said.removeprefix(_NO_FOLDER).removesuffix(': ENOTDIR')} is not a directory"
+    if said.startswith(_NO_RECEIVER):
+        return f"{_TASK}failed to initialize logging driver: {said}"
     step, _, why = said.rpartition(": ")
     differ = (step.partition(" ")[0], why) in _KINDS_DIFFER
     return _FRAME.format(said) + (_HINT if differ else "")
