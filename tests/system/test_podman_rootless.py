@@ -27,7 +27,8 @@ PYTHON = "/usr/bin/python3"
 ACCOUNTS = {"passwd": f"root:x:0:0::/root:/bin/sh\nboxer:x:{UID}:{UID}::{{top}}/home:/bin/sh\n",
             "group": f"root:x:0:\nboxer:x:{UID}:\n", "subuid": f"boxer:{FIRST}:65536\n",
             "subgid": f"boxer:{FIRST}:65536\n"}
-APPLETS = ("sh", "cat", "id", "ps", "sleep", "tty", "echo", "touch", "grep", "hostname", "stat", "httpd", "ls")
+APPLETS = ("sh", "cat", "id", "ps", "sleep", "tty", "echo", "touch", "grep", "hostname", "stat", "httpd", "ls",
+           "chmod")
 Done = subprocess.CompletedProcess[str]
 Podman = Callable[..., Done]
 
@@ -146,6 +147,22 @@ def test_exec_stop_and_remove(podman: Podman) -> None:
     assert podman("inspect", "--format", "{{.State.ExitCode}}", name).stdout == "137\n"
     assert podman("start", name).returncode == 0
     assert podman("rm", "--force", "--time", "0", name).returncode == 0
+
+
+@pytest.mark.parametrize(("options", "script", "expected"), [
+    (("--userns=keep-id",), "id -u; cat /proc/self/uid_map",
+     f"{UID} 0 1 {UID} {UID} 0 1 {UID + 1} {UID + 1} {65536 - UID}"),
+    (("--userns=auto:size=500",), "id -u; cat /proc/self/uid_map", "0 0 1 500"),
+    (("--privileged",), "stat -c %F /dev/ptmx; stat -c %t:%T /dev/null", "symbolic link 1:3"),
+    (("--network", "none"), "cat /sys/class/net/lo/flags", "0x9"),
+    (("--mount", "type=image,source=box,destination=/image"), "ls -d /image/bin", "/image/bin"),
+    (("--tmpfs", "/t", "--read-only"), "touch /t/x && stat -c %a /t", "1777"),
+    (("--device", "/dev/kmsg:/dev/log"), "stat -c %t:%T /dev/log", "1:b"),
+    (("--security-opt", "mask=/proc/uptime"), "cat /proc/uptime; chmod 666 /proc/uptime 2>/dev/null || echo no", "no"),
+])
+def test_options(podman: Podman, options: tuple[str, ...], script: str, expected: str) -> None:
+    done = podman("run", "--rm", *options, "box", "sh", "-c", script)
+    assert done.stdout.split() == expected.split(), done.stderr
 
 
 def test_a_volume(podman: Podman, top: Path) -> None:
