@@ -16,7 +16,10 @@ from kist.launcher.loop import READ, WRITE
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from _socket import socket
-    from typing import Any
+    from collections.abc import Callable
+    from typing import Any, TypeVar
+
+    T = TypeVar("T")
 
 # Seconds for the other side's goodbye. What a server of TLS 1.3 has sent unasked (session tickets) must be read before
 # a socket is closed: else the kernel resets the connection, and the receiver loses what it hasn't read yet.
@@ -74,14 +77,8 @@ class Secured:
                 self._sock = self._context.wrap_socket(self._raw, server_hostname=self._host,  # type: ignore[arg-type]
                                                        do_handshake_on_connect=False)
             if not self._ready:
-                self._sock.do_handshake()
+                self._now_or_later(self._sock.do_handshake)
                 self._ready = True
-        except ssl.SSLWantReadError:
-            self.waits = READ
-            raise BlockingIOError from None
-        except ssl.SSLWantWriteError:
-            self.waits = WRITE
-            raise BlockingIOError from None
         except ssl.SSLCertVerificationError as error:
             raise OSError(f"tls: failed to verify certificate: x509: {error.verify_message}") from None
 
@@ -98,9 +95,14 @@ class Secured:
 
     def send(self, data: bytes | memoryview) -> int:
         self.greet()
-        assert self._sock
+        sock = self._sock
+        assert sock
+        return self._now_or_later(lambda: sock.send(data))
+
+    def _now_or_later(self, work: Callable[[], T]) -> T:
+        """BlockingIOError, and ``waits`` says for what, where TLS can't go on now."""
         try:
-            return self._sock.send(data)
+            return work()
         except ssl.SSLWantReadError:
             self.waits = READ
             raise BlockingIOError from None

@@ -8,7 +8,6 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -196,19 +195,6 @@ def test_a_full_disk_drops_output_and_says_so_once(capfd: pytest.CaptureFixture[
     file.append(b"y\n")
     file.close()
     assert capfd.readouterr().err == "kist-monitor: /dev/full: No space left on device: output is not logged\n"
-
-
-@pytest.fixture
-def loop() -> Iterator[Loop]:
-    loop = Loop()
-    loop.open()
-    yield loop
-    loop.close()
-
-
-@pytest.fixture
-def streams(loop: Loop) -> Streams:
-    return Streams(loop, on_detach=lambda: None, on_quiet=lambda: None)
 
 
 def test_drivers(tmp_path: Path, loop: Loop, streams: Streams) -> None:

@@ -29,19 +29,6 @@ def pki(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def loop() -> Iterator[Loop]:
-    loop = Loop()
-    loop.open()
-    yield loop
-    loop.close()
-
-
-@pytest.fixture
-def streams(loop: Loop) -> Streams:
-    return Streams(loop, on_detach=lambda: None, on_quiet=lambda: None)
-
-
-@pytest.fixture
 def receivers(pki: Path) -> Iterator[list[Receiver]]:
     made: list[Receiver] = []
     yield made
