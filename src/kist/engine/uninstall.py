@@ -22,6 +22,7 @@ from kist.errors import Conflict
 from kist.launcher.client import LaunchError, MonitorLink
 
 CGROUPS = "/sys/fs/cgroup"
+_CONTAINER = re.compile("[0-9a-f]{64}")
 DATA = ("containers", "containers.trash", "content", "engine-id", "engine.db", "engine.db-shm", "engine.db-wal",
         "events.log", "events.log.1", "layers", "networks", "seccomp", "server.log", "snapshots", "staging", "store.db",
         "store.db-shm", "store.db-wal", "store.lock", "trash", "volumes", "volumes.new")
@@ -63,12 +64,14 @@ async def _runs(config: Config, name: str) -> bool:
 
 
 def _remove_groups(parent: str) -> list[str]:
-    """Of every hierarchy the parent's own tree; those that something else lives in stay."""
+    """Of every hierarchy containers' groups below the parent, and that if it is empty then: it may be one that others
+    use, too (`cgroup-parent = "/"`), and an empty group of theirs is none of ours."""
     places = [f"{CGROUPS}{parent}"]
     if not os.path.exists(f"{CGROUPS}/cgroup.controllers"):  # version 1: one below each hierarchy's mount
         places += glob.glob(f"{CGROUPS}/*{parent}")
     for place in places:
-        for folder, _, _ in os.walk(place, topdown=False):
+        ours = [os.path.join(place, name) for name in _entries(place) if _CONTAINER.fullmatch(name)]
+        for folder in [below for group in ours for below, _, _ in os.walk(group, topdown=False)] + [place]:
             with suppress(OSError):
                 os.rmdir(folder)
     return [place for place in places if os.path.isdir(place)]
@@ -92,5 +95,5 @@ def _remove(base: str, names: tuple[str, ...]) -> list[str]:
 def _entries(folder: str) -> list[str]:
     try:
         return sorted(os.listdir(folder))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return []
